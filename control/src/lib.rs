@@ -1,8 +1,20 @@
 //! Who is in the fleet, who owns which channel, and where a user's connections are: rules as plain state machines.
 //!
 //! Invariants: knows no socket, no clock, no thread and no randomness of its own: time and events are arguments,
-//! results are return values.
+//! results are return values. Time is a [`std::time::Duration`] since any fixed moment, and never runs backward.
 
-pub mod hash;
+pub mod limits;
+
+mod hash;
+mod member;
+mod node;
+mod ownership;
+mod stability;
+mod view;
 
 pub use hash::{HASH_VERSION, channel_hash, hub_shard};
+pub use member::{Member, Region, Version, Weight};
+pub use node::{BadName, Incarnation, NodeId, NodeName};
+pub use ownership::{Rank, owner, rank};
+pub use stability::{Full, Stability};
+pub use view::{BadView, View, ViewNode};

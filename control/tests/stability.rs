@@ -1,0 +1,197 @@
+//! Losses are published at once, gains when they have lasted, and no node delays another.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use roadstead_control::limits::{STABILITY_BATCH, STABILITY_WINDOW};
+use roadstead_control::{Incarnation, NodeId, Stability, View, ViewNode, Weight};
+
+const OWN: u32 = 1;
+
+fn node(id: u32) -> ViewNode {
+    ViewNode { id: NodeId(id), incarnation: Incarnation(1), weight: Weight::default(), active: true }
+}
+
+fn later_life(node: ViewNode) -> ViewNode {
+    ViewNode { incarnation: Incarnation(node.incarnation.0 + 1), ..node }
+}
+
+fn heavy(node: ViewNode) -> ViewNode {
+    ViewNode { weight: Weight::new(1_000).expect("a weight"), ..node }
+}
+
+fn draining(node: ViewNode) -> ViewNode {
+    ViewNode { active: false, ..node }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What membership reports, `Tick` for letting time pass.
+#[derive(Clone, Copy)]
+enum Report {
+    Alive(ViewNode),
+    Dead(u32, u64),
+    Tick,
+}
+use Report::{Alive, Dead, Tick};
+
+/// A fleet of three that settled at 10 s; then reports at seconds, and the View expected right after each.
+fn check(script: &[(u64, Report, Option<&[ViewNode]>)]) {
+    let mut stability = Stability::new(Duration::ZERO, node(OWN));
+    stability.handle_alive(seconds(1), node(2)).expect("there is room");
+    stability.handle_alive(seconds(1), node(3)).expect("there is room");
+    let first = stability.poll_view(seconds(10)).expect("the first window has passed");
+    assert_eq!(first.nodes(), [node(1), node(2), node(3)]);
+    for (step, &(at, report, expected)) in script.iter().enumerate() {
+        match report {
+            Alive(node) => stability.handle_alive(seconds(at), node).expect("there is room"),
+            Dead(id, incarnation) => stability.handle_dead(NodeId(id), Incarnation(incarnation)),
+            Tick => {}
+        }
+        let view = stability.poll_view(seconds(at));
+        assert_eq!(view.as_ref().map(View::nodes), expected, "step {step} at {at} s");
+        assert!(stability.poll_view(seconds(at)).is_none(), "a View is published once, step {step}");
+    }
+}
+
+#[test]
+fn nothing_before_the_first_window() {
+    let mut stability = Stability::new(seconds(5), node(OWN));
+    assert_eq!(stability.poll_timeout(), Some(seconds(15)));
+    stability.handle_alive(seconds(6), node(2)).unwrap();
+    stability.handle_dead(NodeId(2), Incarnation(1));
+    stability.handle_alive(seconds(14), node(3)).unwrap();
+    assert!(stability.poll_view(seconds(14)).is_none());
+    let view = stability.poll_view(seconds(15)).unwrap();
+    assert_eq!((view.number(), view.nodes()), (1, &[node(OWN), node(3)][..]));
+    assert_eq!(stability.poll_timeout(), None);
+}
+
+#[test]
+fn a_death_is_published_at_once() {
+    check(&[(20, Dead(2, 1), Some(&[node(1), node(3)])), (60, Tick, None)]);
+}
+
+#[test]
+fn a_drain_is_published_at_once_and_its_end_waits() {
+    check(&[
+        (20, Alive(draining(node(2))), Some(&[node(1), draining(node(2)), node(3)])),
+        (21, Alive(draining(node(2))), None),
+        (30, Alive(node(2)), None),
+        (39, Tick, None),
+        (40, Tick, Some(&[node(1), node(2), node(3)])),
+    ]);
+}
+
+#[test]
+fn a_join_waits() {
+    check(&[
+        (20, Alive(node(4)), None),
+        (25, Alive(node(4)), None),
+        (29, Tick, None),
+        (30, Tick, Some(&[node(1), node(2), node(3), node(4)])),
+    ]);
+}
+
+#[test]
+fn a_join_that_does_not_last_is_never_seen() {
+    check(&[(20, Alive(node(4)), None), (25, Dead(4, 1), None), (60, Tick, None)]);
+}
+
+#[test]
+fn a_weight_waits_and_is_forgotten_when_it_returns() {
+    check(&[
+        (20, Alive(heavy(node(2))), None),
+        (25, Alive(node(2)), None),
+        (40, Tick, None),
+        (50, Alive(heavy(node(2))), None),
+        (60, Tick, Some(&[node(1), heavy(node(2)), node(3)])),
+    ]);
+}
+
+#[test]
+fn a_restart_is_a_death_and_a_join() {
+    check(&[
+        (20, Alive(later_life(node(2))), Some(&[node(1), node(3)])),
+        (21, Alive(node(2)), None),
+        (22, Dead(2, 1), None),
+        (30, Tick, Some(&[node(1), later_life(node(2)), node(3)])),
+    ]);
+}
+
+#[test]
+fn joins_that_are_close_move_ownership_once() {
+    check(&[
+        (20, Alive(node(4)), None),
+        (22, Alive(node(5)), None),
+        (25, Alive(node(6)), None),
+        (30, Tick, Some(&[node(1), node(2), node(3), node(4), node(5)])),
+        (35, Tick, Some(&[node(1), node(2), node(3), node(4), node(5), node(6)])),
+    ]);
+}
+
+#[test]
+fn a_flapping_node_delays_nobody() {
+    check(&[
+        (20, Alive(node(4)), None),
+        (21, Alive(node(5)), None),
+        (24, Dead(4, 1), None),
+        (26, Alive(node(4)), None),
+        (29, Dead(4, 1), None),
+        (30, Alive(node(4)), None),
+        (31, Tick, Some(&[node(1), node(2), node(3), node(5)])),
+    ]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn views_keep_their_promises(
+        reports in proptest::collection::vec((0_u64..4_000, 2_u32..6, 0_u8..5, 1_u64..4), 1..120),
+    ) {
+        let mut stability = Stability::new(Duration::ZERO, node(OWN));
+        let mut now = Duration::ZERO;
+        // For each node: what membership said last, and since when it says so.
+        let mut said: std::collections::BTreeMap<u32, (ViewNode, Duration)> = Default::default();
+        let mut published: Vec<ViewNode> = Vec::new();
+        let mut number = 0;
+        for (pause_ms, id, kind, incarnation) in reports {
+            now += Duration::from_millis(pause_ms);
+            let known = said.get(&id).copied();
+            let life = ViewNode { incarnation: Incarnation(incarnation), ..node(id) };
+            let stale = known.is_some_and(|(known, _)| known.incarnation > life.incarnation);
+            if kind == 0 {
+                stability.handle_dead(life.id, life.incarnation);
+                if !stale {
+                    said.remove(&id);
+                }
+            } else {
+                let report = match kind { 1 => draining(life), 2 => heavy(life), _ => life };
+                stability.handle_alive(now, report).unwrap();
+                if !stale && known.is_none_or(|(known, _)| known != report) {
+                    said.insert(id, (report, now));
+                }
+            }
+            let Some(view) = stability.poll_view(now) else { continue };
+            number += 1;
+            prop_assert_eq!(view.number(), number);
+            for shown in view.nodes().iter().filter(|shown| shown.id.0 != OWN) {
+                let (report, since) = said.get(&shown.id.0).copied().expect("the dead are not in a View");
+                prop_assert_eq!(shown.incarnation, report.incarnation, "no earlier life is in a View");
+                prop_assert!(report.active || !shown.active || published.iter().all(|p| p.id != shown.id));
+                let gains = number > 1 && shown.active && !published.contains(shown);
+                prop_assert!(!gains || now + STABILITY_BATCH >= since + STABILITY_WINDOW, "gained after {:?}", now - since);
+            }
+            published = view.nodes().to_vec();
+        }
+        let quiet = now + STABILITY_WINDOW;
+        let last = stability.poll_view(quiet).map_or(published, |view| view.nodes().to_vec());
+        let truth: Vec<ViewNode> =
+            std::iter::once(node(OWN)).chain(said.values().map(|&(report, _)| report)).collect();
+        prop_assert_eq!(last, truth, "after quiet, the View is what membership says");
+        prop_assert!(stability.poll_view(quiet + STABILITY_WINDOW).is_none());
+    }
+}
