@@ -5,16 +5,20 @@
 
 pub mod limits;
 
+mod announcers;
 mod hash;
 mod member;
 mod node;
 mod ownership;
+mod registry;
 mod stability;
 mod view;
 
+pub use announcers::{Announcer, Refusal, SessionKey};
 pub use hash::{HASH_VERSION, channel_hash, hub_shard};
 pub use member::{Member, Region, Version, Weight};
 pub use node::{BadName, Incarnation, NodeId, NodeName};
 pub use ownership::{Rank, owner, rank};
+pub use registry::{Announcement, Located, Registry};
 pub use stability::{Full, Stability};
 pub use view::{BadView, View, ViewNode};
