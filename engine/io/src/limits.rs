@@ -1,0 +1,56 @@
+//! Every number of this package that bounds something, with its reason.
+
+use std::time::Duration;
+
+/// Sockets of one back end, at most. A slot number must fit beside an operation's kind into one 64-bit completion
+/// tag, and a thread with more sockets than this has other troubles.
+pub(crate) const SOCKETS_MAX: u32 = 1 << 24;
+
+/// Bytes that one receive takes at most. Larger reads leave the second-level cache before they are parsed, and one
+/// flooding peer would take the whole arena of a turn.
+pub(crate) const RECEIVE_BYTES_MAX: usize = 64 * 1024;
+
+/// Room in the arena below which epoll starts no further receive in this turn: a receive into a few bytes costs a
+/// system call and gains nothing. An arena smaller than this is used whole.
+pub(crate) const RECEIVE_ROOM_MIN: usize = 16 * 1024;
+
+/// Every receive starts at a multiple of this in the arena, so that words of two sockets share no eight bytes.
+pub(crate) const RECEIVE_ALIGN: usize = 8;
+
+/// Arena slices that io_uring reserves for a receive, by size class. A socket starts in the first class, climbs when
+/// it fills its slice and falls when it uses less than a quarter of it.
+pub(crate) const SLICE_BYTES: [u32; 4] = [2 * 1024, 8 * 1024, 32 * 1024, RECEIVE_BYTES_MAX as u32];
+
+/// Connections that epoll accepts per listener and turn. A connection storm must not hold up the sockets that are
+/// already open; the rest waits in the backlog until the next turn.
+pub(crate) const ACCEPTS_PER_TURN: usize = 64;
+
+/// Accepts in flight per listener on io_uring, each with an address of its own; also the bound per turn there.
+pub(crate) const ACCEPTS_IN_FLIGHT: usize = 32;
+
+/// Pause of accepting after the operating system was out of descriptors or memory. Ended early when a socket closes.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Events that one `epoll_wait` returns at most.
+pub(crate) const EPOLL_EVENTS: usize = 512;
+
+/// Submission entries of a ring (64 bytes each). When they are used up the ring is submitted early, which costs one
+/// system call per so many operations; more entries would only be colder.
+pub(crate) const RING_SUBMISSIONS: u32 = 256;
+
+/// Completion entries of a ring (16 bytes each). A full queue loses nothing (the kernel keeps the rest and is asked
+/// for it), it is only slower.
+pub(crate) const RING_COMPLETIONS: u32 = 2048;
+
+/// Threads that the kernel may start for one ring, of each sort. The only operation that needs one is a half-close,
+/// which never blocks.
+pub(crate) const RING_WORKERS: u32 = 1;
+
+/// Connections that may wait in a listener's backlog; the kernel clamps it to `net.core.somaxconn`.
+pub(crate) const BACKLOG: u32 = 65_535;
+
+const _: () = assert!(SOCKETS_MAX.is_power_of_two());
+const _: () = assert!(RECEIVE_ROOM_MIN <= RECEIVE_BYTES_MAX);
+const _: () = assert!(SLICE_BYTES[0] as usize % RECEIVE_ALIGN == 0 && RECEIVE_BYTES_MAX % RECEIVE_ALIGN == 0);
+const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
+const _: () = assert!(ACCEPTS_IN_FLIGHT < RING_SUBMISSIONS as usize);
