@@ -1,0 +1,10 @@
+//! What Roadstead costs, measured beside what the kernel alone costs.
+//!
+//! Nothing here imports a package of ours: the floors and the driver are written apart from what they
+//! measure, so that they share none of its faults. One core serves, one core drives.
+
+pub mod drive;
+pub mod floor;
+pub mod kernel;
+pub mod limits;
+

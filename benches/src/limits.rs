@@ -1,0 +1,50 @@
+//! Every fixed number of the benches, with the reason for it.
+
+/// Slots of a floor's direct-descriptor table. The kernel refuses a table larger than RLIMIT_NOFILE,
+/// which is 20,000 on the reference machine; no bench opens more than 18,000 connections. A connection
+/// beyond the table is refused by the kernel.
+pub const FLOOR_SLOTS: u32 = 19_000;
+
+/// Bytes of one receive buffer of a floor: 64 KiB holds 16 messages of 1 KiB in one receive, and larger
+/// buffers gained nothing.
+pub const FLOOR_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Receive buffers an io_uring floor provides. One turn completes a few dozen receives; twice that keeps
+/// the ring from running dry while sends still hold buffers, and more memory only cools the caches.
+pub const FLOOR_BUFFERS: u16 = 128;
+
+/// Submission entries of a floor's ring: two for each connection of an echo turn.
+pub const FLOOR_SUBMISSIONS: u32 = 1024;
+
+/// Completion entries of a floor's ring. A full completion queue ends multishot requests, so it holds
+/// what a fan-out to 5,000 subscribers can fail with at once.
+pub const FLOOR_COMPLETIONS: u32 = 16_384;
+
+/// Sends of one submission of the io_uring fan-out floor: past 256 the rate no longer rose.
+pub const FAN_OUT_BATCH: usize = 256;
+
+/// Events taken from epoll in one wait, by the floors and by the driver.
+pub const EVENTS: usize = 512;
+
+/// Pending connections of a floor's listener; the kernel caps it at net.core.somaxconn.
+pub const BACKLOG: i32 = 4096;
+
+/// Bytes the driver reads or discards in one receive. Above the largest amount one connection can have
+/// outstanding (16 messages of 16 KiB), so that one receive empties the socket.
+pub const DRIVE_RECEIVE_BYTES: usize = 512 * 1024;
+
+/// Connections the driver has in set-up at the same moment: enough to keep a server busy, below any
+/// listen backlog.
+pub const OPENING: usize = 128;
+
+/// Seconds without any progress after which the driver gives up and says so.
+pub const STALL_S: u64 = 10;
+
+/// Share of one core above which a process counts as saturated.
+pub const SATURATED_SHARE: f64 = 0.97;
+
+const _: () = assert!(FLOOR_SLOTS > 18_000 && FLOOR_SLOTS < 20_000);
+const _: () = assert!(FLOOR_BUFFERS.is_power_of_two());
+const _: () = assert!(FLOOR_COMPLETIONS > 5_000 && FLOOR_COMPLETIONS.is_power_of_two());
+const _: () = assert!(FAN_OUT_BATCH <= FLOOR_SUBMISSIONS as usize);
+const _: () = assert!(DRIVE_RECEIVE_BYTES > 16 * (16 * 1024 + 14));
