@@ -1,0 +1,39 @@
+# The verbs of this repository. `make` alone lists them.
+
+SHELL := /bin/bash
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+ARGS ?=
+SECONDS_PER_TARGET ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check bench fuzz toolchain
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: toolchain ## build and serve in development mode; more flags for the server in ARGS="..."
+	cargo build --release --locked --package roadstead-engine --bin roadstead
+	@printf '\nclients   ws://127.0.0.1:8000/connection/websocket\necho      ws://127.0.0.1:8000/echo\npage      http://127.0.0.1:9000/\nmetrics   http://127.0.0.1:9000/metrics\n(unless ARGS say otherwise; Ctrl-C ends it)\n\n'
+	@exec $(TARGET)/release/roadstead serve --insecure --echo $(ARGS)
+
+build: toolchain ## build the release binaries: target/release/roadstead and target/release/loadgen
+	cargo build --release --locked --package roadstead-engine --package loadgen
+
+test: toolchain ## run every test, end to end with the real SDKs and a browser; ONLY="rules cargo e2e" chooses
+	@tests/run.py $(ONLY)
+
+check: toolchain ## formatting, clippy without warnings, the import rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@tools/check/imports.py
+
+bench: toolchain ## measure against the kernel's floor; flags for the bench in ARGS="..."
+	cargo build --release --locked
+	$(TARGET)/release/bench $(ARGS)
+
+fuzz: toolchain ## run each fuzz target for SECONDS_PER_TARGET seconds (60)
+	@tools/fuzz $(SECONDS_PER_TARGET)
+
+toolchain:
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install the Rust toolchain; rust-version in Cargo.toml says which' >&2; exit 1; }
+	@command -v cc >/dev/null || { echo 'cc is missing: Rust links with a C compiler; install gcc or clang' >&2; exit 1; }

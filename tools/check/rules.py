@@ -1,0 +1,45 @@
+"""What may name what: the only file to change when a crate, a room or a permission is added.
+
+Everything not granted here is refused; a crate or an engine module that is missing here is refused too.
+"""
+
+# Crate -> the crates of this workspace it may depend on. Development dependencies obey the same table.
+CRATES = {
+    "wsproto": set(),
+    "roadstead-protocol": set(),
+    "roadstead-io": set(),
+    "roadstead-control": {"roadstead-protocol"},
+    "roadstead-engine": {"wsproto", "roadstead-protocol", "roadstead-io", "roadstead-control"},
+    "loadgen": {"wsproto", "roadstead-protocol", "roadstead-io"},
+    "roadstead-sim": {"wsproto", "roadstead-protocol", "roadstead-io", "roadstead-control", "roadstead-engine"},
+    "benches": {"wsproto", "roadstead-protocol", "roadstead-io", "roadstead-control", "roadstead-engine"},
+}
+
+ENGINE = "engine/src"
+
+# Plain values that every module of the engine may name. They name nothing but each other.
+VALUES = {"counters", "limits", "settings"}
+
+# The modules that carry values from room to room. They may name every room.
+CARRIERS = {"shard", "node", "cli"}
+
+# Room -> (engine modules it may name beyond itself and VALUES, crates it may not name).
+RUNTIME = {"tokio", "axum"}
+ROOMS = {
+    "session": (set(), {"roadstead_io"} | RUNTIME),
+    "router": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
+    "outbox": (set(), RUNTIME),
+    "siblings": (set(), RUNTIME),
+    "tls": (set(), RUNTIME),
+    "token": (set(), RUNTIME | {"roadstead_io", "wsproto"}),
+    "config": (set(), RUNTIME | {"roadstead_io", "wsproto"}),
+    "admin": (set(), {"roadstead_io", "wsproto"}),
+    "logging": (set(), {"roadstead_io", "wsproto"}),
+}
+
+# Source folder -> std paths that sans-IO code may not reach: sockets, clocks, disks, threads, the environment.
+WORLD = ["std::net", "std::os", "std::fs", "std::thread", "std::process", "std::env", "std::time::Instant", "std::time::SystemTime"]
+SANS_IO = {"wsproto/src": WORLD, "protocol/src": WORLD, "control/src": WORLD}
+
+# Path prefixes under which `unsafe` may stand.
+UNSAFE = ("engine/io/", "wsproto/src/mask", "benches/")
