@@ -1,0 +1,170 @@
+//! Prometheus text (exposition format 0.0.4) of a node.
+//!
+//! Invariants: each name has one HELP and one TYPE line, directly before its samples; labels are fixed words and shard
+//! numbers.
+
+use std::fmt::{Display, Write};
+
+use super::process::Process;
+use super::{Subject, VERSION};
+use crate::counters::{Kind, METRICS, Metric};
+
+/// Everything, in one text.
+pub(super) fn render(subject: &Subject, process: &Process) -> String {
+    let mut text = Text(String::with_capacity(16 << 10));
+    text.name("roadstead_build_info", "What runs; the value is always 1.", Kind::Gauge);
+    text.sample("roadstead_build_info", &[("version", VERSION), ("io", &subject.io)], 1);
+    text.name("roadstead_shards", "Shards of the node.", Kind::Gauge);
+    text.sample("roadstead_shards", &[], subject.counters.len());
+    text.name("roadstead_ready", "1 if new clients are welcome.", Kind::Gauge);
+    text.sample("roadstead_ready", &[], u8::from(subject.health.is_ready()));
+
+    let mut last = "";
+    for (index, metric) in METRICS.iter().enumerate() {
+        if metric.name != last {
+            text.name(metric.name, metric.help, metric.kind);
+            last = metric.name;
+        }
+        text.sample(metric.name, metric.label.as_slice(), sum(subject, index));
+    }
+
+    per_shard(&mut text, subject);
+    of_process(&mut text, process);
+    text.0
+}
+
+/// The sum of one number over all shards.
+pub(super) fn sum(subject: &Subject, index: usize) -> u64 {
+    subject.counters.iter().map(|counters| counters.value(index)).sum()
+}
+
+/// Where shards may differ from each other in a way that an operator must see: balance and liveness.
+fn per_shard(text: &mut Text, subject: &Subject) {
+    let numbers: [(&str, &str, Kind, Metric); 2] = [
+        ("roadstead_shard_connections", "Open connections of a shard.", Kind::Gauge, Metric::Connections),
+        ("roadstead_shard_turns_total", "Turns made by a shard.", Kind::Counter, Metric::Turns),
+    ];
+    for (name, help, kind, metric) in numbers {
+        text.name(name, help, kind);
+        for (shard, counters) in subject.counters.iter().enumerate() {
+            text.sample(name, &[("shard", &shard.to_string())], counters.get(metric));
+        }
+    }
+    let name = "roadstead_shard_answering";
+    text.name(name, "1 if a shard has turned within the last seconds.", Kind::Gauge);
+    for shard in 0..subject.counters.len() {
+        text.sample(name, &[("shard", &shard.to_string())], u8::from(subject.health.answers(shard)));
+    }
+}
+
+fn of_process(text: &mut Text, process: &Process) {
+    text.single("process_cpu_seconds_total", "User and system CPU time, seconds.", Kind::Counter, process.cpu_s);
+    text.single("process_resident_memory_bytes", "Resident memory, bytes.", Kind::Gauge, process.resident_bytes);
+    text.single("process_virtual_memory_bytes", "Virtual memory, bytes.", Kind::Gauge, process.virtual_bytes);
+    text.single("process_threads", "Threads.", Kind::Gauge, process.threads);
+    text.single("process_open_fds", "Open file descriptors.", Kind::Gauge, process.descriptors);
+    text.single("process_max_fds", "Most file descriptors that can be open.", Kind::Gauge, process.descriptors_max);
+    text.single(
+        "process_start_time_seconds",
+        "When the process started, seconds since the Unix epoch.",
+        Kind::Gauge,
+        process.start_s,
+    );
+}
+
+struct Text(String);
+
+impl Text {
+    fn name(&mut self, name: &str, help: &str, kind: Kind) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            let before = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{before}{label}=\"{value}\"");
+        }
+        let after = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{after} {value}");
+    }
+
+    fn single(&mut self, name: &str, help: &str, kind: Kind, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.name(name, help, kind);
+            self.sample(name, &[], value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::subject;
+    use std::collections::BTreeMap;
+
+    /// The rules of the format that Prometheus enforces, and ours on names.
+    fn check(text: &str) -> BTreeMap<String, f64> {
+        let mut samples = BTreeMap::new();
+        let mut types = BTreeMap::new();
+        let mut current = "";
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                current = rest.split(' ').next().expect("a name");
+                assert!(rest.len() > current.len() + 1, "{current} has a help text");
+                assert!(!types.contains_key(current), "{current} appears once");
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("name and type");
+                assert_eq!(name, current);
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+                assert!(name.starts_with("roadstead_") || name.starts_with("process_"), "{name}");
+                types.insert(name.to_owned(), kind.to_owned());
+            } else {
+                let (series, value) = line.rsplit_once(' ').expect("series and value");
+                assert_eq!(series.split('{').next(), Some(current), "{series} follows its name");
+                let value = value.parse().expect("a number");
+                assert!(samples.insert(series.to_owned(), value).is_none(), "{series} appears once");
+            }
+        }
+        samples
+    }
+
+    #[test]
+    fn text_is_well_formed_and_sums_shards() {
+        let subject = subject(2);
+        subject.counters[0].set(Metric::Connections, 3);
+        subject.counters[1].set(Metric::Connections, 4);
+        let process = Process { cpu_s: Some(1.5), descriptors: Some(9), ..Process::default() };
+        let samples = check(&render(&subject, &process));
+        let build = format!("roadstead_build_info{{version=\"{VERSION}\",io=\"epoll\"}}");
+        for (series, value) in [
+            ("roadstead_connections", 7.0),
+            ("roadstead_shard_connections{shard=\"0\"}", 3.0),
+            ("roadstead_shard_connections{shard=\"1\"}", 4.0),
+            ("roadstead_shards", 2.0),
+            ("roadstead_ready", 0.0),
+            ("process_cpu_seconds_total", 1.5),
+            ("process_open_fds", 9.0),
+            (build.as_str(), 1.0),
+        ] {
+            assert_eq!(samples.get(series), Some(&value), "{series}");
+        }
+        assert!(!samples.contains_key("process_threads"), "what is not known is absent");
+    }
+
+    #[test]
+    fn labels_come_from_a_short_list() {
+        for metric in METRICS {
+            assert!(!metric.help.is_empty(), "{}", metric.name);
+            if let Some((label, value)) = metric.label {
+                assert!(!["channel", "user", "address", "client", "shard"].contains(&label), "{label}");
+                assert!(value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)), "{value}");
+            }
+        }
+    }
+}

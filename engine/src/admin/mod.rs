@@ -1,0 +1,154 @@
+//! What operators, probes and Prometheus see of a node, over HTTP on TCP and on a Unix socket.
+//!
+//! Invariants: it runs on a thread of its own and only reads; no shard waits for it; no tokio type leaves this
+//! folder and `node`; nothing but the page and the probes is answered to strangers ([`access`]).
+
+mod access;
+mod connections;
+mod metrics;
+mod page;
+mod process;
+pub mod socket;
+mod status;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use serde_json::json;
+
+use crate::counters::Counters;
+use crate::health::Health;
+use crate::settings::Secret;
+use connections::Bounded;
+
+/// The version that the build gave this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What is shown of a running node.
+#[derive(Debug)]
+pub struct Subject {
+    /// Name of the node.
+    pub name: String,
+    /// Name of the io back end.
+    pub io: String,
+    /// Where clients connect, with real ports.
+    pub listen: Vec<SocketAddr>,
+    /// Whether clients must speak TLS.
+    pub tls: bool,
+    /// Development mode.
+    pub insecure: bool,
+    /// Whether `/echo` is served.
+    pub echo: bool,
+    /// The numbers of each shard.
+    pub counters: Vec<Arc<Counters>>,
+    /// The node's health.
+    pub health: Arc<Health>,
+    /// When it started.
+    pub started: Instant,
+}
+
+/// Where the admin interface is served.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// For probes, Prometheus and browsers.
+    pub tcp: Option<TcpListener>,
+    /// What TCP requests must show.
+    pub key: Option<Secret>,
+    /// For the command line; the file's mode decides who may.
+    pub unix: Option<UnixListener>,
+}
+
+/// Serves until the process ends.
+///
+/// # Errors
+/// The thread or its runtime could not be started.
+pub fn start(doors: Doors, subject: Subject) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let subject = Arc::new(subject);
+    thread::Builder::new().name("admin".into()).spawn(move || {
+        if let Err(error) = runtime.block_on(serve(doors, subject)) {
+            tracing::error!(%error, "the admin interface ended; clients are still served");
+        }
+    })?;
+    Ok(())
+}
+
+async fn serve(doors: Doors, subject: Arc<Subject>) -> io::Result<()> {
+    let mut tasks = Vec::new();
+    if let Some(unix) = doors.unix {
+        unix.set_nonblocking(true)?;
+        let listener = Bounded::new(tokio::net::UnixListener::from_std(unix)?);
+        tasks.push(tokio::spawn(axum::serve(listener, routes(Arc::clone(&subject))).into_future()));
+    }
+    if let Some(tcp) = doors.tcp {
+        tcp.set_nonblocking(true)?;
+        let listener = Bounded::new(tokio::net::TcpListener::from_std(tcp)?);
+        let guard = Arc::new(access::Guard::new(doors.key));
+        let routes = routes(subject).layer(middleware::from_fn_with_state(guard, access::check));
+        tasks.push(tokio::spawn(axum::serve(listener, routes).into_future()));
+    }
+    for task in tasks {
+        task.await.map_err(io::Error::other)??;
+    }
+    Ok(())
+}
+
+fn routes(subject: Arc<Subject>) -> Router {
+    Router::new()
+        .route("/", get(page::html))
+        .route("/page.css", get(page::css))
+        .route("/page.js", get(page::js))
+        .route("/health", get(health))
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .route("/shards", get(shards))
+        .with_state(subject)
+}
+
+/// 200 while the process can answer at all: the name that probes of this protocol expect.
+async fn health() -> impl IntoResponse {
+    Json(json!({ "status": "ok" }))
+}
+
+async fn live(Shared(subject): Shared<Arc<Subject>>) -> Response {
+    match subject.health.stalled() {
+        None => Json(json!({ "live": true })).into_response(),
+        Some(shard) => {
+            let body = json!({ "live": false, "reason": format!("shard {shard} has stalled") });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+        }
+    }
+}
+
+async fn ready(Shared(subject): Shared<Arc<Subject>>) -> Response {
+    let ready = subject.health.is_ready();
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": ready, "state": subject.health.state().word() }))).into_response()
+}
+
+async fn metrics(Shared(subject): Shared<Arc<Subject>>) -> impl IntoResponse {
+    let text = metrics::render(&subject, &process::read());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+async fn status(Shared(subject): Shared<Arc<Subject>>) -> impl IntoResponse {
+    Json(status::node(&subject, &process::read()))
+}
+
+async fn shards(Shared(subject): Shared<Arc<Subject>>) -> impl IntoResponse {
+    Json(status::shards(&subject))
+}
+
+#[cfg(test)]
+mod tests;

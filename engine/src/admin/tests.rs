@@ -1,0 +1,75 @@
+//! The admin interface over real sockets.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use super::*;
+use crate::health::State;
+
+pub(super) fn subject(shards: usize) -> Subject {
+    Subject {
+        name: "test".into(),
+        io: "epoll".into(),
+        listen: Vec::new(),
+        tls: false,
+        insecure: true,
+        echo: false,
+        counters: (0..shards).map(|_| Arc::new(Counters::default())).collect(),
+        health: Arc::new(Health::new(shards, 0)),
+        started: Instant::now(),
+    }
+}
+
+fn get(mut stream: impl Read + Write, path: &str, headers: &str) -> (u16, String, String) {
+    let request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    (status, head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn doors_answer_as_their_rules_say() {
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = tcp.local_addr().expect("an address");
+    let path = std::env::temp_dir().join(format!("roadstead-admin-{}.sock", std::process::id()));
+    let unix = socket::bind(&path).expect("bound");
+    let subject = subject(1);
+    let health = Arc::clone(&subject.health);
+    start(Doors { tcp: Some(tcp), key: Some(Secret::new("k")), unix: Some(unix) }, subject).expect("started");
+    let over_tcp = |path: &str, headers: &str| get(TcpStream::connect(address).expect("connected"), path, headers);
+    let over_unix = |uri: &str| get(UnixStream::connect(&path).expect("connected"), uri, "Host: node\r\n");
+
+    assert_eq!(over_tcp("/ready", "Host: x\r\n").0, 503);
+    health.set_state(State::Serving);
+    for (path, headers, status) in [
+        ("/ready", "Host: x\r\n", 200),
+        ("/live", "Host: x\r\n", 200),
+        ("/health", "Host: x\r\n", 200),
+        ("/", "Host: x\r\n", 200),
+        ("/page.js", "Host: x\r\n", 200),
+        ("/status", "Host: x\r\n", 401),
+        ("/metrics", "Host: x\r\n", 401),
+        ("/shards", "Host: x\r\nX-API-Key: wrong\r\n", 401),
+        ("/status", "Host: x\r\nX-API-Key: k\r\n", 200),
+        ("/metrics", "Host: x\r\nAuthorization: apikey k\r\n", 200),
+        ("/nothing", "Host: x\r\nX-API-Key: k\r\n", 404),
+    ] {
+        assert_eq!(over_tcp(path, headers).0, status, "{path} {headers}");
+    }
+    let (_, head, body) = over_tcp("/", "Host: x\r\n");
+    assert!(head.contains("content-security-policy: default-src 'none'"), "{head}");
+    assert!(!body.contains("<script>") && !body.contains("style="), "no inline code passes the policy");
+    health.set_state(State::Draining);
+    assert_eq!(over_tcp("/ready", "Host: x\r\n").0, 503);
+
+    let (status, _, body) = over_unix("/status");
+    assert_eq!(status, 200);
+    let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(status["state"], "draining");
+    assert_eq!(over_unix("/shards").0, 200);
+    std::fs::remove_file(&path).expect("removed");
+}

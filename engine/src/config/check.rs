@@ -1,0 +1,124 @@
+//! Whether values that are allowed one by one also fit together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::entry::{Origin, Problem};
+use crate::settings::Settings;
+
+/// An HMAC key shorter than its hash is weaker than the hash (RFC 7518 section 3.2).
+const HS256_SECRET_BYTES: usize = 32;
+
+/// What makes the node refuse to start.
+pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Origin>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |key: &str, value: String, reason: &str| {
+        problems.push(Problem {
+            key: Some(key.into()),
+            value: Some(value),
+            origin: Some(origins.get(key).cloned().unwrap_or(Origin::Default)),
+            reason: reason.into(),
+        });
+    };
+
+    let client = &settings.client;
+    if client.ping_s > 0 && client.pong_timeout_s >= client.ping_s {
+        refuse(
+            "client.pong_timeout_s",
+            client.pong_timeout_s.to_string(),
+            &format!("allowed is less than client.ping_s ({}): one ping is outstanding at a time", client.ping_s),
+        );
+    }
+    let limits = &settings.limits;
+    if limits.outbox_bytes < limits.message_bytes {
+        refuse(
+            "limits.outbox_bytes",
+            limits.outbox_bytes.to_string(),
+            &format!(
+                "allowed is at least limits.message_bytes ({}): else a message that may be published could never be delivered",
+                limits.message_bytes
+            ),
+        );
+    }
+    let largest = limits.message_bytes.max(if settings.echo { limits.echo_message_bytes } else { 0 });
+    if limits.inbound_bytes_per_shard < largest {
+        refuse(
+            "limits.inbound_bytes_per_shard",
+            limits.inbound_bytes_per_shard.to_string(),
+            &format!("allowed is at least the largest message ({largest})"),
+        );
+    }
+    if limits.connections < u32::from(settings.shards) {
+        refuse(
+            "limits.connections",
+            limits.connections.to_string(),
+            &format!("allowed is at least one for each shard ({})", settings.shards),
+        );
+    }
+    match (&settings.tls.certificate, &settings.tls.key) {
+        (Some(path), None) => {
+            refuse("tls.certificate", path.display().to_string(), "it needs tls.key as well");
+        }
+        (None, Some(path)) => refuse("tls.key", path.display().to_string(), "it needs tls.certificate as well"),
+        _ => {}
+    }
+    if settings.insecure
+        && !settings.insecure_force
+        && let Some(open) = settings.listen.iter().find(|address| !is_loopback(address))
+    {
+        refuse(
+            "insecure",
+            "true".into(),
+            &format!(
+                "others can reach the listen address {open}, and insecure lets everybody do everything; \
+                 listen on loopback, leave insecure off, or give --insecure-force"
+            ),
+        );
+    }
+    if let Some(admin) = settings.admin
+        && !is_loopback(&admin)
+        && settings.admin_key.is_none()
+    {
+        refuse(
+            "admin",
+            admin.to_string(),
+            "an admin address that others can reach needs admin_key or admin_key_file; or use a loopback address",
+        );
+    }
+    for (index, address) in settings.listen.iter().enumerate() {
+        let twice = settings.listen[..index].contains(address) && address.port() != 0;
+        if twice || (settings.admin == Some(*address) && address.port() != 0) {
+            refuse("listen", address.to_string(), "the address is used twice; each listen and admin address needs its own");
+        }
+    }
+    problems
+}
+
+/// What is worth a word at start.
+pub(super) fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.insecure {
+        warnings.push("insecure mode: everybody may connect, subscribe and publish; token expiry is ignored".into());
+    }
+    match &settings.token.hmac_secret {
+        Some(secret) if secret.expose().len() < HS256_SECRET_BYTES => warnings.push(format!(
+            "token.hmac_secret has {} bytes; HS256 wants at least {HS256_SECRET_BYTES} (openssl rand -hex 32)",
+            secret.expose().len()
+        )),
+        None if !settings.insecure && !settings.client.allow_anonymous => warnings.push(
+            "no client can connect: token.hmac_secret is not set, client.allow_anonymous and insecure are off".into(),
+        ),
+        _ => {}
+    }
+    if settings.channel.allow_subscribe_for_anonymous && !settings.channel.allow_subscribe_for_client {
+        warnings.push("channel.allow_subscribe_for_anonymous does nothing without channel.allow_subscribe_for_client".into());
+    }
+    if settings.client.allowed_origins.iter().any(|origin| origin == "*") {
+        warnings.push("client.allowed_origins holds *: any web page can connect from its visitors' browsers".into());
+    }
+    warnings
+}
+
+fn is_loopback(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}

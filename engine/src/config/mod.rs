@@ -1,0 +1,135 @@
+//! The configuration: from flags, environment and file to checked [`Settings`], with the origin of each value.
+//!
+//! Invariants: one table ([`table`]) names every key once, with what is allowed and where it is stored; nothing is
+//! ignored, an unknown key is an error; all problems are reported, not only the first; no secret is printed.
+//!
+//! ```text
+//!   file (TOML) ─┐
+//!   environment ─┼─> entries: key, value, origin ─> table: allowed? ─> Settings ─> check: do they fit together?
+//!   flags ───────┘   (the later source wins)
+//! ```
+
+mod check;
+mod entry;
+mod environment;
+mod file;
+mod print;
+mod reload;
+mod slot;
+mod spelling;
+mod table;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub use entry::{Entry, Origin, Problem, Value};
+pub use print::{print_json, print_text, problems_json};
+pub use reload::{Changes, changes};
+
+use crate::settings::Settings;
+use slot::Slot;
+use table::TABLE;
+
+/// The file variable: names the configuration file where no `--config` does.
+pub const FILE_VARIABLE: &str = environment::FILE_VARIABLE;
+
+/// Where settings come from. The environment is an argument, so that tests own it.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`; without it the environment may name one.
+    pub file: Option<PathBuf>,
+    /// Variables of the process.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Flags, in their order.
+    pub flags: Vec<Entry>,
+}
+
+/// A valid configuration.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The values.
+    pub settings: Settings,
+    /// Origin of each value that is no default, by key.
+    pub origins: BTreeMap<&'static str, Origin>,
+    /// What is allowed and yet probably not meant.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks all sources.
+///
+/// # Errors
+/// Every problem found, in the order of the sources.
+pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let file = sources.file.clone().or_else(|| environment::file(&sources.environment));
+    let mut layers = Vec::new();
+    if let Some(path) = &file {
+        layers.push(file::read(path, &mut problems));
+    }
+    layers.push(environment::entries(&sources.environment, &mut problems));
+    layers.push(sources.flags.clone());
+
+    let mut settings = Settings::default();
+    let mut origins = BTreeMap::new();
+    for layer in layers {
+        store(layer, &mut settings, &mut origins, &mut problems);
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    problems = check::problems(&settings, &origins);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let warnings = check::warnings(&settings);
+    Ok(Configuration { settings, origins, warnings })
+}
+
+/// Stores one source's entries. A secret given both plainly and by file in one source is a problem; lists that a
+/// flag repeats are one list.
+fn store(
+    layer: Vec<Entry>,
+    settings: &mut Settings,
+    origins: &mut BTreeMap<&'static str, Origin>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut seen: BTreeMap<&'static str, String> = BTreeMap::new();
+    for entry in layer {
+        let Some((row, by_file)) = table::find(&entry.key) else {
+            problems.push(spelling::unknown(&entry));
+            continue;
+        };
+        if let Some(other) = seen.get(row.key)
+            && *other != entry.key
+        {
+            problems.push(entry.problem(format!("{other} is given too; give one of them")));
+            continue;
+        }
+        let repeated = seen.insert(row.key, entry.key.clone()).is_some();
+        let stored = if by_file {
+            row.slot.store_secret_file(settings, &entry.value)
+        } else {
+            row.slot.store(settings, &entry.value, repeated)
+        };
+        match stored {
+            Ok(()) => {
+                origins.insert(row.key, entry.origin.clone());
+            }
+            Err(reason) => problems.push(entry.problem(reason)),
+        }
+    }
+}
+
+/// One line for `--help` and documentation: key, what is allowed, meaning.
+pub fn documentation() -> impl Iterator<Item = (&'static str, String, &'static str)> {
+    TABLE.iter().map(|row| (row.key, row.slot.allowed(), row.doc))
+}
+
+/// Whether printing a value of this key would show a secret.
+fn is_secret(key: &str) -> bool {
+    table::find(key).is_some_and(|(row, by_file)| matches!(row.slot, Slot::Secret { .. }) && !by_file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! What kind of value a setting takes, what is allowed, and where in [`Settings`] it lies.
+//!
+//! Invariant: a value is stored only if it is allowed; a slot can read back what it stores.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::entry::Value;
+use crate::settings::{Secret, Settings};
+
+/// Finds a setting's place. One function both reads and writes, so that the two cannot differ.
+pub(super) type Place<T> = fn(&mut Settings) -> &mut T;
+
+/// Kind, range and place of a setting.
+pub(super) enum Slot {
+    Flag(Place<bool>),
+    /// A whole number.
+    Count {
+        at: Place<u32>,
+        min: u32,
+        max: u32,
+    },
+    /// A number of bytes; `64KiB` and the like are understood.
+    Bytes {
+        at: Place<u32>,
+        min: u32,
+        max: u32,
+    },
+    /// Like `Count`, stored small.
+    Small {
+        at: Place<u16>,
+        min: u16,
+        max: u16,
+    },
+    /// An address or `off`.
+    Address(Place<Option<SocketAddr>>),
+    Addresses {
+        at: Place<Vec<SocketAddr>>,
+        max: usize,
+    },
+    Path(Place<Option<PathBuf>>),
+    Text {
+        at: Place<Option<String>>,
+        bytes_max: usize,
+    },
+    Texts {
+        at: Place<Vec<String>>,
+        max: usize,
+    },
+    /// Also known as `<key>_file`, which names a file that holds it.
+    Secret {
+        at: Place<Option<Secret>>,
+    },
+    /// One of some words.
+    Word {
+        allowed: &'static str,
+        set: fn(&mut Settings, &str) -> bool,
+        get: fn(&Settings) -> String,
+    },
+}
+
+/// A secret is read whole; more than this is surely another file.
+const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
+
+impl Slot {
+    /// Stores `value`. `repeated`: the same source gave this setting before, so a list goes on.
+    pub(super) fn store(
+        &self,
+        settings: &mut Settings,
+        value: &Value,
+        repeated: bool,
+    ) -> Result<(), String> {
+        match self.try_store(settings, value, repeated) {
+            Some(()) => Ok(()),
+            None => Err(format!("allowed is {}", self.allowed())),
+        }
+    }
+
+    fn try_store(&self, settings: &mut Settings, value: &Value, repeated: bool) -> Option<()> {
+        match self {
+            Self::Flag(at) => *at(settings) = flag(value)?,
+            Self::Count { at, min, max } => {
+                *at(settings) = u32::try_from(whole(value)?).ok().filter(|n| (min..=max).contains(&n))?;
+            }
+            Self::Bytes { at, min, max } => {
+                *at(settings) = u32::try_from(bytes(value)?).ok().filter(|n| (min..=max).contains(&n))?;
+            }
+            Self::Small { at, min, max } => {
+                *at(settings) = u16::try_from(whole(value)?).ok().filter(|n| (min..=max).contains(&n))?;
+            }
+            Self::Address(at) => {
+                *at(settings) = match text(value)? {
+                    "off" => None,
+                    address => Some(address.parse().ok()?),
+                };
+            }
+            Self::Addresses { at, max } => {
+                let parsed = list(value)?.iter().map(|a| a.parse().ok()).collect::<Option<Vec<_>>>()?;
+                extend(at(settings), parsed, repeated, *max).filter(|list| !list.is_empty())?;
+            }
+            Self::Path(at) => *at(settings) = Some(text(value).filter(|t| !t.is_empty())?.into()),
+            Self::Text { at, bytes_max } => {
+                *at(settings) = Some(text(value).filter(|t| !t.is_empty() && t.len() <= *bytes_max)?.into());
+            }
+            Self::Texts { at, max } => {
+                extend(at(settings), list(value)?, repeated, *max)?;
+            }
+            Self::Secret { at } => *at(settings) = Some(secret(text(value)?.as_bytes())?),
+            Self::Word { set, .. } => set(settings, text(value)?).then_some(())?,
+        }
+        Some(())
+    }
+
+    /// Stores the secret that lies in the file which `value` names; line ends at its end do not belong to it.
+    pub(super) fn store_secret_file(&self, settings: &mut Settings, value: &Value) -> Result<(), String> {
+        let Self::Secret { at } = self else {
+            return Err("only secrets are read from files".into());
+        };
+        let path = text(value).filter(|t| !t.is_empty()).ok_or("allowed is the path of a file")?;
+        let content = read_secret(Path::new(path))?;
+        let end = content.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
+        *at(settings) = Some(secret(&content[..end]).ok_or("the file is empty; it should hold the secret")?);
+        Ok(())
+    }
+
+    /// What is allowed, to follow "allowed is".
+    pub(super) fn allowed(&self) -> String {
+        match self {
+            Self::Flag(_) => "true or false".into(),
+            Self::Count { min, max, .. } => format!("a whole number from {min} to {max}"),
+            Self::Bytes { min, max, .. } => {
+                format!("a number of bytes from {min} to {max}, or such as \"64KiB\" or \"16MiB\"")
+            }
+            Self::Small { min, max, .. } => format!("a whole number from {min} to {max}"),
+            Self::Address(_) => {
+                "an IP address with a port, such as 127.0.0.1:9000 or [::1]:9000, or off".into()
+            }
+            Self::Addresses { max, .. } => {
+                format!("1 to {max} IP addresses with ports, such as 127.0.0.1:8000 or [::]:8000")
+            }
+            Self::Path(_) => "a path".into(),
+            Self::Text { bytes_max, .. } => format!("text of 1 to {bytes_max} bytes"),
+            Self::Texts { max, .. } => format!("a list of at most {max} texts"),
+            Self::Secret { .. } => "text that is not empty; or give its _file form".into(),
+            Self::Word { allowed, .. } => (*allowed).into(),
+        }
+    }
+
+    /// The stored value; `null`: not set; secrets only say that they are there.
+    pub(super) fn show(&self, settings: &mut Settings) -> serde_json::Value {
+        match self {
+            Self::Flag(at) => json!(*at(settings)),
+            Self::Count { at, .. } | Self::Bytes { at, .. } => json!(*at(settings)),
+            Self::Small { at, .. } => json!(*at(settings)),
+            Self::Address(at) => json!(at(settings).map_or_else(|| "off".into(), |a| a.to_string())),
+            Self::Addresses { at, .. } => {
+                json!(at(settings).iter().map(ToString::to_string).collect::<Vec<_>>())
+            }
+            Self::Path(at) => json!(at(settings).as_ref().map(|p| p.display().to_string())),
+            Self::Text { at, .. } => json!(at(settings)),
+            Self::Texts { at, .. } => json!(at(settings)),
+            Self::Secret { at } => json!(at(settings).as_ref().map(ToString::to_string)),
+            Self::Word { get, .. } => json!(get(settings)),
+        }
+    }
+
+    /// Whether both hold the same value.
+    pub(super) fn same(&self, one: &mut Settings, other: &mut Settings) -> bool {
+        match self {
+            Self::Secret { at } => at(one) == at(other),
+            _ => self.show(one) == self.show(other),
+        }
+    }
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Flag(flag) => Some(*flag),
+        Value::Word(word) => match word.as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn whole(value: &Value) -> Option<u64> {
+    match value {
+        Value::Whole(number) => u64::try_from(*number).ok(),
+        Value::Word(word) => digits(word),
+        _ => None,
+    }
+}
+
+/// Digits, with `_` between them as in TOML.
+fn digits(word: &str) -> Option<u64> {
+    word.starts_with(|c: char| c.is_ascii_digit()).then(|| word.replace('_', "").parse().ok())?
+}
+
+fn bytes(value: &Value) -> Option<u64> {
+    if let Some(number) = whole(value) {
+        return Some(number);
+    }
+    let text = text(value)?;
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let shift = match unit {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    digits(number.trim_end())?.checked_mul(1 << shift)
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Text(text) | Value::Word(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn list(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::List(list) => Some(list.clone()),
+        Value::Text(text) => Some(vec![text.clone()]),
+        Value::Word(word) => {
+            Some(word.split(',').map(|w| w.trim().to_owned()).filter(|w| !w.is_empty()).collect())
+        }
+        _ => None,
+    }
+}
+
+fn extend<T>(to: &mut Vec<T>, more: Vec<T>, repeated: bool, max: usize) -> Option<&mut Vec<T>> {
+    if !repeated {
+        to.clear();
+    }
+    to.extend(more);
+    (to.len() <= max).then_some(to)
+}
+
+fn secret(bytes: &[u8]) -> Option<Secret> {
+    (!bytes.is_empty()).then(|| Secret::new(bytes))
+}
+
+fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error| format!("cannot read {}: {error}", path.display());
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    if length > SECRET_FILE_BYTES_MAX {
+        return Err(format!("{} has {length} bytes; a secret has at most {SECRET_FILE_BYTES_MAX}", path.display()));
+    }
+    fs::read(path).map_err(unreadable)
+}

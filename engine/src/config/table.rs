@@ -1,0 +1,327 @@
+//! The table of settings: each key once, with what is allowed, its place and its meaning.
+//!
+//! A new setting is a field in [`Settings`] and a row here; file, environment, flags (`--set`), checking and
+//! printing follow from the row. Defaults are those of [`Settings::default`].
+
+use roadstead_io::{Choice, Congestion};
+
+use super::slot::Slot;
+use crate::limits::SHARDS_MAX;
+use crate::settings::{LogFormat, LogLevel, Settings};
+
+/// One setting.
+pub(super) struct Row {
+    /// Dotted key.
+    pub(super) key: &'static str,
+    pub(super) slot: Slot,
+    /// Whether a reload applies a new value; the others need a restart.
+    pub(super) live: bool,
+    /// One line for operators.
+    pub(super) doc: &'static str,
+}
+
+const fn fixed(key: &'static str, slot: Slot, doc: &'static str) -> Row {
+    Row { key, slot, live: false, doc }
+}
+
+const fn live(key: &'static str, slot: Slot, doc: &'static str) -> Row {
+    Row { key, slot, live: true, doc }
+}
+
+/// Most connections of one node: 20 million records are 10 GiB of reserved address space, and no machine of today
+/// holds the kernel's share of more.
+const CONNECTIONS_MAX: u32 = 20_000_000;
+/// Largest message: a larger one would hold a shard's turn for too long.
+const MESSAGE_BYTES_MAX: u32 = 64 << 20;
+
+/// All settings, in the order in which they are printed.
+pub(super) static TABLE: &[Row] = &[
+    fixed(
+        "listen",
+        Slot::Addresses { at: |s| &mut s.listen, max: 16 },
+        "where clients connect; port 0 lets the kernel choose",
+    ),
+    fixed(
+        "admin",
+        Slot::Address(|s| &mut s.admin),
+        "where operators, probes and Prometheus connect; beyond loopback it needs admin_key",
+    ),
+    fixed("admin_key", Slot::Secret { at: |s| &mut s.admin_key }, "key that TCP admin requests must show"),
+    fixed(
+        "admin_socket",
+        Slot::Path(|s| &mut s.admin_socket),
+        "Unix socket of the command line; not set: roadstead's runtime directory",
+    ),
+    fixed(
+        "shards",
+        Slot::Small { at: |s| &mut s.shards, min: 1, max: SHARDS_MAX },
+        "threads that serve clients; default: the cores this process may use",
+    ),
+    fixed(
+        "io",
+        Slot::Word {
+            allowed: "auto, io_uring or epoll",
+            set: |s, word| word.parse::<Choice>().map(|io| s.io = io).is_ok(),
+            get: |s| s.io.to_string(),
+        },
+        "io back end; auto takes io_uring where the kernel allows it",
+    ),
+    fixed(
+        "insecure",
+        Slot::Flag(|s| &mut s.insecure),
+        "development: lets everybody in and allows everything; only on loopback",
+    ),
+    fixed(
+        "insecure_force",
+        Slot::Flag(|s| &mut s.insecure_force),
+        "allows insecure on addresses that others can reach",
+    ),
+    fixed("echo", Slot::Flag(|s| &mut s.echo), "serves /echo, a raw WebSocket echo"),
+    fixed(
+        "node.name",
+        Slot::Text { at: |s| &mut s.node.name, bytes_max: 64 },
+        "name in logs and status; not set: the host's name",
+    ),
+    fixed(
+        "limits.connections",
+        Slot::Count { at: |s| &mut s.limits.connections, min: 1, max: CONNECTIONS_MAX },
+        "connections of the node; one more gets 503 with Retry-After",
+    ),
+    fixed(
+        "limits.message_bytes",
+        Slot::Bytes { at: |s| &mut s.limits.message_bytes, min: 1 << 10, max: MESSAGE_BYTES_MAX },
+        "one message of a client; a larger one is closed with 1009",
+    ),
+    fixed(
+        "limits.echo_message_bytes",
+        Slot::Bytes { at: |s| &mut s.limits.echo_message_bytes, min: 1 << 10, max: MESSAGE_BYTES_MAX },
+        "one message on /echo; a larger one is closed with 1009",
+    ),
+    fixed(
+        "limits.fragments",
+        Slot::Count { at: |s| &mut s.limits.fragments, min: 1, max: 65_536 },
+        "fragments of one message; more are closed with 1009",
+    ),
+    fixed(
+        "limits.handshake_bytes",
+        Slot::Bytes { at: |s| &mut s.limits.handshake_bytes, min: 1 << 10, max: 64 << 10 },
+        "head of an upgrade request; a larger one gets 431",
+    ),
+    fixed(
+        "limits.inbound_bytes_per_shard",
+        Slot::Bytes { at: |s| &mut s.limits.inbound_bytes_per_shard, min: 1 << 20, max: u32::MAX },
+        "memory of a shard for heads and messages that are still incomplete; then new ones are refused",
+    ),
+    fixed(
+        "limits.channels_per_client",
+        Slot::Count { at: |s| &mut s.limits.channels_per_client, min: 1, max: 65_535 },
+        "subscriptions of one connection; one more is answered with error 106",
+    ),
+    fixed(
+        "limits.channel_bytes",
+        Slot::Count { at: |s| &mut s.limits.channel_bytes, min: 1, max: 255 },
+        "length of a channel name; a longer one is a bad request",
+    ),
+    fixed(
+        "limits.outbox_bytes",
+        Slot::Bytes { at: |s| &mut s.limits.outbox_bytes, min: 4 << 10, max: 1 << 30 },
+        "queued output of one connection; past it the connection is closed with 3008",
+    ),
+    fixed(
+        "limits.outbox_messages",
+        Slot::Count { at: |s| &mut s.limits.outbox_messages, min: 16, max: 65_536 },
+        "queued messages of one connection; past it the connection is closed with 3008",
+    ),
+    fixed(
+        "limits.slow_close_ms",
+        Slot::Count { at: |s| &mut s.limits.slow_close_ms, min: 100, max: 600_000 },
+        "how long a connection may stay blocked before it is closed with 3008",
+    ),
+    fixed(
+        "limits.mailbox_messages",
+        Slot::Count { at: |s| &mut s.limits.mailbox_messages, min: 64, max: 1 << 20 },
+        "messages waiting from one shard to another; then publications are refused with 111",
+    ),
+    fixed(
+        "client.ping_s",
+        Slot::Count { at: |s| &mut s.client.ping_s, min: 0, max: 3_600 },
+        "seconds between pings; 0 sends none",
+    ),
+    fixed(
+        "client.pong_timeout_s",
+        Slot::Count { at: |s| &mut s.client.pong_timeout_s, min: 1, max: 3_600 },
+        "seconds until an unanswered ping closes with 3012; shorter than ping_s",
+    ),
+    fixed(
+        "client.stale_close_s",
+        Slot::Count { at: |s| &mut s.client.stale_close_s, min: 1, max: 600 },
+        "seconds until a client without a valid connect is closed with 3502",
+    ),
+    fixed(
+        "client.close_timeout_s",
+        Slot::Count { at: |s| &mut s.client.close_timeout_s, min: 1, max: 60 },
+        "seconds to wait for the answer to a close frame",
+    ),
+    fixed(
+        "client.handshake_timeout_s",
+        Slot::Count { at: |s| &mut s.client.handshake_timeout_s, min: 1, max: 600 },
+        "seconds in which TLS and the upgrade must be complete",
+    ),
+    fixed(
+        "client.user_personal_channel",
+        Slot::Flag(|s| &mut s.client.user_personal_channel),
+        "subscribes each user to the channel #user",
+    ),
+    fixed(
+        "client.allow_anonymous",
+        Slot::Flag(|s| &mut s.client.allow_anonymous),
+        "lets clients without a token in, without a user",
+    ),
+    live(
+        "client.allowed_origins",
+        Slot::Texts { at: |s| &mut s.client.allowed_origins, max: 256 },
+        "browser origins besides the host itself, such as https://example.com; * allows all",
+    ),
+    fixed(
+        "channel.allow_subscribe_for_client",
+        Slot::Flag(|s| &mut s.channel.allow_subscribe_for_client),
+        "users may subscribe to channels",
+    ),
+    fixed(
+        "channel.allow_subscribe_for_anonymous",
+        Slot::Flag(|s| &mut s.channel.allow_subscribe_for_anonymous),
+        "anonymous clients too; needs allow_subscribe_for_client",
+    ),
+    fixed(
+        "channel.allow_publish_for_client",
+        Slot::Flag(|s| &mut s.channel.allow_publish_for_client),
+        "clients may publish to channels",
+    ),
+    fixed(
+        "channel.allow_publish_for_subscriber",
+        Slot::Flag(|s| &mut s.channel.allow_publish_for_subscriber),
+        "subscribers may publish to their channel",
+    ),
+    live(
+        "token.hmac_secret",
+        Slot::Secret { at: |s| &mut s.token.hmac_secret },
+        "key of HS256 connection tokens; without it no token is accepted",
+    ),
+    live(
+        "token.audience",
+        Slot::Text { at: |s| &mut s.token.audience, bytes_max: 255 },
+        "tokens must name this audience (aud)",
+    ),
+    live(
+        "token.issuer",
+        Slot::Text { at: |s| &mut s.token.issuer, bytes_max: 255 },
+        "tokens must name this issuer (iss)",
+    ),
+    fixed("tls.certificate", Slot::Path(|s| &mut s.tls.certificate), "certificate chain (PEM); needs tls.key"),
+    fixed("tls.key", Slot::Path(|s| &mut s.tls.key), "private key (PEM); needs tls.certificate"),
+    live(
+        "log.level",
+        Slot::Word { allowed: "error, warn, info, debug or trace", set: set_level, get: level },
+        "least important level that is logged",
+    ),
+    fixed(
+        "log.format",
+        Slot::Word { allowed: "text or json", set: set_format, get: format },
+        "form of a log line on stderr",
+    ),
+    fixed(
+        "shutdown.close_ms",
+        Slot::Count { at: |s| &mut s.shutdown.close_ms, min: 100, max: 300_000 },
+        "from SIGTERM to the end of the process at the latest",
+    ),
+    fixed(
+        "net.congestion",
+        Slot::Word {
+            allowed: "auto, system, or a name from net.ipv4.tcp_allowed_congestion_control",
+            set: set_congestion,
+            get: congestion,
+        },
+        "TCP congestion control of client connections",
+    ),
+];
+
+/// The row of a key, and whether the key is the `_file` form of a secret.
+pub(super) fn find(key: &str) -> Option<(&'static Row, bool)> {
+    if let Some(row) = TABLE.iter().find(|row| row.key == key) {
+        return Some((row, false));
+    }
+    let plain = key.strip_suffix("_file")?;
+    let row = TABLE.iter().find(|row| row.key == plain && matches!(row.slot, Slot::Secret { .. }))?;
+    Some((row, true))
+}
+
+/// Every key that can be given, the `_file` forms included.
+pub(super) fn keys() -> impl Iterator<Item = String> {
+    TABLE.iter().flat_map(|row| {
+        let file = matches!(row.slot, Slot::Secret { .. }).then(|| format!("{}_file", row.key));
+        std::iter::once(row.key.to_owned()).chain(file)
+    })
+}
+
+fn set_level(settings: &mut Settings, word: &str) -> bool {
+    settings.log.level = match word {
+        "error" => LogLevel::Error,
+        "warn" => LogLevel::Warn,
+        "info" => LogLevel::Info,
+        "debug" => LogLevel::Debug,
+        "trace" => LogLevel::Trace,
+        _ => return false,
+    };
+    true
+}
+
+fn level(settings: &Settings) -> String {
+    match settings.log.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
+    .into()
+}
+
+fn set_format(settings: &mut Settings, word: &str) -> bool {
+    settings.log.format = match word {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        _ => return false,
+    };
+    true
+}
+
+fn format(settings: &Settings) -> String {
+    match settings.log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    }
+    .into()
+}
+
+/// The kernel's names have at most 15 bytes (TCP_CA_NAME_MAX with its zero).
+fn set_congestion(settings: &mut Settings, word: &str) -> bool {
+    settings.net.congestion = match word {
+        "auto" => Congestion::Auto,
+        "system" => Congestion::System,
+        name if (1..=15).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b)) =>
+        {
+            Congestion::Named(name.into())
+        }
+        _ => return false,
+    };
+    true
+}
+
+fn congestion(settings: &Settings) -> String {
+    match &settings.net.congestion {
+        Congestion::Auto => "auto".into(),
+        Congestion::System => "system".into(),
+        Congestion::Named(name) => name.clone(),
+    }
+}

@@ -1,0 +1,282 @@
+//! Tables: sources in, values or problems out.
+
+use std::path::Path;
+
+use super::*;
+use crate::settings::Secret;
+
+fn from_file(text: &str) -> (Settings, Vec<Problem>) {
+    let (mut settings, mut origins, mut problems) = (Settings::default(), BTreeMap::new(), Vec::new());
+    let entries = file::parse(Path::new("r.toml"), text, &mut problems);
+    store(entries, &mut settings, &mut origins, &mut problems);
+    (settings, problems)
+}
+
+fn from_environment(variables: &[(&str, &str)]) -> Result<Configuration, Vec<Problem>> {
+    let environment = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    load(&Sources { environment, ..Sources::default() })
+}
+
+fn from_flags(flags: &[(&str, &str)]) -> Result<Configuration, Vec<Problem>> {
+    let flags = flags.iter().map(|(key, value)| Entry::flag("--set", key, *value)).collect();
+    load(&Sources { flags, ..Sources::default() })
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+#[test]
+fn every_row_takes_its_own_default_back() {
+    for row in TABLE {
+        let mut settings = Settings::default();
+        let value = match row.slot.show(&mut settings) {
+            serde_json::Value::Null => continue,
+            serde_json::Value::Bool(flag) => Value::Flag(flag),
+            serde_json::Value::Number(number) => Value::Whole(number.as_i64().expect("whole")),
+            serde_json::Value::String(text) => Value::Text(text),
+            serde_json::Value::Array(items) => {
+                Value::List(items.iter().map(|item| item.as_str().expect("text").to_owned()).collect())
+            }
+            other => panic!("{}: {other}", row.key),
+        };
+        let stored = row.slot.store(&mut settings, &value, false);
+        assert_eq!(stored, Ok(()), "{}", row.key);
+        assert!(row.slot.same(&mut settings, &mut Settings::default()), "{}", row.key);
+    }
+}
+
+#[test]
+fn keys_are_unique_and_match_their_variables() {
+    let keys: Vec<_> = table::keys().collect();
+    let unique: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert_eq!(keys.len(), unique.len());
+    for key in &keys {
+        assert!(key.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)), "{key}");
+        assert!(!key.contains("__"), "{key}: __ separates in variables");
+    }
+}
+
+#[test]
+fn file_values_are_stored() {
+    let (settings, problems) = from_file(
+        r#"
+        listen = ["127.0.0.1:1", "[::1]:2"]
+        admin = "off"
+        shards = 3
+        io = "epoll"
+        echo = true
+        [limits]
+        connections = 1_000
+        message_bytes = "128KiB"
+        [token]
+        hmac_secret = "s"
+        [client]
+        allowed_origins = "https://a.example"
+        [net]
+        congestion = "bbr"
+        "#,
+    );
+    assert_eq!(lines(&problems), "");
+    assert_eq!(settings.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+    assert_eq!(settings.admin, None);
+    assert_eq!(settings.shards, 3);
+    assert_eq!(settings.io, roadstead_io::Choice::Epoll);
+    assert!(settings.echo);
+    assert_eq!(settings.limits.connections, 1_000);
+    assert_eq!(settings.limits.message_bytes, 128 << 10);
+    assert_eq!(settings.token.hmac_secret, Some(Secret::new("s")));
+    assert_eq!(settings.client.allowed_origins, ["https://a.example"]);
+    assert_eq!(settings.net.congestion, roadstead_io::Congestion::Named("bbr".into()));
+}
+
+#[test]
+fn file_problems_name_place_key_value_and_what_is_allowed() {
+    for (text, expected) in [
+        (
+            "[limits]\nconnections = 0\n",
+            "file r.toml:2: limits.connections = 0: allowed is a whole number from 1 to 20000000\n",
+        ),
+        (
+            "limits.connections = -5",
+            "file r.toml:1: limits.connections = -5: allowed is a whole number from 1 to 20000000\n",
+        ),
+        (
+            "\n\n[limits]\nconections = 5\n",
+            "file r.toml:4: limits.conections = 5: unknown key; the nearest known key is limits.connections \
+             (`roadstead config print` lists all)\n",
+        ),
+        ("insecure = \"yes\"", "file r.toml:1: insecure = \"yes\": allowed is true or false\n"),
+        ("shards = 1.5", "file r.toml:1: shards = 1.5: allowed is a whole number from 1 to 64\n"),
+        ("io = \"kqueue\"", "file r.toml:1: io = \"kqueue\": allowed is auto, io_uring or epoll\n"),
+        (
+            "listen = []",
+            "file r.toml:1: listen = []: allowed is 1 to 16 IP addresses with ports, such as 127.0.0.1:8000 or \
+             [::]:8000\n",
+        ),
+        (
+            "admin = \"localhost\"",
+            "file r.toml:1: admin = \"localhost\": allowed is an IP address with a port, such as 127.0.0.1:9000 or \
+             [::1]:9000, or off\n",
+        ),
+        (
+            "limits.outbox_bytes = \"1 elephant\"",
+            "file r.toml:1: limits.outbox_bytes = \"1 elephant\": allowed is a number of bytes from 4096 to \
+             1073741824, or such as \"64KiB\" or \"16MiB\"\n",
+        ),
+        (
+            "[echoo]\n",
+            "file r.toml:1: echoo = a table: unknown key; the nearest known key is echo (`roadstead config \
+             print` lists all)\n",
+        ),
+        (
+            "token.hmac_secrt = \"hidden\"",
+            "file r.toml:1: token.hmac_secrt = <redacted>: unknown key; the nearest known key is \
+             token.hmac_secret (`roadstead config print` lists all)\n",
+        ),
+        (
+            "token.hmac_secret = \"\"",
+            "file r.toml:1: token.hmac_secret = <redacted>: allowed is text that is not empty; or give its _file \
+             form\n",
+        ),
+        (
+            "token.hmac_secret = \"a\"\ntoken.hmac_secret_file = \"b\"\n",
+            "file r.toml:2: token.hmac_secret_file = \"b\": token.hmac_secret is given too; give one of them\n",
+        ),
+    ] {
+        assert_eq!(lines(&from_file(text).1), expected, "{text}");
+    }
+}
+
+#[test]
+fn syntax_errors_show_no_content() {
+    let (_, problems) = from_file("echo = true\n[token]\nhmac_secret = \"hidden\n");
+    let text = lines(&problems);
+    assert!(text.starts_with("file r.toml:3: not valid TOML: "), "{text}");
+    assert!(!text.contains("hidden"), "{text}");
+}
+
+#[test]
+fn all_problems_are_reported() {
+    assert_eq!(from_file("shards = 0\necho = 1\nlimits.fragments = 0\n").1.len(), 3);
+}
+
+#[test]
+fn environment_is_read_and_checked() {
+    let read = from_environment(&[
+        ("ROADSTEAD_LIMITS__CONNECTIONS", "77"),
+        ("ROADSTEAD_LISTEN", "127.0.0.1:1, [::1]:2"),
+        ("ROADSTEAD_ECHO", "true"),
+        ("ROADSTEAD_SERVICE_HOST", "10.0.0.1"),
+        ("ROADSTEAD_PORT_8000_TCP_ADDR", "10.0.0.1"),
+        ("ROADSTEAD_PORT", "tcp://10.0.0.1:8000"),
+        ("HOME", "/"),
+    ])
+    .expect("valid");
+    assert_eq!(read.settings.limits.connections, 77);
+    assert_eq!(read.settings.listen.len(), 2);
+    assert!(read.settings.echo);
+    assert_eq!(
+        read.origins["limits.connections"],
+        Origin::Environment("ROADSTEAD_LIMITS__CONNECTIONS".into())
+    );
+
+    let problems = from_environment(&[("ROADSTEAD_LIMITS__CONECTIONS", "77")]).expect_err("unknown");
+    assert_eq!(
+        lines(&problems),
+        "env ROADSTEAD_LIMITS__CONECTIONS: limits.conections = \"77\": unknown key; the nearest known key is \
+         ROADSTEAD_LIMITS__CONNECTIONS (`roadstead config print` lists all)\n"
+    );
+}
+
+#[test]
+fn later_sources_win() {
+    let read = load(&Sources {
+        environment: vec![
+            ("ROADSTEAD_SHARDS".into(), "2".into()),
+            ("ROADSTEAD_LOG__LEVEL".into(), "debug".into()),
+            ("ROADSTEAD_TOKEN__HMAC_SECRET_FILE".into(), "/nonexistent".into()),
+        ],
+        flags: vec![Entry::flag("--shards", "shards", "4")],
+        ..Sources::default()
+    });
+    assert_eq!(
+        lines(&read.expect_err("file missing")),
+        "env ROADSTEAD_TOKEN__HMAC_SECRET_FILE: token.hmac_secret_file = \"/nonexistent\": cannot read \
+         /nonexistent: No such file or directory (os error 2)\n"
+    );
+    let read = load(&Sources {
+        environment: vec![
+            ("ROADSTEAD_SHARDS".into(), "2".into()),
+            ("ROADSTEAD_LOG__LEVEL".into(), "debug".into()),
+        ],
+        flags: vec![Entry::flag("--shards", "shards", "4")],
+        ..Sources::default()
+    })
+    .expect("valid");
+    assert_eq!(read.settings.shards, 4);
+    assert_eq!(read.origins["shards"], Origin::Flag("--shards".into()));
+    assert_eq!(read.settings.log.level, crate::settings::LogLevel::Debug);
+}
+
+#[test]
+fn repeated_flags_make_one_list() {
+    let read = from_flags(&[("listen", "127.0.0.1:1"), ("listen", "127.0.0.1:2")]).expect("valid");
+    assert_eq!(read.settings.listen.len(), 2);
+}
+
+#[test]
+fn values_must_fit_together() {
+    for (flags, key) in [
+        (&[("client.ping_s", "5"), ("client.pong_timeout_s", "5")][..], Some("client.pong_timeout_s")),
+        (&[("client.ping_s", "0"), ("client.pong_timeout_s", "5")], None),
+        (&[("tls.certificate", "c.pem")], Some("tls.certificate")),
+        (&[("tls.key", "k.pem")], Some("tls.key")),
+        (&[("insecure", "true"), ("listen", "0.0.0.0:8000")], Some("insecure")),
+        (&[("insecure", "true"), ("listen", "[::ffff:127.0.0.1]:8000")], None),
+        (&[("insecure", "true"), ("listen", "0.0.0.0:8000"), ("insecure_force", "true")], None),
+        (&[("admin", "0.0.0.0:9000")], Some("admin")),
+        (&[("admin", "0.0.0.0:9000"), ("admin_key", "k")], None),
+        (&[("limits.outbox_bytes", "4096")], Some("limits.outbox_bytes")),
+        (&[("limits.connections", "3"), ("shards", "4")], Some("limits.connections")),
+        (&[("admin", "127.0.0.1:8000")], Some("listen")),
+        (&[("listen", "127.0.0.1:0,127.0.0.1:0")], None),
+        (&[("echo", "true"), ("limits.inbound_bytes_per_shard", "1MiB")], Some("limits.inbound_bytes_per_shard")),
+    ] {
+        let keys = match from_flags(flags) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.into_iter().filter_map(|problem| problem.key).collect(),
+        };
+        assert_eq!(keys, Vec::from_iter(key.map(str::to_owned)), "{flags:?}");
+    }
+}
+
+#[test]
+fn printed_configuration_reads_back_without_secrets() {
+    let read = from_flags(&[
+        ("token.hmac_secret", "hidden"),
+        ("node.name", "a \"b\""),
+        ("shards", "3"),
+        ("limits.message_bytes", "32KiB"),
+    ])
+    .expect("valid");
+    let text = print_text(&read);
+    assert!(!text.contains("hidden"), "{text}");
+    assert!(text.contains("# token.hmac_secret = <redacted>"), "{text}");
+    assert!(text.contains("# flag --set"), "{text}");
+    assert!(!print_json(&read).to_string().contains("hidden"));
+
+    let (mut again, problems) = from_file(&text);
+    assert_eq!(lines(&problems), "");
+    again.token.hmac_secret = Some(Secret::new("hidden"));
+    assert_eq!(changes(&read.settings, &again), Changes::default());
+}
+
+#[test]
+fn reload_tells_what_applies() {
+    let running = from_flags(&[("token.hmac_secret", "one")]).expect("valid").settings;
+    let read = from_flags(&[("token.hmac_secret", "two"), ("log.level", "debug"), ("shards", "7")]).expect("valid");
+    let expected =
+        Changes { applied: vec!["token.hmac_secret", "log.level"], need_restart: vec!["shards"] };
+    assert_eq!(changes(&running, &read.settings), expected);
+}

@@ -1,0 +1,161 @@
+//! Whether the node is well: what the probes, the watchdog and the command line are told.
+//!
+//! Invariants: time is an argument; one observer ([`Health::observe`]) writes, anybody reads; a shard that has not
+//! turned for [`STALL_MS`] is stalled and the process must not go on.
+//!
+//! ```text
+//!   Starting ── every shard listens ──> Serving ── stop ──> Draining
+//! ```
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use crate::limits::IDLE_WAIT_MS;
+
+/// A shard without a turn for this long has failed. Far above any bounded turn, even on an overloaded machine; far
+/// below the patience of clients (ping plus 10 s).
+pub const STALL_MS: u64 = 10_000;
+
+/// A shard without a turn for this long does not answer: an idle one turns every [`IDLE_WAIT_MS`], and the observer
+/// looks once a second.
+pub const ANSWER_MS: u64 = 3_000;
+
+const _: () = assert!(ANSWER_MS > IDLE_WAIT_MS + 1_000 && ANSWER_MS < STALL_MS);
+
+/// Where the node is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Not every shard listens yet.
+    Starting,
+    /// Clients are served.
+    Serving,
+    /// Stopping: no new clients.
+    Draining,
+}
+
+impl State {
+    /// One word for people and programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// The health of all shards.
+#[derive(Debug)]
+pub struct Health {
+    state: AtomicU8,
+    now_ms: AtomicU64,
+    hearts: Vec<Heart>,
+}
+
+#[derive(Debug)]
+struct Heart {
+    turns: AtomicU64,
+    beat_ms: AtomicU64,
+}
+
+impl Health {
+    /// `shards` hearts that beat last at `now_ms` of the monotonic clock.
+    #[must_use]
+    pub fn new(shards: usize, now_ms: u64) -> Self {
+        let heart = || Heart { turns: AtomicU64::new(0), beat_ms: AtomicU64::new(now_ms) };
+        Self {
+            state: AtomicU8::new(State::Starting as u8),
+            now_ms: AtomicU64::new(now_ms),
+            hearts: (0..shards).map(|_| heart()).collect(),
+        }
+    }
+
+    /// Moves on; a draining node never serves again.
+    pub fn set_state(&self, state: State) {
+        self.state.fetch_max(state as u8, Ordering::Relaxed);
+    }
+
+    /// Where the node is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            0 => State::Starting,
+            1 => State::Serving,
+            _ => State::Draining,
+        }
+    }
+
+    /// Takes the shards' counts of turns at `now_ms`. True if every shard has turned since the last call.
+    pub fn observe(&self, turns: impl Iterator<Item = u64>, now_ms: u64) -> bool {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+        let mut all = true;
+        for (heart, turns) in self.hearts.iter().zip(turns) {
+            if heart.turns.swap(turns, Ordering::Relaxed) == turns {
+                all = false;
+            } else {
+                heart.beat_ms.store(now_ms, Ordering::Relaxed);
+            }
+        }
+        all
+    }
+
+    /// How long ago a shard was last seen turning, ms, at the last observation.
+    #[must_use]
+    pub fn silent_ms(&self, shard: usize) -> u64 {
+        let beat_ms = self.hearts[shard].beat_ms.load(Ordering::Relaxed);
+        self.now_ms.load(Ordering::Relaxed).saturating_sub(beat_ms)
+    }
+
+    /// Whether a shard's numbers are fresh.
+    #[must_use]
+    pub fn answers(&self, shard: usize) -> bool {
+        self.silent_ms(shard) < ANSWER_MS
+    }
+
+    /// The first shard that has stalled.
+    #[must_use]
+    pub fn stalled(&self) -> Option<usize> {
+        (0..self.hearts.len()).find(|shard| self.silent_ms(*shard) >= STALL_MS)
+    }
+
+    /// Whether new clients are welcome.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state() == State::Serving && (0..self.hearts.len()).all(|shard| self.answers(shard))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_only_move_on() {
+        let health = Health::new(1, 0);
+        assert_eq!(health.state(), State::Starting);
+        health.set_state(State::Draining);
+        health.set_state(State::Serving);
+        assert_eq!(health.state(), State::Draining);
+        assert!(!health.is_ready());
+    }
+
+    #[test]
+    fn a_silent_shard_stops_answering_and_then_stalls() {
+        let health = Health::new(2, 1_000);
+        health.set_state(State::Serving);
+        assert!(health.observe([1, 1].into_iter(), 2_000));
+        for (now_ms, turns, all, ready, stalled) in [
+            (3_000, [2, 1], false, true, None),
+            (4_999, [3, 1], false, true, None),
+            (5_000, [4, 1], false, false, None),
+            (5_001, [4, 2], false, true, None),
+            (6_000, [5, 3], true, true, None),
+            (12_000, [6, 3], false, false, None),
+            (16_000, [7, 3], false, false, Some(1)),
+        ] {
+            assert_eq!(health.observe(turns.into_iter(), now_ms), all, "{now_ms}");
+            assert_eq!(health.is_ready(), ready, "{now_ms}");
+            assert_eq!(health.stalled(), stalled, "{now_ms}");
+        }
+    }
+}

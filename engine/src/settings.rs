@@ -1,0 +1,293 @@
+//! Everything an operator can decide about a node, as plain typed values with their defaults.
+//!
+//! Invariants: no parsing, no file, no environment here; [`crate::config`] fills these structs and is the only
+//! place that knows keys and allowed ranges. Units are in the names.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use roadstead_io::{Choice, Congestion};
+
+use crate::limits::SHARDS_MAX;
+
+/// The whole configuration of a node.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where clients connect. Port 0 lets the kernel choose.
+    pub listen: Vec<SocketAddr>,
+    /// Where operators connect over TCP; `None`: only through the Unix socket.
+    pub admin: Option<SocketAddr>,
+    /// Key that TCP admin requests must show. Required beyond loopback.
+    pub admin_key: Option<Secret>,
+    /// The Unix socket of the command line; `None`: in the runtime directory.
+    pub admin_socket: Option<PathBuf>,
+    /// Shards (threads), 1..=[`SHARDS_MAX`]. Default: the cores this process may use.
+    pub shards: u16,
+    /// Which io back end to use.
+    pub io: Choice,
+    /// Development mode: everybody is let in and may do everything.
+    pub insecure: bool,
+    /// Allows `insecure` on addresses that others can reach.
+    pub insecure_force: bool,
+    /// Serves `/echo`, a raw WebSocket echo.
+    pub echo: bool,
+    /// How much of everything.
+    pub limits: Limits,
+    /// What connections must and may do.
+    pub client: Client,
+    /// What clients may do with channels.
+    pub channel: Channel,
+    /// How connection tokens are checked.
+    pub token: Token,
+    /// Encryption on the listen addresses.
+    pub tls: Tls,
+    /// What is logged and how.
+    pub log: Log,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// Sockets.
+    pub net: Net,
+    /// Who this node is.
+    pub node: Node,
+}
+
+/// Upper bounds. What happens at each is in the table of [`crate::config`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of the node, shared evenly by its shards.
+    pub connections: u32,
+    /// One message of a client, bytes.
+    pub message_bytes: u32,
+    /// One message on `/echo`, bytes.
+    pub echo_message_bytes: u32,
+    /// Fragments of one message.
+    pub fragments: u32,
+    /// Head of an upgrade request, bytes.
+    pub handshake_bytes: u32,
+    /// Memory of one shard for partial input (heads, frames and messages that are still incomplete), bytes.
+    pub inbound_bytes_per_shard: u32,
+    /// Subscriptions of one connection.
+    pub channels_per_client: u32,
+    /// Length of a channel name, bytes.
+    pub channel_bytes: u32,
+    /// Queued output of one connection, bytes.
+    pub outbox_bytes: u32,
+    /// Queued output of one connection, messages.
+    pub outbox_messages: u32,
+    /// How long a connection may stay blocked with queued output before it is closed as slow, ms.
+    pub slow_close_ms: u32,
+    /// Messages that wait in the mailbox from one shard to another.
+    pub mailbox_messages: u32,
+}
+
+/// Rules of connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Between two pings of the server, seconds; 0: no pings.
+    pub ping_s: u32,
+    /// How long a client may take to answer a ping, seconds.
+    pub pong_timeout_s: u32,
+    /// How long a client may take to send a valid connect, seconds.
+    pub stale_close_s: u32,
+    /// How long the server waits for the answer to its close frame, seconds.
+    pub close_timeout_s: u32,
+    /// How long an upgrade (TLS and HTTP) may take, seconds.
+    pub handshake_timeout_s: u32,
+    /// Subscribes each user to the channel `#user`.
+    pub user_personal_channel: bool,
+    /// Lets clients without a token in, as anonymous.
+    pub allow_anonymous: bool,
+    /// Origins of browsers besides the host itself; `*` allows all.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Rules of channels. All are off by default; `insecure` overrides them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Channel {
+    /// Clients with a user may subscribe.
+    pub allow_subscribe_for_client: bool,
+    /// Clients without a user may subscribe too (needs `allow_subscribe_for_client`).
+    pub allow_subscribe_for_anonymous: bool,
+    /// Clients may publish.
+    pub allow_publish_for_client: bool,
+    /// Subscribers may publish to their channel.
+    pub allow_publish_for_subscriber: bool,
+}
+
+/// Connection tokens (JWT).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Token {
+    /// Key of HS256 tokens; `None`: no token is accepted.
+    pub hmac_secret: Option<Secret>,
+    /// If set, tokens must name this audience.
+    pub audience: Option<String>,
+    /// If set, tokens must name this issuer.
+    pub issuer: Option<String>,
+}
+
+/// Certificate and key (PEM). Both or neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain.
+    pub certificate: Option<PathBuf>,
+    /// The private key.
+    pub key: Option<PathBuf>,
+}
+
+/// Logging to stderr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Least important level that is written.
+    pub level: LogLevel,
+    /// Form of a line.
+    pub format: LogFormat,
+}
+
+/// Importance of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What an operator must act on.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// What happens rarely: start, reload, stop.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The end of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// From SIGTERM to the end at the latest, ms.
+    pub close_ms: u32,
+}
+
+/// Options of sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Net {
+    /// TCP congestion control of client connections.
+    pub congestion: Congestion,
+}
+
+/// The node itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Name in logs and status; `None`: the host's name.
+    pub name: Option<String>,
+}
+
+/// A value that must not be seen: printing it shows only that it is there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Wraps the bytes of a secret.
+    #[must_use]
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes themselves, for the code that computes with them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What stands in place of a secret wherever it would be printed.
+pub const REDACTED: &str = "<redacted>";
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Cores that this process may use (affinity and cgroup quota counted), at most [`SHARDS_MAX`].
+#[must_use]
+pub fn cores_available() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(cores).unwrap_or(SHARDS_MAX).min(SHARDS_MAX)
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: vec![loopback(8000)],
+            admin: Some(loopback(9000)),
+            admin_key: None,
+            admin_socket: None,
+            shards: cores_available(),
+            io: Choice::Auto,
+            insecure: false,
+            insecure_force: false,
+            echo: false,
+            limits: Limits::default(),
+            client: Client::default(),
+            channel: Channel::default(),
+            token: Token::default(),
+            tls: Tls::default(),
+            log: Log { level: LogLevel::Info, format: LogFormat::Text },
+            shutdown: Shutdown { close_ms: 5_000 },
+            net: Net { congestion: Congestion::Auto },
+            node: Node::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 200_000,
+            message_bytes: 64 << 10,
+            echo_message_bytes: 16 << 20,
+            fragments: 1_024,
+            handshake_bytes: 8 << 10,
+            inbound_bytes_per_shard: 256 << 20,
+            channels_per_client: 128,
+            channel_bytes: 255,
+            outbox_bytes: 1 << 20,
+            outbox_messages: 1_024,
+            slow_close_ms: 5_000,
+            mailbox_messages: 16_384,
+        }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            ping_s: 25,
+            pong_timeout_s: 8,
+            stale_close_s: 10,
+            close_timeout_s: 5,
+            handshake_timeout_s: 10,
+            user_personal_channel: false,
+            allow_anonymous: false,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
