@@ -1,0 +1,130 @@
+//! The simulated world: time, a network, back ends on it, and client ends in the hands of a test.
+//!
+//! Invariants: time moves only by [`World::advance`]; nothing sleeps; all chance comes from the seed, so a seed and the same calls
+//! are the same run.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::back_end::SimIo;
+use crate::conditions::Conditions;
+use crate::network::{EndId, Network, Status};
+use crate::random::Random;
+
+/// A world. Clones are handles of the same one.
+#[derive(Clone, Debug)]
+pub struct World {
+    network: Rc<RefCell<Network>>,
+}
+
+/// The client end of a connection: a socket without any program behind it but the test.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Client(EndId);
+
+impl World {
+    /// The world of `seed`, at time 0.
+    #[must_use]
+    pub fn new(seed: u64, conditions: Conditions) -> Self {
+        Self { network: Rc::new(RefCell::new(Network::new(seed, conditions))) }
+    }
+
+    /// A back end with at most `slots_max` sockets.
+    ///
+    /// # Panics
+    /// If the process is out of descriptors: a waker has a real one.
+    #[must_use]
+    pub fn back_end(&self, slots_max: u32) -> SimIo {
+        SimIo::new(Rc::clone(&self.network), slots_max)
+    }
+
+    /// Randomness for the test, apart from the network's.
+    #[must_use]
+    pub fn random(&self) -> Random {
+        self.network.borrow_mut().random.split()
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.network.borrow().now
+    }
+
+    /// Lets `by` pass.
+    pub fn advance(&self, by: Duration) {
+        let mut network = self.network.borrow_mut();
+        // Things happen in their order, each at its own time.
+        let until = network.now + by;
+        while let Some(due) = network.due().filter(|&due| due <= until) {
+            network.run_until(due);
+        }
+        network.run_until(until);
+    }
+
+    /// When the network moves next by itself, if it does. Back ends that have not been waited on do not count.
+    #[must_use]
+    pub fn due(&self) -> Option<Duration> {
+        self.network.borrow().due()
+    }
+
+    /// Starts to connect from `from` to `to`.
+    #[must_use]
+    pub fn connect(&self, from: SocketAddr, to: SocketAddr) -> Client {
+        Client(self.network.borrow_mut().connect(from, to))
+    }
+
+    /// What the client knows of its connection.
+    #[must_use]
+    pub fn status(&self, client: Client) -> Status {
+        self.network.borrow().status(client.0)
+    }
+
+    /// Writes what the client's buffer takes of `bytes`; returns how much that was.
+    #[must_use]
+    pub fn write(&self, client: Client, bytes: &[u8]) -> usize {
+        self.network.borrow_mut().write(client.0, bytes)
+    }
+
+    /// Reads up to `bytes_max` of what has arrived.
+    #[must_use]
+    pub fn read(&self, client: Client, bytes_max: usize) -> Vec<u8> {
+        let mut network = self.network.borrow_mut();
+        let mut bytes = vec![0; network.readable(client.0).min(bytes_max)];
+        let read = network.read(client.0, &mut bytes);
+        bytes.truncate(read);
+        bytes
+    }
+
+    /// Whether the server has finished its side and the client has read everything.
+    #[must_use]
+    pub fn is_at_end(&self, client: Client) -> bool {
+        self.network.borrow().is_at_end(client.0)
+    }
+
+    /// The client writes no more, and goes on reading.
+    pub fn finish(&self, client: Client) {
+        self.network.borrow_mut().finish(client.0);
+    }
+
+    /// The client closes its socket.
+    pub fn close(&self, client: Client) {
+        self.network.borrow_mut().close(client.0);
+    }
+
+    /// The client's system resets the connection.
+    pub fn reset(&self, client: Client) {
+        self.network.borrow_mut().reset(client.0);
+    }
+
+    /// The client vanishes: its path is cut, and the server hears nothing, not even an end.
+    pub fn vanish(&self, client: Client) {
+        self.network.borrow_mut().cut(client.0);
+    }
+
+    /// Connections that some end still holds, and the bytes in their buffers and on their way.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        self.network.borrow().held()
+    }
+}
