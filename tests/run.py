@@ -84,18 +84,16 @@ def steps(groups, skipped):
         yield Step("unit, property and simulated tests", ["cargo", "test", "--workspace", "--locked"], 2400)
     if "e2e" not in groups:
         return
-    binary = os.environ.get("ROADSTEAD_BINARY")
-    if not binary:
-        binary = os.path.join(TARGET, "release", "roadstead")
-        build = ["cargo", "build", "--release", "--locked", "--package", "roadstead-engine", "--bin", "roadstead"]
-        yield Step("the server", build, 2400, counts=False)
+    build = ["cargo", "build", "--release", "--locked", "--package", "roadstead-engine", "--package", "loadgen"]
+    yield Step("the release binaries", build, 2400, counts=False)
     back_ends = ["io_uring", "epoll"]
     if not io_uring_allowed():
         back_ends.remove("io_uring")
         skipped.append("io_uring is not to be had on this machine: its end-to-end tests did not run")
     for number, io in enumerate(back_ends):
         environment = {
-            "ROADSTEAD_BINARY": os.path.abspath(binary),
+            "ROADSTEAD_BINARY": os.path.join(TARGET, "release", "roadstead"),
+            "ROADSTEAD_LOADGEN": os.path.join(TARGET, "release", "loadgen"),
             "ROADSTEAD_IO": io,
             "ROADSTEAD_PASS": "first" if number == 0 else "later",
             "PYTHONUNBUFFERED": "1",

@@ -78,7 +78,7 @@ def room_violations(sources):
         if not place or place[0] in rules.CARRIERS:
             continue
         room = place[0]
-        granted, refused = rules.ROOMS.get(room, (set(), set()))
+        granted, refused = rules.ROOMS.get(room, (set(), rules.RUNTIME))
         for named in named_paths(text):
             where = f"{path}:{named.line}"
             head = named.segments[0]
@@ -93,7 +93,7 @@ def room_violations(sources):
             other = exported.get(target[0], target[0])
             if other in modules and other != room and other not in rules.VALUES | granted:
                 violations.append(f"{where}: {room} may not name crate::{other}")
-    return violations
+    return list(dict.fromkeys(violations))
 
 
 def module_of(path):

@@ -17,24 +17,27 @@ CRATES = {
 
 ENGINE = "engine/src"
 
-# Plain values that every module of the engine may name. They name nothing but each other.
-VALUES = {"counters", "limits", "settings"}
+# The runtime of the admin thread; nothing of it may reach a shard.
+RUNTIME = {"tokio", "axum"}
+
+# Plain values that every module of the engine may name. They name no room, only each other.
+VALUES = {"buffers", "counters", "flow", "limits", "names", "settings"}
 
 # The modules that carry values from room to room. They may name every room.
 CARRIERS = {"shard", "node", "cli"}
 
 # Room -> (engine modules it may name beyond itself and VALUES, crates it may not name).
-RUNTIME = {"tokio", "axum"}
 ROOMS = {
-    "session": (set(), {"roadstead_io"} | RUNTIME),
+    "session": ({"token"}, {"roadstead_io"} | RUNTIME),  # a token is judged while its session connects
     "router": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "outbox": (set(), RUNTIME),
-    "siblings": (set(), RUNTIME),
+    "siblings": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "tls": (set(), RUNTIME),
-    "token": (set(), RUNTIME | {"roadstead_io", "wsproto"}),
-    "config": (set(), RUNTIME | {"roadstead_io", "wsproto"}),
-    "admin": (set(), {"roadstead_io", "wsproto"}),
-    "logging": (set(), {"roadstead_io", "wsproto"}),
+    "token": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
+    "config": (set(), {"wsproto"} | RUNTIME),
+    "health": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
+    "logging": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
+    "admin": ({"health"}, {"roadstead_io", "wsproto"}),  # answers what the node's health is
 }
 
 # Source folder -> std paths that sans-IO code may not reach: sockets, clocks, disks, threads, the environment.

@@ -57,6 +57,7 @@ CASES = [
     ("router names wsproto", "engine/src/router/mod.rs", "fn f(x: wsproto::Role) {}\n", "router may not name the crate wsproto"),
     ("a room names the runtime", "engine/src/router/mod.rs", "use tokio::sync;\n", "router may not name the crate tokio"),
     ("a value names a room", "engine/src/limits.rs", "use crate::session::Session;\n", "limits may not name crate::session"),
+    ("a value names the runtime", "engine/src/limits.rs", "use tokio::time::Duration;\n", "limits may not name the crate tokio"),
     ("an unknown room", "engine/src/lounge.rs", "\n", "engine/src/lounge: the module is not in"),
     ("a clock in wsproto", "wsproto/src/lib.rs", "fn f() { std::time::Instant::now(); }\n", "may not name std::time::Instant"),
     ("a clock in a use tree", "wsproto/src/lib.rs", "use std::{fmt, time::{Duration, SystemTime}};\n", "may not name std::time::SystemTime"),

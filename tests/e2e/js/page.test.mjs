@@ -43,8 +43,10 @@ async function open(server) {
 
 const check = suite(['--insecure', '--echo']);
 
-check('the page passes a message between two clients', async (server) => {
+check('the page passes a message between two clients and shows the numbers move', async (server) => {
   const page = await open(server);
+  const number = (name, text) => page.locator(`[data-metric="${name}"]`, { hasText: new RegExp(`^${text}$`) }).waitFor();
+  await number('sessions', '0');
   for (const side of ['a', 'b']) {
     await page.click(`#${side}-connect`);
     await page.fill(`#${side}-channel`, 'harbour');
@@ -56,6 +58,9 @@ check('the page passes a message between two clients', async (server) => {
   await page.fill('#b-message', 'anchored');
   await page.click('#b-publish');
   await page.locator('#a-log', { hasText: 'anchored' }).waitFor();
+  for (const name of ['connections', 'sessions', 'subscriptions']) await number(name, '2');
+  await page.click('#a-connect');
+  await number('sessions', '1');
   assert.deepEqual(page.complaints, []);
   await page.close();
 });

@@ -61,36 +61,75 @@ def test_metrics(server):
 
 
 async def test_metrics_move_with_the_work(server):
-    before = server.samples()
-    async with await joined(server, "measured") as client:
-        during = await asyncio.to_thread(server.samples)
-        for n in range(10):
-            await client.ask(publish={"channel": "measured", "data": n})
-    after = server.samples()
-
     def total(samples, name):
         values = [value for (sample, _), value in samples.items() if sample == name]
         assert values, f"no metric {name}; there are {sorted({sample for sample, _ in samples})}"
         return sum(values)
 
-    assert total(during, "roadstead_connections") >= total(before, "roadstead_connections")
-    assert total(during, "roadstead_connections") >= 1
-    assert total(after, "roadstead_connections_accepted_total") > total(before, "roadstead_connections_accepted_total")
-    assert total(after, "roadstead_publications_received_total") >= total(during, "roadstead_publications_received_total") + 10
+    def counted():
+        samples = server.samples()
+        gauges = [total(samples, f"roadstead_{name}") for name in ("connections", "sessions", "subscriptions")]
+        return min(gauges) >= 1 and max(gauges) <= total(samples, "roadstead_connections_max")
+
+    before = server.samples()
+    async with await joined(server, "measured") as client:
+        for n in range(10):
+            await client.ask(publish={"channel": "measured", "data": n})
+        await asyncio.to_thread(wait_until, counted, what="the client is counted")
+    after = server.samples()
+    grown = {
+        "roadstead_connections_accepted_total": 1,
+        "roadstead_upgrades_total": 1,
+        "roadstead_commands_total": 12,
+        "roadstead_publications_total": 10,
+        "roadstead_deliveries_total": 10,
+        "roadstead_received_bytes_total": 300,
+        "roadstead_sent_bytes_total": 300,
+    }
+    for counter, least in grown.items():
+        assert total(after, counter) >= total(before, counter) + least, counter
     assert not [key for key in after if "measured" in str(key)], "a channel's name is in the metrics"
 
 
 async def test_both_shards_serve(server):
     clients = [await joined(server) for _ in range(24)]
-    shards = {
-        dict(labels)["shard"]: value
-        for (name, labels), value in (await asyncio.to_thread(server.samples)).items()
-        if name == "roadstead_connections" and "shard" in dict(labels)
-    }
-    assert set(shards) == {"0", "1"}
-    assert all(value > 0 for value in shards.values()), shards
+
+    def spread():
+        connections = {
+            dict(labels)["shard"]: value
+            for (name, labels), value in server.samples().items()
+            if name == "roadstead_shard_connections"
+        }
+        assert set(connections) == {"0", "1"}
+        return all(connections.values())
+
+    await asyncio.to_thread(wait_until, spread, what="connections on both shards")
     for client in clients:
         client.writer.close()
+
+
+def test_status(server):
+    status, text, _ = server.get("/status")
+    assert status == 200
+    assert json.loads(text)["shards"] == 2
+
+
+def test_admin_answers_loopback_names_only(server):
+    """A page elsewhere cannot read the node through a name that it makes resolve to 127.0.0.1."""
+    assert server.get("/metrics", {"Host": "evil.example"})[0] == 403
+    assert server.get("/metrics", {"Host": "localhost:9000"})[0] == 200
+
+
+@pytest.mark.once
+def test_admin_key(start, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("the-key-of-an-operator\n")
+    os.chmod(key, 0o600)
+    server = start("--insecure", environment={"ROADSTEAD_ADMIN_KEY_FILE": str(key)})
+    assert server.get("/live")[0] == 200
+    assert server.get("/metrics")[0] == 401
+    assert server.get("/metrics", {"X-API-Key": "another"})[0] == 401
+    assert server.get("/metrics", {"X-API-Key": "the-key-of-an-operator"})[0] == 200
 
 
 def test_ipv6_and_several_addresses(start):

@@ -373,6 +373,19 @@ async def test_protobuf_ping(quick):
         assert await client.message() == (BINARY, b"\x00")
 
 
+async def test_pings_as_frames(quick):
+    """Asked for by the query, pings are those of RFC 6455 and the connect result announces none."""
+    async with await Client.open(quick, path="/connection/websocket?cf_ws_frame_ping_pong=true") as client:
+        result = (await client.connect())["connect"]
+        assert not {"ping", "pong"} & set(result)
+        for _ in range(2):
+            opcode, _, payload = await client.read_frame()
+            assert opcode == raw.PING
+            await client.frame(raw.PONG, payload)
+        assert (await client.read_frame())[0] == raw.PING
+        await closes_with(client, 3012)
+
+
 async def test_subscriber_that_does_not_read_is_closed(start):
     """The publisher and a reading subscriber are served to the end; the one that does not read is cut off."""
     server = start("--insecure", config="[limits]\nslow_close_ms = 500\n")
