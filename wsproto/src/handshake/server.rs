@@ -93,7 +93,7 @@ pub fn read_request(head: &[u8]) -> Result<Option<(Request<'_>, usize)>, Reject>
         Ok(Status::Partial) if end.is_none() => return Ok(None),
         Ok(Status::Partial) => return Err(Reject::malformed("an empty line comes too early")),
         Err(Error::TooManyHeaders) => return Err(Reject::TOO_MANY),
-        Err(Error::Version) => return Err(Reject::VERSION),
+        Err(Error::Version) if names_http(head) => return Err(Reject::VERSION),
         Err(_) => return Err(Reject::malformed("the request is not HTTP")),
     };
     // The parser takes a bare LF as a line break; a head that ends on one would end elsewhere for others.
@@ -104,6 +104,12 @@ pub fn read_request(head: &[u8]) -> Result<Option<(Request<'_>, usize)>, Reject>
     let count = parsed.headers.len();
     let request = check(method, target, version, Headers::new(lines, count))?;
     Ok(Some((request, len)))
+}
+
+/// Whether the start line has the name of the protocol in its place, whatever the version.
+fn names_http(head: &[u8]) -> bool {
+    let mut words = head.trim_ascii_start().split(|byte| byte.is_ascii_whitespace());
+    words.nth(2).is_some_and(|word| word.starts_with(b"HTTP/"))
 }
 
 fn check<'a>(
