@@ -20,11 +20,11 @@ impl Random {
     /// A generator of its own for a part of the run, so that more draws in one part do not move the others.
     #[must_use]
     pub fn split(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.bits())
     }
 
     /// 64 uniform bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,7 +35,7 @@ impl Random {
     /// A number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         assert!(end > 0, "no number is below 0");
-        ((u128::from(self.next()) * end as u128) >> 64) as usize
+        ((u128::from(self.bits()) * end as u128) >> 64) as usize
     }
 
     /// A number of `range`.
@@ -64,7 +64,7 @@ mod tests {
     fn a_seed_keeps_its_numbers() {
         // The published test vector of splitmix64 for seed 1234567.
         let mut random = Random::new(1_234_567);
-        let drawn: Vec<u64> = (0..3).map(|_| random.next()).collect();
+        let drawn: Vec<u64> = (0..3).map(|_| random.bits()).collect();
         assert_eq!(drawn, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
