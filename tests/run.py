@@ -28,7 +28,12 @@ GROUPS = ("rules", "cargo", "e2e")
 
 # The closing lines of the runners: how each counts.
 COUNTED = {
-    "passed": [r"^import rules: (\d+) passed", r"^test result: \w+\. (\d+) passed", r"^=+ .*?(\d+) passed", r"^ℹ pass (\d+)"],
+    "passed": [
+        r"^import rules: (\d+) passed",
+        r"^test result: \w+\. (\d+) passed",
+        r"^=+ .*?(\d+) passed",
+        r"^ℹ pass (\d+)",
+    ],
     "failed": [
         r"^import rules: .*?(\d+) failed",
         r"^test result: .*?(\d+) failed",
@@ -84,7 +89,16 @@ def steps(groups, skipped):
         yield Step("unit, property and simulated tests", ["cargo", "test", "--workspace", "--locked"], 2400)
     if "e2e" not in groups:
         return
-    build = ["cargo", "build", "--release", "--locked", "--package", "roadstead-engine", "--package", "loadgen"]
+    build = [
+        "cargo",
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "roadstead-engine",
+        "--package",
+        "loadgen",
+    ]
     yield Step("the release binaries", build, 2400, counts=False)
     back_ends = ["io_uring", "epoll"]
     if not io_uring_allowed():
@@ -131,7 +145,9 @@ def run(step):
         for line in process.stdout:
             print(line, end="", flush=True)
             for kind, patterns in COUNTED.items():
-                found[kind] += sum(int(match[1]) for match in (re.match(pattern, line) for pattern in patterns) if match)
+                found[kind] += sum(
+                    int(match[1]) for match in (re.match(pattern, line) for pattern in patterns) if match
+                )
         code = process.wait()
     except BaseException:
         end(process)

@@ -24,7 +24,12 @@ def main(arguments):
     if not sources:
         print(f"imports: no Rust source under {root}", file=sys.stderr)
         return 2
-    violations = crate_violations(root) + room_violations(sources) + world_violations(sources) + unsafe_violations(sources)
+    violations = (
+        crate_violations(root)
+        + room_violations(sources)
+        + world_violations(sources)
+        + unsafe_violations(sources)
+    )
     for violation in violations:
         print(violation)
     print(f"imports: {len(sources)} files, {len(violations)} violations")
@@ -47,7 +52,16 @@ def read_sources(root):
 def crate_violations(root):
     """Dependencies between packages of the workspace that rules.CRATES does not grant."""
     manifest = os.path.join(root, "Cargo.toml")
-    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path", manifest]
+    command = [
+        "cargo",
+        "metadata",
+        "--format-version",
+        "1",
+        "--no-deps",
+        "--offline",
+        "--manifest-path",
+        manifest,
+    ]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     if asked.returncode != 0:
         sys.exit(f"imports: cargo metadata failed:\n{asked.stderr}")

@@ -11,7 +11,13 @@ CRATES = {
     "roadstead-control": {"roadstead-protocol"},
     "roadstead-engine": {"wsproto", "roadstead-protocol", "roadstead-io", "roadstead-control"},
     "loadgen": {"wsproto", "roadstead-protocol", "roadstead-io"},
-    "roadstead-sim": {"wsproto", "roadstead-protocol", "roadstead-io", "roadstead-control", "roadstead-engine"},
+    "roadstead-sim": {
+        "wsproto",
+        "roadstead-protocol",
+        "roadstead-io",
+        "roadstead-control",
+        "roadstead-engine",
+    },
     "benches": {"wsproto", "roadstead-protocol", "roadstead-io", "roadstead-control", "roadstead-engine"},
 }
 
@@ -41,7 +47,16 @@ ROOMS = {
 }
 
 # Source folder -> std paths that sans-IO code may not reach: sockets, clocks, disks, threads, the environment.
-WORLD = ["std::net", "std::os", "std::fs", "std::thread", "std::process", "std::env", "std::time::Instant", "std::time::SystemTime"]
+WORLD = [
+    "std::net",
+    "std::os",
+    "std::fs",
+    "std::thread",
+    "std::process",
+    "std::env",
+    "std::time::Instant",
+    "std::time::SystemTime",
+]
 SANS_IO = {"wsproto/src": WORLD, "protocol/src": WORLD, "control/src": WORLD}
 
 # Path prefixes under which `unsafe` may stand.

@@ -23,7 +23,7 @@ CLEAN = {
     "wsproto/src/lib.rs": "use std::time::Duration;\n// std::net is not named here\npub mod mask;\n",
     "wsproto/src/mask.rs": "pub fn apply() { unsafe { core::hint::unreachable_unchecked() } }\n",
     "control/Cargo.toml": package("roadstead-control"),
-    "control/src/lib.rs": "pub const NOTE: &str = \"std::net::TcpStream\";\n",
+    "control/src/lib.rs": 'pub const NOTE: &str = "std::net::TcpStream";\n',
     "engine/Cargo.toml": package("roadstead-engine", ("wsproto", "../wsproto"), ("roadstead-io", "io")),
     "engine/src/lib.rs": "pub mod session;\npub mod router;\npub mod shard;\npub mod limits;\npub use router::Index;\n",
     "engine/src/session/mod.rs": "use crate::limits::SLOTS;\nuse wsproto::mask;\nmod codes;\n"
@@ -40,32 +40,137 @@ CLEAN = {
 
 # What changes in the clean workspace, and the words the check must then say.
 CASES = [
-    ("a crate depends upward", "wsproto/Cargo.toml", package("wsproto", ("roadstead-io", "../engine/io")), "wsproto: depends on roadstead-io"),
-    ("loadgen depends on the engine", "loadgen/Cargo.toml", package("loadgen", ("roadstead-engine", "../engine")), "loadgen: depends on roadstead-engine"),
+    (
+        "a crate depends upward",
+        "wsproto/Cargo.toml",
+        package("wsproto", ("roadstead-io", "../engine/io")),
+        "wsproto: depends on roadstead-io",
+    ),
+    (
+        "loadgen depends on the engine",
+        "loadgen/Cargo.toml",
+        package("loadgen", ("roadstead-engine", "../engine")),
+        "loadgen: depends on roadstead-engine",
+    ),
     ("an unknown crate", "control/Cargo.toml", package("steering"), "steering: the crate is not in CRATES"),
-    ("session names router", "engine/src/session/codes.rs", "use crate::router::Index;\n", "codes.rs:1: session may not name crate::router"),
-    ("session names router in an expression", "engine/src/session/codes.rs", "\nfn f() { crate::router::go() }\n", "codes.rs:2: session may not name crate::router"),
-    ("session names router through super", "engine/src/session/mod.rs", "use super::router::Index;\n", "session may not name crate::router"),
-    ("session names router inside an inline module", "engine/src/session/mod.rs", "mod tests { use super::super::router::Index; }\n", "session may not name crate::router"),
-    ("session names router in a use tree", "engine/src/session/mod.rs", "use crate::{limits::*, router::{self, Index}};\n", "session may not name crate::router"),
-    ("session names a re-export of router", "engine/src/session/mod.rs", "use crate::Index;\n", "session may not name crate::router"),
-    ("session takes in the crate root", "engine/src/session/mod.rs", "use crate::*;\n", "session takes in the crate root"),
-    ("session renames the crate root", "engine/src/session/mod.rs", "use crate as root;\n", "session takes in the crate root"),
-    ("session names the turn", "engine/src/session/mod.rs", "use crate::shard::Turn;\n", "session may not name crate::shard"),
-    ("session names io", "engine/src/session/mod.rs", "use roadstead_io::Payload;\n", "session may not name the crate roadstead_io"),
-    ("router names session", "engine/src/router/mod.rs", "pub(crate) use crate::session as s;\n", "router may not name crate::session"),
-    ("router names wsproto", "engine/src/router/mod.rs", "fn f(x: wsproto::Role) {}\n", "router may not name the crate wsproto"),
-    ("a room names the runtime", "engine/src/router/mod.rs", "use tokio::sync;\n", "router may not name the crate tokio"),
-    ("a value names a room", "engine/src/limits.rs", "use crate::session::Session;\n", "limits may not name crate::session"),
-    ("a value names the runtime", "engine/src/limits.rs", "use tokio::time::Duration;\n", "limits may not name the crate tokio"),
+    (
+        "session names router",
+        "engine/src/session/codes.rs",
+        "use crate::router::Index;\n",
+        "codes.rs:1: session may not name crate::router",
+    ),
+    (
+        "session names router in an expression",
+        "engine/src/session/codes.rs",
+        "\nfn f() { crate::router::go() }\n",
+        "codes.rs:2: session may not name crate::router",
+    ),
+    (
+        "session names router through super",
+        "engine/src/session/mod.rs",
+        "use super::router::Index;\n",
+        "session may not name crate::router",
+    ),
+    (
+        "session names router inside an inline module",
+        "engine/src/session/mod.rs",
+        "mod tests { use super::super::router::Index; }\n",
+        "session may not name crate::router",
+    ),
+    (
+        "session names router in a use tree",
+        "engine/src/session/mod.rs",
+        "use crate::{limits::*, router::{self, Index}};\n",
+        "session may not name crate::router",
+    ),
+    (
+        "session names a re-export of router",
+        "engine/src/session/mod.rs",
+        "use crate::Index;\n",
+        "session may not name crate::router",
+    ),
+    (
+        "session takes in the crate root",
+        "engine/src/session/mod.rs",
+        "use crate::*;\n",
+        "session takes in the crate root",
+    ),
+    (
+        "session renames the crate root",
+        "engine/src/session/mod.rs",
+        "use crate as root;\n",
+        "session takes in the crate root",
+    ),
+    (
+        "session names the turn",
+        "engine/src/session/mod.rs",
+        "use crate::shard::Turn;\n",
+        "session may not name crate::shard",
+    ),
+    (
+        "session names io",
+        "engine/src/session/mod.rs",
+        "use roadstead_io::Payload;\n",
+        "session may not name the crate roadstead_io",
+    ),
+    (
+        "router names session",
+        "engine/src/router/mod.rs",
+        "pub(crate) use crate::session as s;\n",
+        "router may not name crate::session",
+    ),
+    (
+        "router names wsproto",
+        "engine/src/router/mod.rs",
+        "fn f(x: wsproto::Role) {}\n",
+        "router may not name the crate wsproto",
+    ),
+    (
+        "a room names the runtime",
+        "engine/src/router/mod.rs",
+        "use tokio::sync;\n",
+        "router may not name the crate tokio",
+    ),
+    (
+        "a value names a room",
+        "engine/src/limits.rs",
+        "use crate::session::Session;\n",
+        "limits may not name crate::session",
+    ),
+    (
+        "a value names the runtime",
+        "engine/src/limits.rs",
+        "use tokio::time::Duration;\n",
+        "limits may not name the crate tokio",
+    ),
     ("an unknown room", "engine/src/lounge.rs", "\n", "engine/src/lounge: the module is not in"),
-    ("a clock in wsproto", "wsproto/src/lib.rs", "fn f() { std::time::Instant::now(); }\n", "may not name std::time::Instant"),
-    ("a clock in a use tree", "wsproto/src/lib.rs", "use std::{fmt, time::{Duration, SystemTime}};\n", "may not name std::time::SystemTime"),
+    (
+        "a clock in wsproto",
+        "wsproto/src/lib.rs",
+        "fn f() { std::time::Instant::now(); }\n",
+        "may not name std::time::Instant",
+    ),
+    (
+        "a clock in a use tree",
+        "wsproto/src/lib.rs",
+        "use std::{fmt, time::{Duration, SystemTime}};\n",
+        "may not name std::time::SystemTime",
+    ),
     ("a clock by its module", "wsproto/src/lib.rs", "use std::time;\n", "may not name std::time::Instant"),
     ("a socket in control", "control/src/lib.rs", "use std::net::UdpSocket;\n", "may not name std::net"),
     ("a socket by a glob", "control/src/lib.rs", "use std::net::*;\n", "may not name std::net"),
-    ("unsafe in the engine", "engine/src/shard.rs", "fn f() { unsafe { g() } }\n", "shard.rs:1: unsafe belongs in"),
-    ("unsafe beside the masking kernel", "wsproto/src/lib.rs", "unsafe fn f() {}\n", "lib.rs:1: unsafe belongs in"),
+    (
+        "unsafe in the engine",
+        "engine/src/shard.rs",
+        "fn f() { unsafe { g() } }\n",
+        "shard.rs:1: unsafe belongs in",
+    ),
+    (
+        "unsafe beside the masking kernel",
+        "wsproto/src/lib.rs",
+        "unsafe fn f() {}\n",
+        "lib.rs:1: unsafe belongs in",
+    ),
 ]
 
 
@@ -78,7 +183,11 @@ def check(files):
             with open(target, "w", encoding="utf-8") as file:
                 file.write(text)
         done = subprocess.run(
-            [sys.executable, os.path.join(HERE, "imports.py"), root], capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, os.path.join(HERE, "imports.py"), root],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         return done.returncode, done.stdout + done.stderr
 

@@ -34,6 +34,13 @@ close_timeout_s = 1
 own = []  # the servers that the running test has started itself
 
 
+def cases(names, rows):
+    """Parametrizes a test with rows of (what it is called, value...)."""
+    return pytest.mark.parametrize(
+        names, [row[1] if len(row) == 2 else row[1:] for row in rows], ids=[row[0] for row in rows]
+    )
+
+
 def pytest_configure(config):
     if not os.access(BINARY, os.X_OK):
         pytest.exit("ROADSTEAD_BINARY does not name the server's binary; `make test` sets it", returncode=2)

@@ -57,7 +57,14 @@ def close_frame(code=None, reason=b""):
     return frame(CLOSE, b"" if code is None else struct.pack(">H", code) + reason)
 
 
-def request(server, path="/connection/websocket", protocol=None, headers=(), version="13", key="dGhlIHNhbXBsZSBub25jZQ=="):
+def request(
+    server,
+    path="/connection/websocket",
+    protocol=None,
+    headers=(),
+    version="13",
+    key="dGhlIHNhbXBsZSBub25jZQ==",
+):
     """The text of an upgrade request; a header given as (name, HOLD) is left out."""
     lines = {
         "Host": f"{server.host}:{server.port}",
@@ -89,7 +96,9 @@ async def read_head(reader):
     first, *rest = head.decode("latin-1").strip().split("\r\n")
     version, status, *_ = first.split(" ")
     assert version == "HTTP/1.1", first
-    return int(status), {name.strip().lower(): value.strip() for name, value in (line.split(":", 1) for line in rest)}
+    return int(status), {
+        name.strip().lower(): value.strip() for name, value in (line.split(":", 1) for line in rest)
+    }
 
 
 class Client:
@@ -103,7 +112,9 @@ class Client:
         self.next_id = 0
 
     @staticmethod
-    async def open(server, path="/connection/websocket", protocol=None, headers=(), trickle=False, following=b""):
+    async def open(
+        server, path="/connection/websocket", protocol=None, headers=(), trickle=False, following=b""
+    ):
         """Upgrades. `trickle` sends one byte at a time; `following` goes into the same packet as the head."""
         key = base64.b64encode(os.urandom(16)).decode()
         reader, writer = await asyncio.open_connection(server.host, server.port)

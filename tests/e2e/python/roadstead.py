@@ -24,7 +24,9 @@ LOG_LINES_SHOWN = 60
 class Server:
     """One `roadstead serve`. `config` is TOML text; `arguments` follow the ones every server here gets."""
 
-    def __init__(self, *arguments, config="", listen=("127.0.0.1:0",), admin="127.0.0.1:0", shards=2, environment=None):
+    def __init__(
+        self, *arguments, config="", listen=("127.0.0.1:0",), admin="127.0.0.1:0", shards=2, environment=None
+    ):
         self.folder = tempfile.mkdtemp(prefix="roadstead-")
         self.log_path = os.path.join(self.folder, "log")
         self.config_path = os.path.join(self.folder, "roadstead.toml")
@@ -126,7 +128,11 @@ class Server:
 
 def clean_environment(extra=None):
     """The environment without anything that configures a server."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROADSTEAD_", "NOTIFY_", "WATCHDOG_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ROADSTEAD_", "NOTIFY_", "WATCHDOG_"))
+    }
     return {**kept, **(extra or {})}
 
 
@@ -138,7 +144,12 @@ def split_address(address):
 def command_line(*arguments, environment=None, seconds=20):
     """Runs one short command of the binary: (exit code, stdout, stderr)."""
     done = subprocess.run(
-        [BINARY, *arguments], capture_output=True, text=True, timeout=seconds, check=False, env=clean_environment(environment)
+        [BINARY, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env=clean_environment(environment),
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -6,7 +6,9 @@ import random
 import struct
 
 import pytest
+
 import raw
+from conftest import cases
 from raw import BINARY, CONTINUATION, PING, PONG, TEXT, Client, close_frame, frame
 
 ENDPOINTS = ["/echo", "/connection/websocket"]
@@ -14,8 +16,8 @@ KIB = 1024
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
-@pytest.mark.parametrize(
-    "name, sent, code",
+@cases(
+    "sent, code",
     [
         ("no mask", frame(TEXT, "{}", mask=False), 1002),
         ("no mask on a ping", frame(PING, mask=False), 1002),
@@ -40,14 +42,17 @@ KIB = 1024
         ("a surrogate in utf-8", frame(TEXT, b"\xed\xa0\x80"), 1007),
         ("utf-8 past the last code point", frame(TEXT, b"\xf4\x90\x80\x80"), 1007),
         ("truncated utf-8", frame(TEXT, b"\xe2\x82"), 1007),
-        ("invalid utf-8 across fragments", frame(TEXT, b"\xe2", fin=False) + frame(CONTINUATION, b"\x28\xa1"), 1007),
+        (
+            "invalid utf-8 across fragments",
+            frame(TEXT, b"\xe2", fin=False) + frame(CONTINUATION, b"\x28\xa1"),
+            1007,
+        ),
         ("invalid utf-8 in a frame that is not complete", frame(TEXT, b"\xff", length=1000), 1007),
         ("invalid utf-8 in a close reason", close_frame(1000, b"\xff\xff"), 1007),
         ("an announced size past every limit", frame(BINARY, length=1 << 40), 1009),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_violation(server, path, name, sent, code):
+async def test_violation(server, path, sent, code):
     async with await Client.open(server, path) as client:
         await client.send(sent)
         got, reason = await client.closed()
@@ -65,7 +70,9 @@ async def test_close_code_that_may_not_be_sent(server, path, code):
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999])
+@pytest.mark.parametrize(
+    "code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999]
+)
 async def test_close_code_is_answered_with_itself(server, path, code):
     async with await Client.open(server, path) as client:
         await client.send(close_frame(code, "grüße".encode()))
@@ -122,7 +129,9 @@ async def test_echo_of_fragments_with_pings_between(server):
     async with await Client.open(server, "/echo") as client:
         await client.frame(TEXT, text[:1], fin=False)
         for at in range(1, len(text)):
-            await client.send(frame(PING, str(at)) + frame(CONTINUATION, text[at : at + 1], fin=at + 1 == len(text)))
+            await client.send(
+                frame(PING, str(at)) + frame(CONTINUATION, text[at : at + 1], fin=at + 1 == len(text))
+            )
         pongs = []
         while len(pongs) < len(text) - 1:
             opcode, _, payload = await client.read_frame()

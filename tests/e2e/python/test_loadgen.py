@@ -6,6 +6,7 @@ import os
 
 import pytest
 import websockets
+
 from conftest import SECRET
 from roadstead import IO, clean_environment
 
@@ -18,8 +19,17 @@ async def run(tmp_path, *arguments):
     """Runs it once: (exit code, what --json wrote, all it said)."""
     result = tmp_path / "result.json"
     process = await asyncio.create_subprocess_exec(
-        LOADGEN, *arguments, "--io", IO, "--threads", "1", "--json", str(result),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=clean_environment(),
+        LOADGEN,
+        *arguments,
+        "--io",
+        IO,
+        "--threads",
+        "1",
+        "--json",
+        str(result),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=clean_environment(),
     )
     try:
         said, _ = await asyncio.wait_for(process.communicate(), 60)
@@ -68,7 +78,9 @@ async def test_users_with_tokens(guarded, tmp_path):
     flags = ["--connections", "50", "--subscribe", "--token-secret", SECRET, "--duration", "1"]
     code, _, said = await run(tmp_path, "idle", "--url", guarded.url, *flags)
     assert code == 0, said
-    code, result, said = await run(tmp_path, "idle", "--url", guarded.url, *flags[:2], "--subscribe", "--duration", "1")
+    code, result, said = await run(
+        tmp_path, "idle", "--url", guarded.url, *flags[:2], "--subscribe", "--duration", "1"
+    )
     assert code == 1, said
     assert result["connections"]["failed"] == 50
 

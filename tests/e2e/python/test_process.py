@@ -10,9 +10,10 @@ import subprocess
 import time
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
 import raw
 from conftest import GUARDED, SECRET
-from prometheus_client.parser import text_string_to_metric_families
 from raw import joined
 from roadstead import BINARY, IO, clean_environment, command_line, wait_until
 
@@ -49,7 +50,9 @@ def test_metrics(server):
     for family in families:
         assert re.fullmatch(r"(roadstead|process)_[a-z0-9_]+", family.name), family.name
         assert family.documentation.strip(), f"{family.name} has no HELP"
-        assert family.type in ("counter", "gauge", "histogram", "summary", "info"), f"{family.name} has no TYPE"
+        assert family.type in ("counter", "gauge", "histogram", "summary", "info"), (
+            f"{family.name} has no TYPE"
+        )
         assert family.samples, family.name
         assert not family.name.endswith(units), f"{family.name} is not in base units"
         for sample in family.samples:
@@ -68,7 +71,9 @@ async def test_metrics_move_with_the_work(server):
 
     def counted():
         samples = server.samples()
-        gauges = [total(samples, f"roadstead_{name}") for name in ("connections", "sessions", "subscriptions")]
+        gauges = [
+            total(samples, f"roadstead_{name}") for name in ("connections", "sessions", "subscriptions")
+        ]
         return min(gauges) >= 1 and max(gauges) <= total(samples, "roadstead_connections_max")
 
     before = server.samples()
@@ -227,7 +232,10 @@ def test_admin_port_in_use(server):
 def test_bad_configuration(tmp_path, text, expected):
     path = tmp_path / "roadstead.toml"
     path.write_text(text)
-    for command in (["config", "check", "--config", str(path)], ["serve", "--insecure", "--config", str(path)]):
+    for command in (
+        ["config", "check", "--config", str(path)],
+        ["serve", "--insecure", "--config", str(path)],
+    ):
         code, _, err = command_line(*command)
         assert code == CONFIGURATION, command
         for word in expected:
@@ -242,7 +250,11 @@ def test_missing_configuration_file():
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    "environment, word", [({"ROADSTEAD_SHARD": "2"}, "ROADSTEAD_SHARD"), ({"ROADSTEAD_LIMITS__FRAGMENTS": "0"}, "ROADSTEAD_LIMITS__FRAGMENTS")]
+    "environment, word",
+    [
+        ({"ROADSTEAD_SHARD": "2"}, "ROADSTEAD_SHARD"),
+        ({"ROADSTEAD_LIMITS__FRAGMENTS": "0"}, "ROADSTEAD_LIMITS__FRAGMENTS"),
+    ],
 )
 def test_bad_environment(environment, word):
     code, _, err = command_line("config", "check", environment=environment)
@@ -268,7 +280,9 @@ def test_usage(arguments):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["serve", "--help"], ["token", "--help"], ["config", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["serve", "--help"], ["token", "--help"], ["config", "--help"]]
+)
 def test_help(arguments):
     code, out, _ = command_line(*arguments)
     assert code == OK and "roadstead" in out
@@ -278,7 +292,9 @@ def test_help(arguments):
 def test_configuration_is_printed_with_origins_and_without_secrets(tmp_path):
     path = tmp_path / "roadstead.toml"
     path.write_text(GUARDED)
-    code, out, err = command_line("config", "print", "--config", str(path), environment={"ROADSTEAD_CLIENT__PING_S": "20"})
+    code, out, err = command_line(
+        "config", "print", "--config", str(path), environment={"ROADSTEAD_CLIENT__PING_S": "20"}
+    )
     assert code == OK, err
     assert SECRET not in out + err
     assert "redacted" in out
@@ -327,15 +343,29 @@ def test_systemd(tmp_path):
     path = str(tmp_path / "notify")
     systemd = Systemd(path)
     environment = clean_environment({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000"})
-    arguments = ["--insecure", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "2", "--io", IO]
+    arguments = [
+        "--insecure",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--shards",
+        "2",
+        "--io",
+        IO,
+    ]
     command = [BINARY, "serve", *arguments, "--admin-socket", str(tmp_path / "admin.sock")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     try:
         systemd.wait_for("READY=1")
         systemd.wait_for("WATCHDOG=1")
         assert any(line.startswith("STATUS=") for line in systemd.said)
         fed = systemd.said.count("WATCHDOG=1")
-        wait_until(lambda: hear_more(systemd) and systemd.said.count("WATCHDOG=1") > fed, what="a second WATCHDOG=1")
+        wait_until(
+            lambda: hear_more(systemd) and systemd.said.count("WATCHDOG=1") > fed, what="a second WATCHDOG=1"
+        )
         systemd.said.clear()
         process.send_signal(signal.SIGHUP)
         systemd.wait_for("RELOADING=1", "READY=1")
@@ -361,7 +391,17 @@ def test_watchdog_is_not_fed_for_a_stopped_process(tmp_path):
     path = str(tmp_path / "notify")
     systemd = Systemd(path)
     environment = clean_environment({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "600000"})
-    arguments = ["--insecure", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1", "--io", IO]
+    arguments = [
+        "--insecure",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--shards",
+        "1",
+        "--io",
+        IO,
+    ]
     command = [BINARY, "serve", *arguments, "--admin-socket", str(tmp_path / "admin.sock")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
@@ -402,11 +442,21 @@ def drained(receiver):
 @pytest.mark.once
 def test_few_descriptors_are_reported(tmp_path):
     """A descriptor limit below the configured connections is said, with what to do, and the node goes on."""
-    command = ["bash", "-c", 'ulimit -Hn 256; ulimit -Sn 256; exec "$@"', "bash", BINARY, "serve", "--insecure"]
+    command = [
+        "bash",
+        "-c",
+        'ulimit -Hn 256; ulimit -Sn 256; exec "$@"',
+        "bash",
+        BINARY,
+        "serve",
+        "--insecure",
+    ]
     command += ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1", "--io", "epoll"]
     command += ["--admin-socket", str(tmp_path / "admin.sock")]
     with open(tmp_path / "log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=clean_environment())
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=clean_environment()
+        )
     try:
         assert process.stdout.readline().startswith("roadstead ready ")
     finally:

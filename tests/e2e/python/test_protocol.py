@@ -5,8 +5,10 @@ import json
 
 import centrifuge.protocol.client_pb2 as protobuf
 import pytest
-import raw
 from centrifuge.codecs import _varint_decode, _varint_encode
+
+import raw
+from conftest import cases
 from raw import BINARY, TEXT, Client, Ended, joined
 
 
@@ -97,7 +99,9 @@ async def test_first_request_in_tag_order_wins(server):
         assert reply == {"id": client.next_id, "subscribe": {}}
 
 
-@pytest.mark.parametrize("data", [None, 0, -1.5e300, "", "text", [], {}, {"a": {"b": [1, None, True]}}, "\u2028 \" \\ 🚢"])
+@pytest.mark.parametrize(
+    "data", [None, 0, -1.5e300, "", "text", [], {}, {"a": {"b": [1, None, True]}}, '\u2028 " \\ 🚢']
+)
 async def test_data_arrives_as_it_was(server, data):
     async with await joined(server, "data") as client:
         assert (await client.ask(publish={"channel": "data", "data": data}))["publish"] == {}
@@ -121,8 +125,8 @@ async def test_publisher_is_named_by_the_server(server):
         assert publication["info"] == {"user": "", "client": publisher.id}
 
 
-@pytest.mark.parametrize(
-    "name, sent",
+@cases(
+    "sent",
     [
         ("an empty message", ""),
         ("no json", "hello"),
@@ -135,14 +139,14 @@ async def test_publisher_is_named_by_the_server(server):
         ("connect without id", '{"connect":{}}'),
     ],
 )
-async def test_bad_first_message(server, name, sent):
+async def test_bad_first_message(server, sent):
     async with await Client.open(server) as client:
         await client.frame(TEXT, sent)
         await closes_with(client, 3501)
 
 
-@pytest.mark.parametrize(
-    "name, sent, code",
+@cases(
+    "sent, code",
     [
         ("a second connect", '{"id":9,"connect":{}}', 3501),
         ("a pong that nobody asked for", "{}", 3501),
@@ -154,20 +158,24 @@ async def test_bad_first_message(server, name, sent):
         ("unsubscribe without channel", '{"id":9,"unsubscribe":{}}', 3501),
         ("publish without channel", '{"id":9,"publish":{"data":1}}', 3501),
         ("an unknown delta", '{"id":9,"subscribe":{"channel":"c","delta":"xor"}}', 3501),
-        ("an empty line", '{"id":9,"unsubscribe":{"channel":"c"}}\n\n{"id":10,"unsubscribe":{"channel":"c"}}', 3501),
+        (
+            "an empty line",
+            '{"id":9,"unsubscribe":{"channel":"c"}}\n\n{"id":10,"unsubscribe":{"channel":"c"}}',
+            3501,
+        ),
         ("no json", '{"id":9,', 3501),
         ("an empty message", "", 3501),
         ("a send that nobody handles", '{"send":{"data":1}}', 3508),
     ],
 )
-async def test_misuse_after_connect(server, name, sent, code):
+async def test_misuse_after_connect(server, sent, code):
     async with await joined(server) as client:
         await client.frame(TEXT, sent)
         await closes_with(client, code)
 
 
-@pytest.mark.parametrize(
-    "name, command, code",
+@cases(
+    "command, code",
     [
         ("rpc", {"rpc": {"method": "m", "data": 1}}, 108),
         ("rpc without method", {"rpc": {"data": 1}}, 108),
@@ -180,7 +188,7 @@ async def test_misuse_after_connect(server, name, sent, code):
         ("publish without data", {"publish": {"channel": "c"}}, 107),
     ],
 )
-async def test_error_reply(server, name, command, code):
+async def test_error_reply(server, command, code):
     async with await joined(server) as client:
         reply = await client.ask(**command)
         assert set(reply) == {"id", "error"}
@@ -199,7 +207,9 @@ async def test_second_subscribe_is_105(server):
     async with await joined(server, "twice") as client:
         await client.say({"id": 10, "subscribe": {"channel": "twice"}})
         assert (await client.hear())["error"]["code"] == 105
-        await client.say({"id": 11, "subscribe": {"channel": "thrice"}}, {"id": 12, "subscribe": {"channel": "thrice"}})
+        await client.say(
+            {"id": 11, "subscribe": {"channel": "thrice"}}, {"id": 12, "subscribe": {"channel": "thrice"}}
+        )
         assert await client.hear() == {"id": 11, "subscribe": {}}
         assert (await client.hear())["error"]["code"] == 105, "also while the first is in flight"
 
@@ -226,7 +236,9 @@ async def test_unsubscribe(server):
         while (await client.hear()).get("id") != 20:
             pass
         await client.say({"id": 21, "unsubscribe": {"channel": "left"}})
-        assert await client.hear() == {"id": 21, "unsubscribe": {}}, "nothing follows the reply; a second one succeeds"
+        assert await client.hear() == {"id": 21, "unsubscribe": {}}, (
+            "nothing follows the reply; a second one succeeds"
+        )
         await client.subscribe("left")
 
 
@@ -234,7 +246,8 @@ async def test_subscribe_and_unsubscribe_back_to_back(server):
     async with await joined(server) as client:
         for n in range(50):
             await client.say(
-                {"id": 1000 + 2 * n, "subscribe": {"channel": "flip"}}, {"id": 1001 + 2 * n, "unsubscribe": {"channel": "flip"}}
+                {"id": 1000 + 2 * n, "subscribe": {"channel": "flip"}},
+                {"id": 1001 + 2 * n, "unsubscribe": {"channel": "flip"}},
             )
         for n in range(50):
             assert await client.hear() == {"id": 1000 + 2 * n, "subscribe": {}}
@@ -266,9 +279,14 @@ async def test_push_never_precedes_its_subscribe_reply(server):
 async def test_protobuf_replies(server):
     async with await joined_in_protobuf(server) as client:
         assert client.id
-        await client.frame(BINARY, encoded(protobuf.Command(id=4, publish=protobuf.PublishRequest(channel="p", data=b"\x00"))))
+        await client.frame(
+            BINARY,
+            encoded(protobuf.Command(id=4, publish=protobuf.PublishRequest(channel="p", data=b"\x00"))),
+        )
         assert await client.message() == (BINARY, b"\x04\x08\x04\x42\x00"), "an empty result is present"
-        await client.frame(BINARY, encoded(protobuf.Command(id=5, unsubscribe=protobuf.UnsubscribeRequest(channel="p"))))
+        await client.frame(
+            BINARY, encoded(protobuf.Command(id=5, unsubscribe=protobuf.UnsubscribeRequest(channel="p")))
+        )
         assert await client.message() == (BINARY, b"\x04\x08\x05\x3a\x00")
         await client.frame(BINARY, encoded(protobuf.Command(id=6, rpc=protobuf.RPCRequest(method="m"))))
         (reply,) = await heard(client)
@@ -276,8 +294,8 @@ async def test_protobuf_replies(server):
         assert reply.error.message
 
 
-@pytest.mark.parametrize(
-    "name, sent",
+@cases(
+    "sent",
     [
         ("an empty message", b""),
         ("a length past the end", b"\x05\x08\x01\x22\x00"),
@@ -287,14 +305,17 @@ async def test_protobuf_replies(server):
         ("no request", b"\x02\x08\x01"),
     ],
 )
-async def test_bad_protobuf(server, name, sent):
+async def test_bad_protobuf(server, sent):
     async with await Client.open(server, protocol="centrifuge-protobuf") as client:
         await client.frame(BINARY, sent)
         await closes_with(client, 3501)
 
 
 async def test_json_and_protobuf_meet(server):
-    async with await joined(server, "mix") as json_client, await joined_in_protobuf(server, "mix") as protobuf_client:
+    async with (
+        await joined(server, "mix") as json_client,
+        await joined_in_protobuf(server, "mix") as protobuf_client,
+    ):
         await json_client.ask(publish={"channel": "mix", "data": {"from": "json"}})
         (reply,) = await heard(protobuf_client)
         assert reply.push.channel == "mix"
@@ -315,7 +336,10 @@ async def test_bytes_that_are_no_json_close_json_subscribers(server):
     subscribers = [await joined(server, "bytes") for _ in range(6)]
     async with await joined_in_protobuf(server, "bytes") as publisher:
         await publisher.frame(
-            BINARY, encoded(protobuf.Command(id=9, publish=protobuf.PublishRequest(channel="bytes", data=b"\x00\xff{")))
+            BINARY,
+            encoded(
+                protobuf.Command(id=9, publish=protobuf.PublishRequest(channel="bytes", data=b"\x00\xff{"))
+            ),
         )
         replies = await heard(publisher)
         while len(replies) < 2:
@@ -414,7 +438,8 @@ async def test_publications_across_shards(server):
 
     async def publish(number, client):
         commands = [
-            {"id": 1000 + n, "publish": {"channel": channels[(number + n) % 4], "data": [number, n]}} for n in range(each)
+            {"id": 1000 + n, "publish": {"channel": channels[(number + n) % 4], "data": [number, n]}}
+            for n in range(each)
         ]
         for command in commands:
             await client.say(command)

@@ -13,6 +13,7 @@ from centrifuge import (
     ReplyError,
     SubscriptionEventHandler,
 )
+
 from conftest import SECRET
 from tokens import token
 
@@ -139,7 +140,9 @@ async def test_many_clients_across_shards(server, encoding):
         received = []
         for n in range(8):
             client = await session.connected(encoding=["json", "protobuf"][n % 2])
-            received.append([(await session.subscribed(client, channel))[1].publications for channel in channels])
+            received.append(
+                [(await session.subscribed(client, channel))[1].publications for channel in channels]
+            )
         publishers = [await session.connected() for _ in range(8)]
 
         async def publish(number, client):
@@ -282,7 +285,14 @@ async def test_python_and_javascript(server, encoding):
         _, events = await session.subscribed(client, channel)
         peers = [
             await asyncio.create_subprocess_exec(
-                "node", PEER, server.url, form, channel, "5", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                "node",
+                PEER,
+                server.url,
+                form,
+                channel,
+                "5",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
             )
             for form in ("json", "protobuf")
         ]
@@ -297,7 +307,10 @@ async def test_python_and_javascript(server, encoding):
             got = [tuple(unpacked((await soon(events.publications)).data)) for _ in range(15)]
             assert set(got) == expected
             for peer in peers:
-                lines = [json.loads(await asyncio.wait_for(peer.stdout.readline(), WAIT_SECONDS)) for _ in range(15)]
+                lines = [
+                    json.loads(await asyncio.wait_for(peer.stdout.readline(), WAIT_SECONDS))
+                    for _ in range(15)
+                ]
                 assert {tuple(line) for line in lines} == expected
                 peer.stdin.write(b"end\n")
                 assert await asyncio.wait_for(peer.wait(), WAIT_SECONDS) == 0

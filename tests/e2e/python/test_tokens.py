@@ -3,15 +3,18 @@
 import os
 
 import pytest
+
 import raw
-from conftest import GUARDED, SECRET
+from conftest import GUARDED, SECRET, cases
 from raw import Client, joined
 from roadstead import command_line
 from tokens import token
 
 
 def minted(*arguments, server, environment=None):
-    code, out, err = command_line("token", "--config", server.config_path, *arguments, environment=environment)
+    code, out, err = command_line(
+        "token", "--config", server.config_path, *arguments, environment=environment
+    )
     assert code == 0, err
     return out.strip()
 
@@ -47,11 +50,13 @@ async def test_personal_channel_reaches_every_device(guarded):
 async def test_personal_channel_of_another_is_denied(guarded):
     async with await joined(guarded, token=token(SECRET, sub="eve")) as eve:
         assert (await eve.ask(subscribe={"channel": "#ann"}))["error"]["code"] == 103
-        assert (await eve.ask(subscribe={"channel": "#eve"}))["error"]["code"] == 105, "already subscribed by the server"
+        assert (await eve.ask(subscribe={"channel": "#eve"}))["error"]["code"] == 105, (
+            "already subscribed by the server"
+        )
 
 
-@pytest.mark.parametrize(
-    "name, bad",
+@cases(
+    "bad",
     [
         ("garbage", "garbage"),
         ("three dots", "a.b.c"),
@@ -64,7 +69,7 @@ async def test_personal_channel_of_another_is_denied(guarded):
         ("a numeric user", token(SECRET, sub=7)),
     ],
 )
-async def test_bad_token(guarded, name, bad):
+async def test_bad_token(guarded, bad):
     async with await Client.open(guarded) as client:
         await client.say({"id": 1, "connect": {"token": bad}})
         assert await client.closed() == (3500, "invalid token")
@@ -115,6 +120,8 @@ def test_secret_from_file_and_environment(guarded, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text(SECRET + "\n")
     os.chmod(secret, 0o600)
-    code, out, err = command_line("token", "--user", "ann", environment={"ROADSTEAD_TOKEN__HMAC_SECRET_FILE": str(secret)})
+    code, out, err = command_line(
+        "token", "--user", "ann", environment={"ROADSTEAD_TOKEN__HMAC_SECRET_FILE": str(secret)}
+    )
     assert code == 0, err
     assert len(out.strip().split(".")) == 3

@@ -4,14 +4,16 @@ import asyncio
 import json
 
 import pytest
+
 import raw
+from conftest import cases
 from raw import HOLD, Client, Rejected, exchange, request
 
 HUGE = "x" * 20_000
 
 
-@pytest.mark.parametrize(
-    "name, sent, status",
+@cases(
+    "sent, status",
     [
         ("garbage", lambda s: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         ("no version", lambda s: b"GET /connection/websocket\r\n\r\n", 400),
@@ -33,9 +35,8 @@ HUGE = "x" * 20_000
         ("an unknown path", lambda s: request(s, path="/nowhere"), 404),
         ("http/1.0", lambda s: request(s).replace(b"HTTP/1.1", b"HTTP/1.0", 1), 505),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_bad_request(server, name, sent, status):
+async def test_bad_request(server, sent, status):
     got, headers = await exchange(server, sent(server))
     assert got == status
     if status == 405:
@@ -85,7 +86,9 @@ async def test_protobuf_by_query(server, query):
 
 
 async def test_declined_extension(server):
-    async with await Client.open(server, headers=[("Sec-WebSocket-Extensions", "permessage-deflate")]) as client:
+    async with await Client.open(
+        server, headers=[("Sec-WebSocket-Extensions", "permessage-deflate")]
+    ) as client:
         assert "sec-websocket-extensions" not in client.headers
         assert "connect" in await client.connect()
 
@@ -104,7 +107,13 @@ async def test_head_and_first_message_in_one_packet(server):
 
 @pytest.mark.parametrize(
     "origin, status",
-    [("https://evil.example", 403), ("https://app.example", 101), ("https://app.example.evil", 403), ("null", 403), (None, 101)],
+    [
+        ("https://evil.example", 403),
+        ("https://app.example", 101),
+        ("https://app.example.evil", 403),
+        ("null", 403),
+        (None, 101),
+    ],
 )
 async def test_origin(guarded, origin, status):
     headers = [("Origin", origin)] if origin else []
