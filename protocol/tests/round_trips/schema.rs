@@ -4,368 +4,368 @@
 use std::collections::BTreeMap;
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Command {
+pub(crate) struct Command {
     #[prost(uint32, tag = "1")]
-    pub id: u32,
+    pub(crate) id: u32,
     #[prost(message, optional, tag = "4")]
-    pub connect: Option<ConnectRequest>,
+    pub(crate) connect: Option<ConnectRequest>,
     #[prost(message, optional, tag = "5")]
-    pub subscribe: Option<SubscribeRequest>,
+    pub(crate) subscribe: Option<SubscribeRequest>,
     #[prost(message, optional, tag = "6")]
-    pub unsubscribe: Option<ChannelRequest>,
+    pub(crate) unsubscribe: Option<ChannelRequest>,
     #[prost(message, optional, tag = "7")]
-    pub publish: Option<PublishRequest>,
+    pub(crate) publish: Option<PublishRequest>,
     #[prost(message, optional, tag = "8")]
-    pub presence: Option<ChannelRequest>,
+    pub(crate) presence: Option<ChannelRequest>,
     #[prost(message, optional, tag = "9")]
-    pub presence_stats: Option<ChannelRequest>,
+    pub(crate) presence_stats: Option<ChannelRequest>,
     #[prost(message, optional, tag = "10")]
-    pub history: Option<HistoryRequest>,
+    pub(crate) history: Option<HistoryRequest>,
     #[prost(message, optional, tag = "11")]
-    pub ping: Option<Nothing>,
+    pub(crate) ping: Option<Nothing>,
     #[prost(message, optional, tag = "12")]
-    pub send: Option<Payload>,
+    pub(crate) send: Option<Payload>,
     #[prost(message, optional, tag = "13")]
-    pub rpc: Option<RpcRequest>,
+    pub(crate) rpc: Option<RpcRequest>,
     #[prost(message, optional, tag = "14")]
-    pub refresh: Option<TokenRequest>,
+    pub(crate) refresh: Option<TokenRequest>,
     #[prost(message, optional, tag = "15")]
-    pub sub_refresh: Option<SubRefreshRequest>,
+    pub(crate) sub_refresh: Option<SubRefreshRequest>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Nothing {}
+pub(crate) struct Nothing {}
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct ChannelRequest {
+pub(crate) struct ChannelRequest {
     #[prost(string, tag = "1")]
-    pub channel: String,
+    pub(crate) channel: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct TokenRequest {
+pub(crate) struct TokenRequest {
     #[prost(string, tag = "1")]
-    pub token: String,
+    pub(crate) token: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Payload {
+pub(crate) struct Payload {
     #[prost(bytes = "vec", tag = "1")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct ConnectRequest {
+pub(crate) struct ConnectRequest {
     #[prost(string, tag = "1")]
-    pub token: String,
+    pub(crate) token: String,
     #[prost(bytes = "vec", tag = "2")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     #[prost(btree_map = "string, message", tag = "3")]
-    pub subs: BTreeMap<String, SubscribeRequest>,
+    pub(crate) subs: BTreeMap<String, SubscribeRequest>,
     #[prost(string, tag = "4")]
-    pub name: String,
+    pub(crate) name: String,
     #[prost(string, tag = "5")]
-    pub version: String,
+    pub(crate) version: String,
     #[prost(btree_map = "string, string", tag = "6")]
-    pub headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct SubscribeRequest {
+pub(crate) struct SubscribeRequest {
     #[prost(string, tag = "1")]
-    pub channel: String,
+    pub(crate) channel: String,
     #[prost(string, tag = "2")]
-    pub token: String,
+    pub(crate) token: String,
     #[prost(bool, tag = "3")]
-    pub recover: bool,
+    pub(crate) recover: bool,
     #[prost(string, tag = "6")]
-    pub epoch: String,
+    pub(crate) epoch: String,
     #[prost(uint64, tag = "7")]
-    pub offset: u64,
+    pub(crate) offset: u64,
     #[prost(bytes = "vec", tag = "8")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     #[prost(bool, tag = "9")]
-    pub positioned: bool,
+    pub(crate) positioned: bool,
     #[prost(bool, tag = "10")]
-    pub recoverable: bool,
+    pub(crate) recoverable: bool,
     #[prost(bool, tag = "11")]
-    pub join_leave: bool,
+    pub(crate) join_leave: bool,
     #[prost(string, tag = "12")]
-    pub delta: String,
+    pub(crate) delta: String,
     #[prost(bytes = "vec", optional, tag = "13")]
-    pub tf: Option<Vec<u8>>,
+    pub(crate) tf: Option<Vec<u8>>,
     #[prost(int64, tag = "14")]
-    pub flag: i64,
+    pub(crate) flag: i64,
     #[prost(int32, tag = "15")]
-    pub r#type: i32,
+    pub(crate) r#type: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct PublishRequest {
+pub(crate) struct PublishRequest {
     #[prost(string, tag = "1")]
-    pub channel: String,
+    pub(crate) channel: String,
     #[prost(bytes = "vec", tag = "2")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     #[prost(int32, tag = "3")]
-    pub r#type: i32,
+    pub(crate) r#type: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct StreamPosition {
+pub(crate) struct StreamPosition {
     #[prost(uint64, tag = "1")]
-    pub offset: u64,
+    pub(crate) offset: u64,
     #[prost(string, tag = "2")]
-    pub epoch: String,
+    pub(crate) epoch: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct HistoryRequest {
+pub(crate) struct HistoryRequest {
     #[prost(string, tag = "1")]
-    pub channel: String,
+    pub(crate) channel: String,
     #[prost(int32, tag = "7")]
-    pub limit: i32,
+    pub(crate) limit: i32,
     #[prost(message, optional, tag = "8")]
-    pub since: Option<StreamPosition>,
+    pub(crate) since: Option<StreamPosition>,
     #[prost(bool, tag = "9")]
-    pub reverse: bool,
+    pub(crate) reverse: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct RpcRequest {
+pub(crate) struct RpcRequest {
     #[prost(bytes = "vec", tag = "1")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     #[prost(string, tag = "2")]
-    pub method: String,
+    pub(crate) method: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct SubRefreshRequest {
+pub(crate) struct SubRefreshRequest {
     #[prost(string, tag = "1")]
-    pub channel: String,
+    pub(crate) channel: String,
     #[prost(string, tag = "2")]
-    pub token: String,
+    pub(crate) token: String,
     #[prost(int32, tag = "3")]
-    pub r#type: i32,
+    pub(crate) r#type: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Reply {
+pub(crate) struct Reply {
     #[prost(uint32, tag = "1")]
-    pub id: u32,
+    pub(crate) id: u32,
     #[prost(message, optional, tag = "2")]
-    pub error: Option<Error>,
+    pub(crate) error: Option<Error>,
     #[prost(message, optional, tag = "4")]
-    pub push: Option<Push>,
+    pub(crate) push: Option<Push>,
     #[prost(message, optional, tag = "5")]
-    pub connect: Option<ConnectResult>,
+    pub(crate) connect: Option<ConnectResult>,
     #[prost(message, optional, tag = "6")]
-    pub subscribe: Option<SubscribeResult>,
+    pub(crate) subscribe: Option<SubscribeResult>,
     #[prost(message, optional, tag = "7")]
-    pub unsubscribe: Option<Nothing>,
+    pub(crate) unsubscribe: Option<Nothing>,
     #[prost(message, optional, tag = "8")]
-    pub publish: Option<Nothing>,
+    pub(crate) publish: Option<Nothing>,
     #[prost(message, optional, tag = "9")]
-    pub presence: Option<PresenceResult>,
+    pub(crate) presence: Option<PresenceResult>,
     #[prost(message, optional, tag = "10")]
-    pub presence_stats: Option<PresenceStatsResult>,
+    pub(crate) presence_stats: Option<PresenceStatsResult>,
     #[prost(message, optional, tag = "11")]
-    pub history: Option<HistoryResult>,
+    pub(crate) history: Option<HistoryResult>,
     #[prost(message, optional, tag = "13")]
-    pub rpc: Option<Payload>,
+    pub(crate) rpc: Option<Payload>,
     #[prost(message, optional, tag = "14")]
-    pub refresh: Option<RefreshResult>,
+    pub(crate) refresh: Option<RefreshResult>,
     #[prost(message, optional, tag = "15")]
-    pub sub_refresh: Option<SubRefreshResult>,
+    pub(crate) sub_refresh: Option<SubRefreshResult>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Error {
+pub(crate) struct Error {
     #[prost(uint32, tag = "1")]
-    pub code: u32,
+    pub(crate) code: u32,
     #[prost(string, tag = "2")]
-    pub message: String,
+    pub(crate) message: String,
     #[prost(bool, tag = "3")]
-    pub temporary: bool,
+    pub(crate) temporary: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct ConnectResult {
+pub(crate) struct ConnectResult {
     #[prost(string, tag = "1")]
-    pub client: String,
+    pub(crate) client: String,
     #[prost(string, tag = "2")]
-    pub version: String,
+    pub(crate) version: String,
     #[prost(bool, tag = "3")]
-    pub expires: bool,
+    pub(crate) expires: bool,
     #[prost(uint32, tag = "4")]
-    pub ttl: u32,
+    pub(crate) ttl: u32,
     #[prost(bytes = "vec", tag = "5")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     #[prost(btree_map = "string, message", tag = "6")]
-    pub subs: BTreeMap<String, SubscribeResult>,
+    pub(crate) subs: BTreeMap<String, SubscribeResult>,
     #[prost(uint32, tag = "7")]
-    pub ping: u32,
+    pub(crate) ping: u32,
     #[prost(bool, tag = "8")]
-    pub pong: bool,
+    pub(crate) pong: bool,
     #[prost(string, tag = "9")]
-    pub session: String,
+    pub(crate) session: String,
     #[prost(string, tag = "10")]
-    pub node: String,
+    pub(crate) node: String,
     #[prost(int64, tag = "11")]
-    pub time: i64,
+    pub(crate) time: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct SubscribeResult {
+pub(crate) struct SubscribeResult {
     #[prost(bool, tag = "1")]
-    pub expires: bool,
+    pub(crate) expires: bool,
     #[prost(uint32, tag = "2")]
-    pub ttl: u32,
+    pub(crate) ttl: u32,
     #[prost(bool, tag = "3")]
-    pub recoverable: bool,
+    pub(crate) recoverable: bool,
     #[prost(string, tag = "6")]
-    pub epoch: String,
+    pub(crate) epoch: String,
     #[prost(message, repeated, tag = "7")]
-    pub publications: Vec<Publication>,
+    pub(crate) publications: Vec<Publication>,
     #[prost(bool, tag = "8")]
-    pub recovered: bool,
+    pub(crate) recovered: bool,
     #[prost(uint64, tag = "9")]
-    pub offset: u64,
+    pub(crate) offset: u64,
     #[prost(bool, tag = "10")]
-    pub positioned: bool,
+    pub(crate) positioned: bool,
     #[prost(bytes = "vec", tag = "11")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     #[prost(bool, tag = "12")]
-    pub was_recovering: bool,
+    pub(crate) was_recovering: bool,
     #[prost(bool, tag = "13")]
-    pub delta: bool,
+    pub(crate) delta: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct ClientInfo {
+pub(crate) struct ClientInfo {
     #[prost(string, tag = "1")]
-    pub user: String,
+    pub(crate) user: String,
     #[prost(string, tag = "2")]
-    pub client: String,
+    pub(crate) client: String,
     #[prost(bytes = "vec", tag = "3")]
-    pub conn_info: Vec<u8>,
+    pub(crate) conn_info: Vec<u8>,
     #[prost(bytes = "vec", tag = "4")]
-    pub chan_info: Vec<u8>,
+    pub(crate) chan_info: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Publication {
+pub(crate) struct Publication {
     #[prost(bytes = "vec", tag = "4")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
     #[prost(message, optional, tag = "5")]
-    pub info: Option<ClientInfo>,
+    pub(crate) info: Option<ClientInfo>,
     #[prost(uint64, tag = "6")]
-    pub offset: u64,
+    pub(crate) offset: u64,
     #[prost(btree_map = "string, string", tag = "7")]
-    pub tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
     #[prost(bool, tag = "8")]
-    pub delta: bool,
+    pub(crate) delta: bool,
     #[prost(string, tag = "14")]
-    pub epoch: String,
+    pub(crate) epoch: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct PresenceResult {
+pub(crate) struct PresenceResult {
     #[prost(btree_map = "string, message", tag = "1")]
-    pub presence: BTreeMap<String, ClientInfo>,
+    pub(crate) presence: BTreeMap<String, ClientInfo>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct PresenceStatsResult {
+pub(crate) struct PresenceStatsResult {
     #[prost(uint32, tag = "1")]
-    pub num_clients: u32,
+    pub(crate) num_clients: u32,
     #[prost(uint32, tag = "2")]
-    pub num_users: u32,
+    pub(crate) num_users: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct HistoryResult {
+pub(crate) struct HistoryResult {
     #[prost(message, repeated, tag = "1")]
-    pub publications: Vec<Publication>,
+    pub(crate) publications: Vec<Publication>,
     #[prost(string, tag = "2")]
-    pub epoch: String,
+    pub(crate) epoch: String,
     #[prost(uint64, tag = "3")]
-    pub offset: u64,
+    pub(crate) offset: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct RefreshResult {
+pub(crate) struct RefreshResult {
     #[prost(string, tag = "1")]
-    pub client: String,
+    pub(crate) client: String,
     #[prost(string, tag = "2")]
-    pub version: String,
+    pub(crate) version: String,
     #[prost(bool, tag = "3")]
-    pub expires: bool,
+    pub(crate) expires: bool,
     #[prost(uint32, tag = "4")]
-    pub ttl: u32,
+    pub(crate) ttl: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct SubRefreshResult {
+pub(crate) struct SubRefreshResult {
     #[prost(bool, tag = "1")]
-    pub expires: bool,
+    pub(crate) expires: bool,
     #[prost(uint32, tag = "2")]
-    pub ttl: u32,
+    pub(crate) ttl: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Push {
+pub(crate) struct Push {
     #[prost(string, tag = "2")]
-    pub channel: String,
+    pub(crate) channel: String,
     #[prost(message, optional, tag = "4")]
-    pub r#pub: Option<Publication>,
+    pub(crate) r#pub: Option<Publication>,
     #[prost(message, optional, tag = "5")]
-    pub join: Option<Presence>,
+    pub(crate) join: Option<Presence>,
     #[prost(message, optional, tag = "6")]
-    pub leave: Option<Presence>,
+    pub(crate) leave: Option<Presence>,
     #[prost(message, optional, tag = "7")]
-    pub unsubscribe: Option<Unsubscribe>,
+    pub(crate) unsubscribe: Option<Unsubscribe>,
     #[prost(message, optional, tag = "8")]
-    pub message: Option<Payload>,
+    pub(crate) message: Option<Payload>,
     #[prost(message, optional, tag = "9")]
-    pub subscribe: Option<Subscribe>,
+    pub(crate) subscribe: Option<Subscribe>,
     #[prost(message, optional, tag = "11")]
-    pub disconnect: Option<Disconnect>,
+    pub(crate) disconnect: Option<Disconnect>,
     #[prost(message, optional, tag = "12")]
-    pub refresh: Option<SubRefreshResult>,
+    pub(crate) refresh: Option<SubRefreshResult>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Presence {
+pub(crate) struct Presence {
     #[prost(message, optional, tag = "1")]
-    pub info: Option<ClientInfo>,
+    pub(crate) info: Option<ClientInfo>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Unsubscribe {
+pub(crate) struct Unsubscribe {
     #[prost(uint32, tag = "2")]
-    pub code: u32,
+    pub(crate) code: u32,
     #[prost(string, tag = "3")]
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Subscribe {
+pub(crate) struct Subscribe {
     #[prost(bool, tag = "1")]
-    pub recoverable: bool,
+    pub(crate) recoverable: bool,
     #[prost(string, tag = "4")]
-    pub epoch: String,
+    pub(crate) epoch: String,
     #[prost(uint64, tag = "5")]
-    pub offset: u64,
+    pub(crate) offset: u64,
     #[prost(bool, tag = "6")]
-    pub positioned: bool,
+    pub(crate) positioned: bool,
     #[prost(bytes = "vec", tag = "7")]
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Disconnect {
+pub(crate) struct Disconnect {
     #[prost(uint32, tag = "1")]
-    pub code: u32,
+    pub(crate) code: u32,
     #[prost(string, tag = "2")]
-    pub reason: String,
+    pub(crate) reason: String,
 }
