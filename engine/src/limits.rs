@@ -1,0 +1,70 @@
+//! Every fixed number of the engine: why this number, and what happens when it is reached.
+//!
+//! What an operator may change is in the settings; what stands here is part of the design.
+
+/// Shards of one node. A channel's interested shards are one 64-bit set; more shards are refused at start.
+pub const SHARDS_MAX: u16 = 64;
+
+/// Socket slots of a shard beyond its share of `limits.connections`, so that a client over the limit still gets
+/// its 503 instead of silence. When these are used up too, accepting pauses and clients wait in the backlog.
+pub const REFUSAL_SLOTS: u32 = 64;
+
+/// Receive arena of a shard, bytes: what one turn reads at most. Half of a common second-level cache, so that the
+/// copy made from it still finds it there.
+pub const ARENA_BYTES: usize = 256 * 1024;
+
+/// Deliveries of publications made in one turn. A larger fan-out goes on in the next turn, so that other sockets
+/// are served in between; io_uring batches reach their best rate from about 256.
+pub const DELIVERIES_PER_TURN: usize = 512;
+
+/// Messages taken from the mailbox in one turn; the rest waits for the next one.
+pub const MESSAGES_PER_TURN: usize = 1024;
+
+/// Publications of one channel that are fanned out as one write. More wait for the next walk.
+pub const PUBLICATIONS_PER_WALK: usize = 256;
+
+/// Payload bytes after which a walk takes no further publication, so that its written form stays small.
+pub const BYTES_PER_WALK: usize = 256 * 1024;
+
+/// Bytes copied into one coalesced send. Larger backlogs need several turns.
+pub const SEND_BYTES: usize = 64 * 1024;
+
+/// Publications that may wait for a channel's running walk. A further one is refused at its source (111) or, past
+/// the hub, counted as a gap.
+pub const CHANNEL_QUEUE: usize = 4096;
+
+/// Rings that an outbox pool keeps for reuse; the rest of a storm goes back to the allocator.
+pub const SPARE_RINGS: usize = 1024;
+
+/// Blocks of each size that the inbound pool keeps for reuse.
+pub const SPARE_BLOCKS: usize = 64;
+
+/// Smallest inbound block, bytes. Blocks double up to the message limit.
+pub const BLOCK_BYTES_MIN: usize = 4 * 1024;
+
+/// A channel without subscribers keeps its interest this long, so that a client that comes straight back costs no
+/// message between shards.
+pub const VACANCY_MS: u64 = 5_000;
+
+/// Orders of the process that may wait for a shard. The process sends few and waits for room.
+pub const ORDERS_WAITING: usize = 16;
+
+/// How long an expired token is still honoured, seconds: SDKs begin to refresh at the moment of expiry.
+pub const TOKEN_GRACE_S: u64 = 25;
+
+/// Longest sleep of an idle shard. The watchdog wants to see every shard turn.
+pub const IDLE_WAIT_MS: u64 = 1_000;
+
+/// Length of a timer tick. Timers are late by at most one tick.
+pub const TICK_MS: u64 = 50;
+
+/// Slots of the timer wheel: its horizon is this many ticks; later deadlines are looked at once a round.
+pub const WHEEL_SLOTS: usize = 1024;
+
+/// A turn's buffer that grew beyond this is not kept for reuse, bytes.
+pub const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
+
+const _: () = assert!(SHARDS_MAX as u32 <= u64::BITS);
+const _: () = assert!(WHEEL_SLOTS.is_power_of_two() && WHEEL_SLOTS % 64 == 0);
+const _: () = assert!(SEND_BYTES <= ARENA_BYTES);
+const _: () = assert!(IDLE_WAIT_MS < 10_000, "a sleeping shard must not look stalled");

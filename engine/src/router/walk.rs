@@ -1,0 +1,85 @@
+//! A fan-out in progress: a batch of publications and a cursor that walks down the channel's subscribers.
+//!
+//! Invariants: a subscriber is visited at most once a walk; one that came after the walk began is not visited; one
+//! that stays is visited. Publications that come meanwhile wait for the next walk, so order holds.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::Router;
+use super::subscriptions::Subscriber;
+use crate::flow::Publication;
+use crate::limits::{BYTES_PER_WALK, PUBLICATIONS_PER_WALK};
+
+/// What is being delivered, and how far. `W` is the written form of a batch, which only the turn knows.
+#[derive(Debug)]
+pub struct Walk<W> {
+    /// The batch, in order.
+    pub publications: Vec<Arc<Publication>>,
+    /// The batch as JSON connections get it, once the first of them was met.
+    pub json: Option<W>,
+    /// The batch as Protobuf connections get it, once the first of them was met.
+    pub protobuf: Option<W>,
+    /// Subscribers below this place are still to be visited.
+    pub(super) unvisited: usize,
+}
+
+impl<S: BuildHasher, W> Router<S, W> {
+    pub(super) fn start_walk(&mut self, place: u32) {
+        let channel = &mut self.channels[place as usize];
+        if channel.walk.is_some() {
+            return;
+        }
+        let walk = Walk { publications: Vec::new(), json: None, protobuf: None, unvisited: 0 };
+        channel.walk = Some(Box::new(walk));
+        self.walks.push_back(place);
+    }
+
+    /// Whether publications wait to be delivered.
+    #[must_use]
+    pub fn has_walks(&self) -> bool {
+        !self.walks.is_empty()
+    }
+
+    /// Visits at most `budget` subscribers of the walk at the front, highest place first.
+    ///
+    /// `visit` gets the channel's tag and name, the batch and the next subscribers. Returns how many were visited;
+    /// `None` when nothing waits.
+    pub fn step(
+        &mut self,
+        budget: usize,
+        visit: impl FnOnce(u32, &str, &mut Walk<W>, &[Subscriber]),
+    ) -> Option<usize> {
+        let place = *self.walks.front()?;
+        let channel = &mut self.channels[place as usize];
+        let Some(walk) = channel.walk.as_mut() else {
+            self.walks.pop_front();
+            return Some(0);
+        };
+        if walk.publications.is_empty() {
+            let mut bytes = 0;
+            while walk.publications.len() < PUBLICATIONS_PER_WALK
+                && bytes < BYTES_PER_WALK
+                && let Some(publication) = channel.queue.pop_front()
+            {
+                bytes += publication.data.len();
+                walk.publications.push(publication);
+            }
+            walk.unvisited = channel.subscribers.len();
+        }
+        let from = walk.unvisited.saturating_sub(budget);
+        let visited = walk.unvisited - from;
+        visit(place, &channel.name, walk, &channel.subscribers[from..walk.unvisited]);
+        walk.unvisited = from;
+        if from == 0 {
+            self.walks.pop_front();
+            channel.walk = None;
+            if channel.queue.is_empty() || channel.subscribers.is_empty() {
+                channel.queue = std::collections::VecDeque::new();
+            } else {
+                self.start_walk(place);
+            }
+        }
+        Some(visited)
+    }
+}

@@ -1,0 +1,301 @@
+//! Sessions: what a peer's bytes mean, and what is said to it.
+//!
+//! Invariants: knows no socket, no other connection, no channel's subscribers; asks by [`Command`] and is answered
+//! by [`Delivery`]; everything said goes into the turn's [`Replies`]; a peer can end its session, never the shard.
+//!
+//! ```text
+//! bytes ─> upgrade ─> echo ───────────────────────────> replies
+//!               └───> client: commands ─> permission ─> Command   (to the router)
+//!                                    └──> errors, pongs > replies
+//! Delivery (from the router) ─> answer ───────────────> replies
+//! ```
+
+mod client;
+pub mod inbound;
+pub mod replies;
+mod upgrade;
+pub mod users;
+pub mod wire;
+
+use std::sync::Arc;
+
+use roadstead_protocol::DisconnectCode;
+use wsproto::{Answer as CloseAnswer, Event, Limits, MessageKind, Opcode, code};
+
+use crate::flow::{Command, Delivery, Key, Now};
+use crate::settings::Settings;
+use crate::token::Verifier;
+use client::Clients;
+pub use client::Identity;
+use inbound::Blocks;
+pub use replies::{Replies, Span, Urgency};
+pub use wire::{Ending, Phase, Wire};
+
+/// What one turn heard and what is to be said.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// For the router, in order.
+    pub commands: Vec<Command>,
+    /// For the sockets.
+    pub replies: Replies,
+    /// Timers to set (or, without a time, to cancel).
+    pub timers: Vec<(u32, Option<u64>)>,
+    /// Connections whose [`Ending`] was set.
+    pub endings: Vec<u32>,
+}
+
+/// What sessions count; the turn moves it to the metrics.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    /// Upgrades answered with 101.
+    pub upgraded: u64,
+    /// Upgrades refused for want of room (503).
+    pub refused_busy: u64,
+    /// Upgrades refused because of the request (4xx, 5xx).
+    pub refused_bad: u64,
+    /// Messages received.
+    pub messages: u64,
+    /// Client commands received.
+    pub commands: u64,
+    /// Commands answered with an error.
+    pub errors: u64,
+    /// Connections that broke RFC 6455.
+    pub violations: u64,
+    /// Closes that this side began, for any reason but the end of the process.
+    pub disconnects: u64,
+    /// Pings not answered in time.
+    pub pongs_missing: u64,
+}
+
+impl Tally {
+    fn refuse(&mut self, status: u16) {
+        if status == 503 { self.refused_busy += 1 } else { self.refused_bad += 1 }
+    }
+}
+
+/// The sessions of one shard.
+#[derive(Debug)]
+pub struct Sessions {
+    settings: Arc<Settings>,
+    clients: Clients,
+    blocks: Blocks,
+    client_limits: Limits,
+    echo_limits: Limits,
+    tally: Tally,
+}
+
+impl Sessions {
+    /// No sessions yet.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, verifier: Arc<Verifier>, identity: Identity) -> Self {
+        let limits = |message_bytes| Limits {
+            frame_bytes: message_bytes,
+            message_bytes,
+            fragments: settings.limits.fragments,
+        };
+        Self {
+            clients: Clients::new(Arc::clone(&settings), verifier, identity),
+            blocks: Blocks::new(settings.limits.inbound_bytes_per_shard as usize),
+            client_limits: limits(settings.limits.message_bytes),
+            echo_limits: limits(settings.limits.echo_message_bytes),
+            tally: Tally::default(),
+            settings,
+        }
+    }
+
+    /// Takes over settings that may change while running.
+    pub fn reload(&mut self, settings: Arc<Settings>, verifier: Arc<Verifier>) {
+        self.clients.reload(Arc::clone(&settings), verifier);
+        self.settings = settings;
+    }
+
+    /// What was counted since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Clients that have connected.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether no client has connected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Users that are connected.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.clients.users()
+    }
+
+    /// Memory of partial input, bytes.
+    #[must_use]
+    pub fn inbound_bytes(&self) -> usize {
+        self.blocks.held_bytes()
+    }
+
+    /// When a connection that was just accepted must have been upgraded.
+    #[must_use]
+    pub fn upgrade_due_ms(&self, now: Now) -> u64 {
+        now.ms + u64::from(self.settings.client.handshake_timeout_s) * 1000
+    }
+
+    /// Takes what a peer sent.
+    pub fn hear(&mut self, key: Key, wire: &mut Wire, bytes: &mut [u8], now: Now, heard: &mut Heard) {
+        let mut input = bytes;
+        if matches!(wire.phase, Phase::Upgrading | Phase::Refusing) {
+            let consumed = self.upgrade(key, wire, input, now, heard);
+            input = &mut input[consumed..];
+        }
+        if !input.is_empty() && matches!(wire.phase, Phase::Echo | Phase::Client) {
+            self.hear_frames(key, wire, input, now, heard);
+        }
+    }
+
+    fn hear_frames(&mut self, key: Key, wire: &mut Wire, mut input: &mut [u8], now: Now, heard: &mut Heard) {
+        let limits = if wire.phase == Phase::Echo { self.echo_limits } else { self.client_limits };
+        // A message may lie in the block, so the block is the decoder's while messages are read.
+        let mut block = wire.inbound.take();
+        loop {
+            let mut assembly = self.blocks.assembly(&mut block);
+            let event = match wire.decoder.decode(&mut input, &mut assembly, &limits) {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(violation) => {
+                    self.tally.violations += 1;
+                    fail(key, wire, violation.close_code(), violation.reason(), now, &self.settings, heard);
+                    break;
+                }
+            };
+            match event {
+                _ if !wire.closing.receives() && !matches!(event, Event::Close(_)) => {}
+                Event::Message { kind, payload, .. } => {
+                    self.tally.messages += 1;
+                    if wire.phase == Phase::Echo {
+                        heard.replies.frame(key.slot, opcode_of(kind), payload);
+                    } else if let Err(code) = self.clients.message(key, wire, payload, now, &mut self.tally, heard) {
+                        self.tally.disconnects += 1;
+                        close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
+                    }
+                }
+                Event::Ping(payload) => heard.replies.frame(key.slot, Opcode::Pong, payload),
+                Event::Pong(_) => {
+                    if wire.frame_ping {
+                        wire.awaits_pong = false;
+                    }
+                }
+                Event::Close(frame) => {
+                    let code = frame.as_ref().map(|frame| frame.code);
+                    if let CloseAnswer::Reply(_) = wire.closing.received(frame)
+                        && wire.closing.send()
+                    {
+                        heard.replies.close(key.slot, code, "");
+                    }
+                    end_after_flush(key, wire, Ending::Close, now, &self.settings, heard);
+                }
+            }
+        }
+        if wire.decoder.is_partial() && wire.phase != Phase::Ended {
+            wire.inbound = block;
+        } else {
+            self.blocks.release(&mut block);
+        }
+    }
+
+    /// The peer sends no more.
+    pub fn hear_end(&mut self, key: Key, wire: &mut Wire, now: Now, heard: &mut Heard) {
+        self.blocks.release(&mut wire.inbound);
+        end_after_flush(key, wire, Ending::Close, now, &self.settings, heard);
+    }
+
+    /// The connection's timer fired. Returns whether the socket must be closed without further words.
+    pub fn tick(&mut self, key: Key, wire: &mut Wire, blocked: bool, now: Now, heard: &mut Heard) -> bool {
+        if wire.ending != Ending::None || !wire.closing.receives() {
+            return true;
+        }
+        match wire.phase {
+            Phase::Upgrading | Phase::Refusing | Phase::Ended => true,
+            Phase::Echo => false,
+            Phase::Client => {
+                let outcome = if wire.has_session() {
+                    self.clients.ping(key, wire, blocked, now, heard)
+                } else {
+                    Err(DisconnectCode::Stale)
+                };
+                if let Err(code) = outcome {
+                    self.tally.disconnects += 1;
+                    self.tally.pongs_missing += u64::from(code == DisconnectCode::NoPong);
+                    close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
+                }
+                false
+            }
+        }
+    }
+
+    /// Writes the router's answer to a request.
+    pub fn answer(&mut self, delivery: &Delivery, wire: &Wire, heard: &mut Heard) {
+        if wire.is_open() {
+            client::answer(delivery, wire.encoding, &mut self.tally, &mut heard.replies);
+        }
+    }
+
+    /// Closes a connection from this side, after what was said before. Without a WebSocket there is nothing to say.
+    pub fn close(&mut self, key: Key, wire: &mut Wire, code: DisconnectCode, now: Now, heard: &mut Heard) {
+        match wire.phase {
+            Phase::Client => close(key, wire, code.code(), code.reason(), now, &self.settings, heard),
+            Phase::Echo => close(key, wire, code::GOING_AWAY, code.reason(), now, &self.settings, heard),
+            Phase::Upgrading | Phase::Refusing | Phase::Ended => {
+                end_after_flush(key, wire, Ending::Close, now, &self.settings, heard);
+            }
+        }
+    }
+
+    /// The socket is gone: gives back what the connection held. Returns whether it had a session.
+    pub fn end(&mut self, wire: &mut Wire) -> bool {
+        self.blocks.release(&mut wire.inbound);
+        wire.phase = Phase::Ended;
+        self.clients.end(wire)
+    }
+}
+
+fn opcode_of(kind: MessageKind) -> Opcode {
+    match kind {
+        MessageKind::Text => Opcode::Text,
+        MessageKind::Binary => Opcode::Binary,
+    }
+}
+
+/// Sends a close frame and waits, a bounded time, for the peer's.
+fn close(key: Key, wire: &mut Wire, code: u16, reason: &str, now: Now, settings: &Settings, heard: &mut Heard) {
+    if wire.closing.send() {
+        heard.replies.close(key.slot, Some(code), reason);
+        heard.timers.push((key.slot, Some(close_due_ms(now, settings))));
+    }
+}
+
+/// RFC 6455 section 7.1.7: says why, and hears nothing more.
+fn fail(key: Key, wire: &mut Wire, code: u16, reason: &str, now: Now, settings: &Settings, heard: &mut Heard) {
+    if wire.closing.fail() {
+        heard.replies.close(key.slot, Some(code), reason);
+    }
+    end_after_flush(key, wire, Ending::Shutdown, now, settings, heard);
+}
+
+/// Ends the socket once everything that was said is with the kernel, or the close timeout has passed.
+fn end_after_flush(key: Key, wire: &mut Wire, ending: Ending, now: Now, settings: &Settings, heard: &mut Heard) {
+    wire.phase = Phase::Ended;
+    if wire.ending == Ending::Close || wire.ending == ending {
+        return;
+    }
+    wire.ending = ending;
+    heard.endings.push(key.slot);
+    heard.timers.push((key.slot, Some(close_due_ms(now, settings))));
+}
+
+fn close_due_ms(now: Now, settings: &Settings) -> u64 {
+    now.ms + u64::from(settings.client.close_timeout_s) * 1000
+}

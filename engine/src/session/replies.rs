@@ -1,0 +1,155 @@
+//! The bytes that sessions say in one turn: one buffer for all connections, a span for each.
+//!
+//! Invariants: a span belongs to one connection and one lane; neighbouring spans of one connection are one span, so
+//! that a batch of replies is one reference; the buffer is frozen before anything refers to it.
+
+use std::rc::Rc;
+
+use wsproto::Opcode;
+
+use crate::buffers;
+
+/// When the span is written relative to the connection's other messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Urgency {
+    /// Before the publications that wait.
+    First,
+    /// After everything: close frames.
+    Last,
+}
+
+/// Some bytes of the buffer for one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Slot of the connection.
+    pub slot: u32,
+    /// Offset in the buffer, bytes.
+    pub start: u32,
+    /// Length, bytes.
+    pub len: u32,
+    /// Place among the connection's messages.
+    pub urgency: Urgency,
+}
+
+/// The replies of one turn.
+#[derive(Debug, Default)]
+pub struct Replies {
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+    lent: Vec<Rc<Vec<u8>>>,
+}
+
+impl Replies {
+    /// Appends bytes that are no frame (an HTTP response).
+    pub fn raw(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.buffer.len();
+        write(&mut self.buffer);
+        self.note(slot, start, Urgency::First);
+    }
+
+    /// Appends one WebSocket frame whose payload is `payload`.
+    pub fn frame(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
+        let start = self.buffer.len();
+        let header = wsproto::frame_header(opcode, true, false, payload.len(), None);
+        self.buffer.reserve(header.len() + payload.len());
+        self.buffer.extend_from_slice(&header);
+        self.buffer.extend_from_slice(payload);
+        self.note(slot, start, Urgency::First);
+    }
+
+    /// Appends one WebSocket frame whose payload `write` appends to the buffer.
+    pub fn message(&mut self, slot: u32, opcode: Opcode, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.buffer.len();
+        push_message(&mut self.buffer, opcode, write);
+        self.note(slot, start, Urgency::First);
+    }
+
+    /// Appends a close frame, to be written after everything else of the connection.
+    pub fn close(&mut self, slot: u32, code: Option<u16>, reason: &str) {
+        let start = self.buffer.len();
+        wsproto::push_close(&mut self.buffer, code, reason, None);
+        self.note(slot, start, Urgency::Last);
+    }
+
+    fn note(&mut self, slot: u32, start: usize, urgency: Urgency) {
+        let len = (self.buffer.len() - start) as u32;
+        let start = start as u32;
+        if let Some(last) = self.spans.last_mut()
+            && last.slot == slot
+            && last.urgency == urgency
+            && last.start + last.len == start
+        {
+            last.len += len;
+            return;
+        }
+        self.spans.push(Span { slot, start, len, urgency });
+    }
+
+    /// Bytes said so far in this turn.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Freezes the turn's buffer and hands it out with its spans; the next turn starts with an empty one.
+    pub fn freeze(&mut self, spans: &mut Vec<Span>) -> Rc<Vec<u8>> {
+        spans.append(&mut self.spans);
+        let next = buffers::reclaim(&mut self.lent);
+        let frozen = Rc::new(std::mem::replace(&mut self.buffer, next));
+        self.lent.push(Rc::clone(&frozen));
+        frozen
+    }
+}
+
+/// Appends a frame whose payload `write` appends: the header's room is guessed for a short payload and made when
+/// the length is known.
+pub fn push_message(out: &mut Vec<u8>, opcode: Opcode, write: impl FnOnce(&mut Vec<u8>)) {
+    const SHORT_HEADER: usize = 2;
+    let start = out.len();
+    out.extend_from_slice(&[0; SHORT_HEADER]);
+    write(out);
+    let len = out.len() - start - SHORT_HEADER;
+    let header = wsproto::frame_header(opcode, true, false, len, None);
+    if header.len() > SHORT_HEADER {
+        let from = start + SHORT_HEADER;
+        out.extend_from_slice(&[0; 8][..header.len() - SHORT_HEADER]);
+        out.copy_within(from..from + len, start + header.len());
+    }
+    out[start..start + header.len()].copy_from_slice(&header);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_every_header_length_carry_their_payload() {
+        for len in [0, 1, 125, 126, 65_535, 65_536] {
+            let payload = vec![b'x'; len];
+            let (mut written, mut expected) = (b"before".to_vec(), b"before".to_vec());
+            push_message(&mut written, Opcode::Text, |out| out.extend_from_slice(&payload));
+            wsproto::push_frame(&mut expected, Opcode::Text, &payload, None);
+            assert!(written == expected, "length {len}");
+        }
+    }
+
+    #[test]
+    fn neighbours_of_one_connection_are_one_span() {
+        let mut replies = Replies::default();
+        replies.frame(1, Opcode::Text, b"a");
+        replies.message(1, Opcode::Text, |out| out.push(b'b'));
+        replies.frame(2, Opcode::Text, b"c");
+        replies.close(2, Some(1000), "bye");
+        replies.frame(1, Opcode::Text, b"d");
+        let mut spans = Vec::new();
+        let buffer = replies.freeze(&mut spans);
+        let said: Vec<(u32, &[u8])> = spans
+            .iter()
+            .map(|span| (span.slot, &buffer[span.start as usize..(span.start + span.len) as usize]))
+            .collect();
+        assert_eq!(said[0], (1, &b"\x81\x01a\x81\x01b"[..]));
+        assert_eq!(said[1], (2, &b"\x81\x01c"[..]));
+        assert_eq!(said[2], (2, &b"\x88\x05\x03\xe8bye"[..]));
+        assert_eq!(said[3], (1, &b"\x81\x01d"[..]));
+    }
+}

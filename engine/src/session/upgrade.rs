@@ -1,0 +1,216 @@
+//! The HTTP request that opens a connection: which endpoint, which encoding, or which status.
+
+use roadstead_protocol::negotiate;
+use wsproto::handshake::{self, Reject, Request};
+
+use super::wire::{Ending, Phase, Wire};
+use super::{Heard, Sessions, end_after_flush};
+use crate::flow::{Key, Now};
+use crate::settings::Client;
+
+const PATH_CLIENT: &str = "/connection/websocket";
+const PATH_ECHO: &str = "/echo";
+
+/// Seconds after which a client that found no room may come back.
+const RETRY_AFTER: &str = "Retry-After: 1\r\n";
+
+/// Why a request was not upgraded.
+struct Refusal {
+    status: u16,
+    reason: &'static str,
+    headers: &'static str,
+}
+
+impl From<Reject> for Refusal {
+    fn from(reject: Reject) -> Self {
+        Self { status: reject.status, reason: reject.reason, headers: reject.headers }
+    }
+}
+
+const NOT_FOUND: Refusal = Refusal { status: 404, reason: "no such path", headers: "" };
+const FORBIDDEN_ORIGIN: Refusal = Refusal { status: 403, reason: "this origin is not allowed", headers: "" };
+const NO_ROOM: Refusal = Refusal { status: 503, reason: "no room for more connections", headers: RETRY_AFTER };
+const HEAD_TOO_LARGE: Refusal = Refusal { status: 431, reason: "the request head is too large", headers: "" };
+
+impl Sessions {
+    /// Takes bytes of the request; returns how many of `bytes` belonged to it.
+    pub(super) fn upgrade(&mut self, key: Key, wire: &mut Wire, bytes: &[u8], now: Now, heard: &mut Heard) -> usize {
+        let kept = wire.inbound.as_ref().map_or(0, |block| block.len());
+        // The whole head usually comes at once; only a partial one is kept and searched where it goes on.
+        let head_bytes_max = self.settings.limits.handshake_bytes as usize;
+        let (outcome, consumed) = if kept == 0 {
+            match handshake::head_is_complete(bytes, 0) {
+                Some(end) if end <= head_bytes_max => (self.answer_head(wire, key, &bytes[..end], heard), end),
+                None if bytes.len() <= head_bytes_max => (self.keep_head(wire, bytes), bytes.len()),
+                _ => (Err(HEAD_TOO_LARGE), bytes.len()),
+            }
+        } else {
+            let taken = bytes.len().min(head_bytes_max + 1 - kept.min(head_bytes_max));
+            match self.keep_head(wire, &bytes[..taken]) {
+                Err(refusal) => (Err(refusal), bytes.len()),
+                Ok(_) => {
+                    let block = wire.inbound.take();
+                    let head = block.as_ref().map_or(&[][..], |block| &block[..]);
+                    match handshake::head_is_complete(head, kept.saturating_sub(3)) {
+                        Some(end) if end <= head_bytes_max => {
+                            let outcome = self.answer_head(wire, key, &head[..end], heard);
+                            let consumed = end - kept;
+                            let mut block = block;
+                            self.blocks.release(&mut block);
+                            (outcome, consumed)
+                        }
+                        None if head.len() <= head_bytes_max => {
+                            wire.inbound = block;
+                            (Ok(false), taken)
+                        }
+                        _ => {
+                            wire.inbound = block;
+                            (Err(HEAD_TOO_LARGE), bytes.len())
+                        }
+                    }
+                }
+            }
+        };
+        match outcome {
+            Ok(false) => {}
+            Ok(true) => self.upgraded(key, wire, now, heard),
+            Err(refusal) => {
+                self.refuse(key, wire, &refusal, now, heard);
+                return bytes.len();
+            }
+        }
+        consumed
+    }
+
+    fn keep_head(&mut self, wire: &mut Wire, bytes: &[u8]) -> Result<bool, Refusal> {
+        match self.blocks.reserve(&mut wire.inbound, bytes.len()) {
+            Ok(block) => {
+                block.extend_from_slice(bytes);
+                Ok(false)
+            }
+            Err(_) => Err(NO_ROOM),
+        }
+    }
+
+    fn answer_head(&mut self, wire: &mut Wire, key: Key, head: &[u8], heard: &mut Heard) -> Result<bool, Refusal> {
+        if wire.phase == Phase::Refusing {
+            return Err(NO_ROOM);
+        }
+        let request = match handshake::read_request(head) {
+            Ok(Some((request, _))) => request,
+            Ok(None) => return Err(Refusal { status: 400, reason: "malformed request", headers: "" }),
+            Err(reject) if matches!(reject.status, 405 | 426) && !self.serves(request_path(head)) => {
+                return Err(NOT_FOUND);
+            }
+            Err(reject) => return Err(reject.into()),
+        };
+        if !self.serves(request.path) {
+            return Err(NOT_FOUND);
+        }
+        if !origin_is_allowed(&request, &self.settings.client, self.settings.insecure) {
+            return Err(FORBIDDEN_ORIGIN);
+        }
+        let mut subprotocol = None;
+        if request.path == PATH_ECHO {
+            wire.phase = Phase::Echo;
+        } else {
+            wire.phase = Phase::Client;
+            let negotiated = negotiate(request.query, request.protocols());
+            wire.encoding = negotiated.encoding;
+            wire.frame_ping = negotiated.frame_ping;
+            subprotocol = negotiated.subprotocol;
+        }
+        heard.replies.raw(key.slot, |out| handshake::push_accept(out, request.key, subprotocol, None));
+        Ok(true)
+    }
+
+    fn serves(&self, path: &str) -> bool {
+        path == PATH_CLIENT || (path == PATH_ECHO && self.settings.echo)
+    }
+
+    fn upgraded(&mut self, key: Key, wire: &mut Wire, now: Now, heard: &mut Heard) {
+        self.tally.upgraded += 1;
+        let due_ms = match wire.phase {
+            Phase::Client => Some(now.ms + u64::from(self.settings.client.stale_close_s) * 1000),
+            _ => None,
+        };
+        heard.timers.push((key.slot, due_ms));
+    }
+
+    fn refuse(&mut self, key: Key, wire: &mut Wire, refusal: &Refusal, now: Now, heard: &mut Heard) {
+        self.tally.refuse(refusal.status);
+        self.blocks.release(&mut wire.inbound);
+        heard.replies.raw(key.slot, |out| {
+            handshake::push_reject(out, refusal.status, refusal.reason, refusal.headers);
+        });
+        end_after_flush(key, wire, Ending::Shutdown, now, &self.settings, heard);
+    }
+}
+
+/// The path of a request that was rejected for other reasons; empty when there is none.
+fn request_path(head: &[u8]) -> &str {
+    let line = head.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
+    let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+    std::str::from_utf8(path).unwrap_or_default()
+}
+
+/// Browsers name the page's origin. It must be the host that is asked, or one on the list; in development mode any
+/// page of this machine may connect. Other clients send none.
+fn origin_is_allowed(request: &Request<'_>, client: &Client, insecure: bool) -> bool {
+    let Some(origin) = request.origin else { return true };
+    if client.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {
+        return true;
+    }
+    let Some((_, authority)) = origin.split_once("://") else { return false };
+    if authority.eq_ignore_ascii_case(request.host) {
+        return true;
+    }
+    insecure && is_loopback_name(host_of(authority))
+}
+
+/// The host of `host:port` or `[v6]:port`.
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    }
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_names() {
+        let table = [
+            ("localhost:9000", true),
+            ("127.0.0.1", true),
+            ("127.1.2.3:80", true),
+            ("[::1]:9000", true),
+            ("example.org", false),
+            ("localhost.example.org:80", false),
+            ("10.0.0.1:80", false),
+        ];
+        for (authority, expected) in table {
+            assert_eq!(is_loopback_name(host_of(authority)), expected, "{authority}");
+        }
+    }
+
+    #[test]
+    fn path_of_a_rejected_request() {
+        let table: [(&[u8], &str); 4] = [
+            (b"POST /connection/websocket?x=1 HTTP/1.1\r\nHost: a\r\n\r\n", "/connection/websocket"),
+            (b"GET / HTTP/1.1\r\n\r\n", "/"),
+            (b"GARBAGE\r\n\r\n", ""),
+            (b"", ""),
+        ];
+        for (head, expected) in table {
+            assert_eq!(request_path(head), expected);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A connection as its session sees it: what it speaks, and how far its closing has come.
+
+use roadstead_protocol::Encoding;
+use wsproto::{Closing, Decoder, Role};
+
+use super::inbound::Block;
+
+/// What is spoken on a connection.
+///
+/// ```text
+/// Upgrading ── GET /echo ────────────────> Echo
+///     │    └── GET /connection/websocket ─> Client (no session) ── connect ──> Client (session)
+///     └─────── refused (HTTP status) ─────> Ended
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// The HTTP request is awaited.
+    Upgrading,
+    /// Like `Upgrading`, but the shard has no room: whatever is asked for is answered with 503.
+    Refusing,
+    /// Raw WebSocket echo.
+    Echo,
+    /// The client protocol.
+    Client,
+    /// Nothing the peer says matters any more.
+    Ended,
+}
+
+/// What becomes of the socket once everything that was said is with the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// Nothing: the connection lives, or waits for the peer's close frame.
+    None,
+    /// Half-close and wait for the peer to close, so that it can read what was said before.
+    Shutdown,
+    /// Close.
+    Close,
+}
+
+/// A connection's part of its session, of fixed size. Idle: no heap memory of its own.
+#[derive(Debug)]
+pub struct Wire {
+    pub(super) decoder: Decoder,
+    /// A head or message that is not complete.
+    pub(super) inbound: Block,
+    /// Place of the session, once the client connected.
+    pub(super) session: u32,
+    pub(super) phase: Phase,
+    pub(super) closing: Closing,
+    pub(super) encoding: Encoding,
+    pub(super) ending: Ending,
+    /// RFC 6455 pings replace the protocol's own.
+    pub(super) frame_ping: bool,
+    /// A ping was sent and not answered.
+    pub(super) awaits_pong: bool,
+    /// The last ping's answer was checked: the next timer sends a ping.
+    pub(super) ping_checked: bool,
+    /// The connect command was answered by an error: nothing more is heard.
+    pub(super) connect_failed: bool,
+}
+
+pub(super) const NO_SESSION: u32 = u32::MAX;
+
+impl Wire {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(admitted: bool) -> Self {
+        Self {
+            decoder: Decoder::new(Role::Server),
+            inbound: None,
+            session: NO_SESSION,
+            phase: if admitted { Phase::Upgrading } else { Phase::Refusing },
+            closing: Closing::Open,
+            encoding: Encoding::Json,
+            ending: Ending::None,
+            frame_ping: false,
+            awaits_pong: false,
+            ping_checked: true,
+            connect_failed: false,
+        }
+    }
+
+    /// What is spoken.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// How the socket ends once everything is said.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// Encoding of client messages.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Whether messages may still be sent to the peer.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.closing.sends() && matches!(self.phase, Phase::Echo | Phase::Client)
+    }
+
+    /// Whether the client has connected in the sense of the client protocol.
+    #[must_use]
+    pub fn has_session(&self) -> bool {
+        self.session != NO_SESSION
+    }
+}
+
+const _: () = assert!(size_of::<Wire>() <= 72);

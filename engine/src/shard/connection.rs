@@ -1,0 +1,124 @@
+//! The connection table: one fixed-size record a socket, made of each room's part.
+//!
+//! Invariants: records are found by the socket's slot and never move; the table's memory is reserved at start and
+//! touched as slots come into use; a [`Key`] of an earlier connection finds nothing.
+
+use roadstead_io::Socket;
+
+use super::timers::{Timed, TimerNode};
+use crate::flow::Key;
+use crate::outbox::{Outbox, Speakers};
+use crate::router::Seat;
+use crate::session::Wire;
+
+/// How far a record is in its life.
+///
+/// ```text
+/// Free ── Accepted ──> Open ── given up ──> Closing ── Closed ──> Free
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// No socket.
+    Free,
+    /// A socket that is heard and spoken to.
+    Open,
+    /// The socket is closing; nothing is left to say.
+    Closing,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// What is spoken.
+    pub wire: Wire,
+    /// What waits to be written.
+    pub outbox: Outbox,
+    /// Its subscriptions.
+    pub seat: Seat,
+    /// Its timer.
+    pub timer: TimerNode,
+    /// Counts the connections of this slot.
+    pub generation: u32,
+    /// Its stage.
+    pub life: Life,
+    /// Whether it counts against the limit; others get a 503.
+    pub admitted: bool,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 144, "an idle connection is to cost little more than its record");
+
+/// All connections of a shard, by slot.
+#[derive(Debug)]
+pub struct Connections {
+    records: Vec<Connection>,
+}
+
+impl Connections {
+    /// A table with room for `slots` records.
+    #[must_use]
+    pub fn new(slots: usize) -> Self {
+        Self { records: Vec::with_capacity(slots) }
+    }
+
+    /// Starts the record of a socket that was just accepted.
+    pub fn open(&mut self, socket: Socket, admitted: bool) -> Key {
+        let slot = socket.0 as usize;
+        while self.records.len() <= slot {
+            self.records.push(Connection {
+                wire: Wire::new(false),
+                outbox: Outbox::EMPTY,
+                seat: Seat::EMPTY,
+                timer: TimerNode::IDLE,
+                generation: 0,
+                life: Life::Free,
+                admitted: false,
+            });
+        }
+        let record = &mut self.records[slot];
+        let generation = record.generation.wrapping_add(1);
+        *record = Connection {
+            wire: Wire::new(admitted),
+            outbox: Outbox::EMPTY,
+            seat: Seat::EMPTY,
+            timer: TimerNode::IDLE,
+            generation,
+            life: Life::Open,
+            admitted,
+        };
+        Key { slot: socket.0, generation }
+    }
+
+    /// The record of a slot that is in use.
+    pub fn at(&mut self, slot: u32) -> &mut Connection {
+        &mut self.records[slot as usize]
+    }
+
+    /// The open connection in `slot`, with its key.
+    pub fn open_at(&mut self, slot: u32) -> Option<(Key, &mut Connection)> {
+        let record = self.records.get_mut(slot as usize)?;
+        (record.life == Life::Open).then(|| (Key { slot, generation: record.generation }, record))
+    }
+
+    /// The open connection that `key` names, if it is still the same.
+    pub fn find(&mut self, key: Key) -> Option<&mut Connection> {
+        self.open_at(key.slot).and_then(|(found, record)| (found == key).then_some(record))
+    }
+
+    /// Slots that have ever been in use.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.records.len() as u32
+    }
+}
+
+impl Timed for Connections {
+    fn timer(&mut self, slot: u32) -> &mut TimerNode {
+        &mut self.at(slot).timer
+    }
+}
+
+impl Speakers for Connections {
+    fn outbox(&mut self, slot: u32) -> Option<&mut Outbox> {
+        self.open_at(slot).map(|(_, record)| &mut record.outbox)
+    }
+}

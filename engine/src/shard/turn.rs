@@ -1,0 +1,395 @@
+//! The turn: four stages, in one direction.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use roadstead_io::{Event, Io, Payload, Socket};
+use roadstead_protocol::{DisconnectCode, Encoding};
+
+use super::connection::{Connections, Life};
+use super::written::{self, Written};
+use super::{Course, Order, Shard, Turned};
+use crate::counters::{Counters, Metric};
+use crate::flow::{Answer, Now};
+use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES, MESSAGES_PER_TURN};
+use crate::outbox::{Full, Lane, NO_TAG, Outboxes};
+use crate::router::{Message, Post, Subscriber, Walk};
+use crate::session::{Ending, Urgency};
+use crate::siblings::{Posted, Siblings};
+
+/// The router's way to the siblings.
+struct Mail<'s> {
+    siblings: &'s mut Siblings<Message>,
+}
+
+impl Post for Mail<'_> {
+    fn post(&mut self, shard: u16, message: Message) -> Result<(), Message> {
+        match self.siblings.post(shard, message) {
+            // The receiver counts a dropped publication by the gap in its channel's sequence.
+            Posted::Taken | Posted::Dropped => Ok(()),
+            Posted::Refused(message) => Err(message),
+        }
+    }
+}
+
+impl<I: Io> Shard<I> {
+    /// One turn over what [`Shard::wait`] brought.
+    pub fn turn(&mut self, now: Now) -> Turned {
+        self.turned_ms = now.ms;
+        self.obey(now);
+        self.listen(now);
+        self.decide(now);
+        self.deliver(now);
+        self.speak(now);
+        self.count();
+        match self.course {
+            Course::Stopping { deadline_ms } if self.io.sockets() == 0 || now.ms >= deadline_ms => Turned::Finished,
+            _ => Turned::Continue,
+        }
+    }
+
+    fn obey(&mut self, now: Now) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Stop => self.stop(now),
+                Order::Reload(settings, verifier) => {
+                    self.sessions.reload(Arc::clone(&settings), verifier);
+                    self.settings = settings;
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Now) {
+        if self.course != Course::Serving {
+            return;
+        }
+        self.course = Course::Stopping { deadline_ms: now.ms + u64::from(self.settings.shutdown.close_ms) };
+        self.io.stop_listening();
+        for slot in 0..self.connections.slots() {
+            if let Some((key, connection)) = self.connections.open_at(slot) {
+                self.sessions.close(key, &mut connection.wire, DisconnectCode::Shutdown, now, &mut self.heard);
+            }
+        }
+    }
+
+    // listen: bytes -> commands
+
+    fn listen(&mut self, now: Now) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            self.hear(event, now);
+        }
+        self.events = events;
+        self.tick(now);
+    }
+
+    fn hear(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Received { socket, start, len } => {
+                let Some((key, connection)) = self.connections.open_at(socket.0) else { return };
+                self.counters.add(Metric::ReceivedBytes, u64::from(len));
+                let bytes = self.arena.received(start, len);
+                self.sessions.hear(key, &mut connection.wire, bytes, now, &mut self.heard);
+            }
+            Event::Accepted { socket, .. } => self.admit(socket, now),
+            Event::PeerClosed { socket } => {
+                let Some((key, connection)) = self.connections.open_at(socket.0) else { return };
+                self.sessions.hear_end(key, &mut connection.wire, now, &mut self.heard);
+            }
+            Event::Failed { socket, .. } => self.abandon(socket.0, now),
+            Event::Blocked { socket, .. } => {
+                self.counters.add(Metric::BlockedSends, 1);
+                if let Some((_, connection)) = self.connections.open_at(socket.0) {
+                    self.outboxes.block(&mut connection.outbox);
+                    // Who does not read is not read from.
+                    self.io.pause(socket);
+                }
+            }
+            Event::Drained { socket } => {
+                if let Some((_, connection)) = self.connections.open_at(socket.0) {
+                    self.outboxes.unblock(&mut connection.outbox, socket.0);
+                    self.io.resume(socket);
+                    if connection.wire.ending() != Ending::None {
+                        self.heard.endings.push(socket.0);
+                    }
+                }
+            }
+            Event::Closed { socket } => {
+                let connection = self.connections.at(socket.0);
+                if connection.life == Life::Open {
+                    self.release(socket.0, now);
+                }
+                self.connections.at(socket.0).life = Life::Free;
+            }
+            Event::Woken => self.has_mail = true,
+            Event::AcceptFailed { .. } => self.counters.add(Metric::AcceptFailures, 1),
+            // Shards do not connect.
+            Event::Connected { .. } => {}
+        }
+    }
+
+    fn admit(&mut self, socket: Socket, now: Now) {
+        self.counters.add(Metric::Accepted, 1);
+        let has_room = self.admitted < self.connections_max;
+        self.admitted += u32::from(has_room);
+        let key = self.connections.open(socket, has_room);
+        if self.course == Course::Serving {
+            let due_ms = self.sessions.upgrade_due_ms(now);
+            self.timers.arm(&mut self.connections, key.slot, due_ms);
+        } else {
+            self.abandon(key.slot, now);
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.advance(&mut self.connections, now.ms, &mut due);
+        for slot in due.drain(..) {
+            let Some((key, connection)) = self.connections.open_at(slot) else { continue };
+            let blocked = connection.outbox.is_blocked();
+            if self.sessions.tick(key, &mut connection.wire, blocked, now, &mut self.heard) {
+                self.abandon(slot, now);
+            }
+        }
+        self.due = due;
+        self.set_timers();
+    }
+
+    fn set_timers(&mut self) {
+        for (slot, due_ms) in self.heard.timers.drain(..) {
+            match due_ms {
+                Some(due_ms) => self.timers.arm(&mut self.connections, slot, due_ms),
+                None => self.timers.cancel(&mut self.connections, slot),
+            }
+        }
+    }
+
+    /// Closes a socket at once; nothing more is said on it.
+    fn abandon(&mut self, slot: u32, now: Now) {
+        if self.connections.open_at(slot).is_some() {
+            self.release(slot, now);
+            self.connections.at(slot).life = Life::Closing;
+            self.io.close(Socket(slot));
+        }
+    }
+
+    /// Gives back everything that a connection holds.
+    fn release(&mut self, slot: u32, now: Now) {
+        self.timers.cancel(&mut self.connections, slot);
+        let connection = self.connections.at(slot);
+        self.sessions.end(&mut connection.wire);
+        self.router.leave_all(&mut connection.seat, now.ms);
+        let dropped = self.outboxes.clear(&mut connection.outbox);
+        self.counters.add(Metric::DroppedClosing, u64::from(dropped));
+        self.admitted -= u32::from(std::mem::take(&mut connection.admitted));
+    }
+
+    // decide: commands -> deliveries
+
+    fn decide(&mut self, now: Now) {
+        let mut mail = Mail { siblings: &mut self.siblings };
+        for command in self.heard.commands.drain(..) {
+            if let Some(connection) = self.connections.find(command.by()) {
+                self.router.decide(command, &mut connection.seat, now.ms, &mut mail, &mut self.deliveries);
+            }
+        }
+        if self.has_mail {
+            self.has_mail = false;
+            for taken in 0.. {
+                if taken == MESSAGES_PER_TURN {
+                    self.has_mail = true;
+                    break;
+                }
+                let Some(message) = mail.siblings.receive() else { break };
+                self.router.hear(message, now.ms, &mut mail, &mut self.deliveries);
+            }
+        }
+        self.router.expire(now.ms, &mut mail);
+        self.siblings.flush();
+    }
+
+    // deliver: deliveries -> outboxes
+
+    fn deliver(&mut self, now: Now) {
+        for delivery in self.deliveries.drain(..) {
+            let Some(connection) = self.connections.find(delivery.to) else { continue };
+            if let Answer::Unsubscribed { tag: Some(tag) } = delivery.answer {
+                let removed = self.outboxes.purge(&mut connection.outbox, tag);
+                self.counters.add(Metric::DroppedUnsubscribed, u64::from(removed));
+            }
+            self.sessions.answer(&delivery, &connection.wire, &mut self.heard);
+        }
+        self.deliver_replies();
+        self.deliver_publications();
+        self.close_slow(now);
+    }
+
+    fn deliver_replies(&mut self) {
+        if self.heard.replies.bytes() == 0 {
+            return;
+        }
+        let buffer = self.heard.replies.freeze(&mut self.spans);
+        for span in self.spans.drain(..) {
+            let Some((_, connection)) = self.connections.open_at(span.slot) else { continue };
+            let shared = Payload::new(Rc::clone(&buffer), span.start as usize, span.len as usize);
+            // A blocked socket may keep its reply for long; it must not keep the whole turn's buffer.
+            let payload = if connection.outbox.is_blocked() { Payload::from(shared.to_vec()) } else { shared };
+            let lane = match span.urgency {
+                Urgency::First => Lane::Control,
+                Urgency::Last => Lane::Low,
+            };
+            if let Err(Full) = self.outboxes.push(&mut connection.outbox, span.slot, lane, NO_TAG, payload) {
+                self.slow.push(span.slot);
+            }
+        }
+    }
+
+    fn deliver_publications(&mut self) {
+        let mut budget = DELIVERIES_PER_TURN;
+        while budget > 0 {
+            let mut round = Round {
+                connections: &mut self.connections,
+                outboxes: &mut self.outboxes,
+                counters: &self.counters,
+                slow: &mut self.slow,
+                unfit: &mut self.unfit,
+            };
+            let visit = |tag: u32, name: &str, walk: &mut Walk<Written>, subscribers: &[Subscriber]| {
+                round.visit(tag, name, walk, subscribers);
+            };
+            match self.router.step(budget, visit) {
+                Some(visited) => budget -= visited.min(budget),
+                None => break,
+            }
+        }
+    }
+
+    /// Closes connections whose outbox overflowed (3008) or that cannot carry a payload (3506).
+    fn close_slow(&mut self, now: Now) {
+        for (list, code) in [
+            (&mut self.slow, DisconnectCode::Slow),
+            (&mut self.unfit, DisconnectCode::InappropriateProtocol),
+        ] {
+            for slot in list.drain(..) {
+                let Some((key, connection)) = self.connections.open_at(slot) else { continue };
+                if !connection.wire.is_open() {
+                    continue;
+                }
+                if !code.flushes() {
+                    let dropped = self.outboxes.clear(&mut connection.outbox);
+                    self.counters.add(Metric::DroppedOutboxFull, u64::from(dropped) + 1);
+                }
+                self.counters.add(Metric::Disconnects, 1);
+                self.sessions.close(key, &mut connection.wire, code, now, &mut self.heard);
+            }
+        }
+    }
+
+    // speak: outboxes -> io
+
+    fn speak(&mut self, now: Now) {
+        self.finish_endings(now);
+        self.set_timers();
+        self.outboxes.plan(KEPT_BUFFER_BYTES, &mut self.connections);
+        let (io, sent_bytes) = (&mut self.io, &mut self.sent_bytes);
+        self.outboxes.speak(|slot, payload| {
+            *sent_bytes += payload.len() as u64;
+            io.send(Socket(slot), payload);
+        });
+    }
+
+    /// Ends sockets that have said everything: what was sent in earlier turns is with the kernel unless the socket is
+    /// blocked, and then the ending comes up again when it has drained.
+    fn finish_endings(&mut self, now: Now) {
+        let mut endings = std::mem::take(&mut self.heard.endings);
+        let mut later = 0;
+        for place in 0..endings.len() {
+            let slot = endings[place];
+            let Some((_, connection)) = self.connections.open_at(slot) else { continue };
+            if connection.outbox.is_blocked() {
+                continue;
+            }
+            if !connection.outbox.is_empty() {
+                endings[later] = slot;
+                later += 1;
+                continue;
+            }
+            match connection.wire.ending() {
+                Ending::None => {}
+                Ending::Shutdown => self.io.shutdown(Socket(slot)),
+                Ending::Close => self.abandon(slot, now),
+            }
+        }
+        endings.truncate(later);
+        self.heard.endings = endings;
+    }
+
+    fn count(&mut self) {
+        let counters = &self.counters;
+        let heard = self.sessions.take_tally();
+        counters.add(Metric::Turns, 1);
+        counters.add(Metric::SentBytes, std::mem::take(&mut self.sent_bytes));
+        counters.add(Metric::Upgrades, heard.upgraded);
+        counters.add(Metric::UpgradesRefusedBusy, heard.refused_busy);
+        counters.add(Metric::UpgradesRefusedRequest, heard.refused_bad);
+        counters.add(Metric::MessagesReceived, heard.messages);
+        counters.add(Metric::Commands, heard.commands);
+        counters.add(Metric::CommandErrors, heard.errors);
+        counters.add(Metric::Violations, heard.violations);
+        counters.add(Metric::Disconnects, heard.disconnects);
+        counters.add(Metric::PongTimeouts, heard.pongs_missing);
+        let routed = self.router.take_tally();
+        counters.add(Metric::Published, routed.published);
+        counters.add(Metric::PublishRefused, routed.refused);
+        counters.add(Metric::PublishGaps, routed.gaps);
+        counters.add(Metric::MailboxBacklogTurns, u64::from(self.siblings.has_backlog()));
+        counters.set(Metric::Connections, u64::from(self.admitted));
+        counters.set(Metric::Sessions, self.sessions.len() as u64);
+        counters.set(Metric::Users, self.sessions.users() as u64);
+        counters.set(Metric::Channels, self.router.channels() as u64);
+        counters.set(Metric::Subscriptions, self.router.subscriptions() as u64);
+        counters.set(Metric::InboundBytes, self.sessions.inbound_bytes() as u64);
+        counters.set(Metric::MailboxMessages, self.siblings.waiting() as u64);
+    }
+}
+
+/// What a walk touches.
+struct Round<'t> {
+    connections: &'t mut Connections,
+    outboxes: &'t mut Outboxes,
+    counters: &'t Counters,
+    slow: &'t mut Vec<u32>,
+    unfit: &'t mut Vec<u32>,
+}
+
+impl Round<'_> {
+    fn visit(&mut self, tag: u32, name: &str, walk: &mut Walk<Written>, subscribers: &[Subscriber]) {
+        let batch = walk.publications.len() as u64;
+        let (mut delivered, mut dropped) = (0, 0);
+        for subscriber in subscribers.iter().rev() {
+            let slot = subscriber.slot();
+            let Some((_, connection)) = self.connections.open_at(slot) else { continue };
+            if !connection.wire.is_open() {
+                dropped += batch;
+                continue;
+            }
+            let encoding = subscriber.encoding();
+            let place = match encoding {
+                Encoding::Json => &mut walk.json,
+                Encoding::Protobuf => &mut walk.protobuf,
+            };
+            let written = place.get_or_insert_with(|| written::write(encoding, name, &walk.publications));
+            let frames = written.frames.clone();
+            if written.is_cut {
+                self.unfit.push(slot);
+            }
+            match self.outboxes.push(&mut connection.outbox, slot, Lane::Normal, tag, frames) {
+                Ok(()) => delivered += batch,
+                Err(Full) => self.slow.push(slot),
+            }
+        }
+        self.counters.add(Metric::Deliveries, delivered);
+        self.counters.add(Metric::DroppedClosing, dropped);
+    }
+}
