@@ -131,16 +131,16 @@ impl Epoll {
     }
 
     fn accept(&mut self, index: usize, events: &mut Vec<Event>) {
-        for _ in 0..limits::ACCEPTS_PER_TURN {
-            if self.accepting != Accepting::On {
-                return;
-            }
+        if self.accepting != Accepting::On {
+            return;
+        }
+        if self.slots.len() >= self.sockets_max {
+            events.push(Event::AcceptFailed { errno: libc::ENFILE });
+            self.accept_when(Accepting::Full);
+            return;
+        }
+        for _ in 0..limits::ACCEPTS_PER_TURN.min(self.sockets_max - self.slots.len()) {
             let Some(listener) = self.listeners.get(index) else { return };
-            if self.slots.len() >= self.sockets_max {
-                events.push(Event::AcceptFailed { errno: libc::ENFILE });
-                self.accept_when(Accepting::Full);
-                return;
-            }
             let accepted = sys::accept(listener.as_fd())
                 .and_then(|(descriptor, peer)| Ok((self.insert(descriptor, 0)?, peer)));
             match accepted {

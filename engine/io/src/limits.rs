@@ -42,6 +42,12 @@ pub(crate) const RING_SUBMISSIONS: u32 = 256;
 /// for it), it is only slower.
 pub(crate) const RING_COMPLETIONS: u32 = 2048;
 
+/// Times that a ring may refuse an enter for lack of memory, one after the other, before it counts as broken.
+pub(crate) const ENTER_REFUSALS: u32 = 1_000;
+
+/// Time that the kernel gets to cancel everything when a back end ends; it needs microseconds.
+pub(crate) const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Threads that the kernel may start for one ring, of each sort. The only operation that needs one is a half-close,
 /// which never blocks.
 pub(crate) const RING_WORKERS: u32 = 1;
@@ -51,6 +57,6 @@ pub(crate) const BACKLOG: u32 = 65_535;
 
 const _: () = assert!(SOCKETS_MAX.is_power_of_two());
 const _: () = assert!(RECEIVE_ROOM_MIN <= RECEIVE_BYTES_MAX);
-const _: () = assert!(SLICE_BYTES[0] as usize % RECEIVE_ALIGN == 0 && RECEIVE_BYTES_MAX % RECEIVE_ALIGN == 0);
+const _: () = assert!((SLICE_BYTES[0] as usize).is_multiple_of(RECEIVE_ALIGN));
 const _: () = assert!(RING_COMPLETIONS >= 2 * RING_SUBMISSIONS);
 const _: () = assert!(ACCEPTS_IN_FLIGHT < RING_SUBMISSIONS as usize);

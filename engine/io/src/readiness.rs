@@ -32,6 +32,8 @@ impl Flags {
     pub(crate) const END_SEEN: u16 = 1 << 9;
     /// A poll request is armed (io_uring).
     pub(crate) const ARMED: u16 = 1 << 10;
+    /// The first attempt of a send is queued (io_uring).
+    pub(crate) const SENDING: u16 = 1 << 11;
 
     /// Whether any of `flags` holds.
     pub(crate) fn any(self, flags: u16) -> bool {

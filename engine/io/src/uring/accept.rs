@@ -1,0 +1,236 @@
+//! Accepts in flight: each has a seat, that is a slot reserved for its socket and room for its peer's address.
+//!
+//! Invariants: the kernel writes into a seat only while its accept is in flight, and a seat neither moves nor dies then;
+//! accepts in flight never exceed free slots, so that no connection is accepted into a full table and lost.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use io_uring::types::DestinationSlot;
+use io_uring::{opcode, squeue, types};
+
+use super::Uring;
+use super::tag::{Operation, tag};
+use crate::sys::Address;
+use crate::{Event, Socket, limits, sys};
+
+/// All seats, and the listeners that they are at.
+pub(super) struct Seats {
+    /// Boxed: the kernel holds pointers into them.
+    #[allow(clippy::vec_box)]
+    seats: Vec<Box<Seat>>,
+    vacant: Vec<u32>,
+    listeners: Vec<Listening>,
+    accepting: Accepting,
+}
+
+struct Seat {
+    peer: Address,
+    slot: u32,
+    listener: u16,
+    taken: bool,
+}
+
+struct Listening {
+    /// None once it is closed.
+    descriptor: Option<OwnedFd>,
+    in_flight: usize,
+    watch: Watch,
+}
+
+/// Whether a poll tells when a connection comes that no slot is free for.
+///
+/// ```text
+///   None ── full, no accept in flight ──> Armed ── somebody waits ──> Told ── slot freed ──> None
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    None,
+    Armed,
+    Told,
+}
+
+/// ```text
+///          no slot left                slot freed
+///   On ──────────────────> Full ──────────────────> On
+///    └── the kernel is out of files or memory ──> Starved ── pause over or socket closed ──> On
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accepting {
+    On,
+    Full,
+    Starved { until: Instant },
+}
+
+impl Seats {
+    pub(super) fn new() -> Self {
+        Self { seats: Vec::new(), vacant: Vec::new(), listeners: Vec::new(), accepting: Accepting::On }
+    }
+
+    /// Listens on `descriptor` from the next wait on.
+    pub(super) fn listen(&mut self, descriptor: OwnedFd) -> io::Result<()> {
+        // An accept on a non-blocking listener would end at once instead of waiting for a connection.
+        sys::set_blocking(descriptor.as_fd())?;
+        self.listeners.push(Listening { descriptor: Some(descriptor), in_flight: 0, watch: Watch::None });
+        Ok(())
+    }
+
+    /// A slot was freed.
+    pub(super) fn slot_freed(&mut self) {
+        self.accepting = Accepting::On;
+        for listening in self.listeners.iter_mut().filter(|listening| listening.watch == Watch::Told) {
+            listening.watch = Watch::None;
+        }
+    }
+
+    /// How long a wait may last at most because of a pause of accepting.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        match self.accepting {
+            Accepting::Starved { until } => Some(until.saturating_duration_since(Instant::now())),
+            _ => None,
+        }
+    }
+
+    /// Slots that are reserved, not in use.
+    pub(super) fn in_flight(&self) -> usize {
+        self.listeners.iter().map(|listening| listening.in_flight).sum()
+    }
+
+    /// The listener with the fewest accepts in flight, if it should have more.
+    fn neediest(&self) -> Option<usize> {
+        let open = self.listeners.iter().enumerate().filter(|(_, listening)| listening.descriptor.is_some());
+        let (index, listening) = open.min_by_key(|(_, listening)| listening.in_flight)?;
+        (listening.in_flight < limits::ACCEPTS_IN_FLIGHT).then_some(index)
+    }
+
+    /// Takes a seat and gives the operation that is to be submitted for it.
+    fn sit(&mut self, listener: usize, slot: u32, file: types::Fixed) -> Option<squeue::Entry> {
+        let descriptor = types::Fd(self.listeners[listener].descriptor.as_ref()?.as_raw_fd());
+        let target = DestinationSlot::try_from_slot_target(file.0).ok()?;
+        let number = self.vacant.pop().unwrap_or_else(|| {
+            self.seats.push(Box::new(Seat { peer: Address::empty(), slot: 0, listener: 0, taken: false }));
+            self.seats.len() as u32 - 1
+        });
+        self.listeners[listener].in_flight += 1;
+        let seat = &mut self.seats[number as usize];
+        **seat = Seat { peer: Address::empty(), slot, listener: listener as u16, taken: true };
+        let (address, len) = (seat.peer.as_mut_ptr(), &raw mut seat.peer.len);
+        let accept = opcode::Accept::new(descriptor, address, len).file_index(Some(target));
+        Some(accept.build().user_data(tag(Operation::Accept, number)))
+    }
+
+    /// Gives a seat back; what it was for.
+    fn rise(&mut self, number: u32) -> (u32, u16, Option<std::net::SocketAddr>) {
+        let seat = &mut self.seats[number as usize];
+        seat.taken = false;
+        let was = (seat.slot, seat.listener, seat.peer.decode());
+        self.vacant.push(number);
+        self.listeners[usize::from(was.1)].in_flight -= 1;
+        was
+    }
+
+    /// Leaves the seats to the kernel for good.
+    pub(super) fn abandon(&mut self) {
+        for seat in self.seats.drain(..) {
+            Box::leak(seat);
+        }
+    }
+}
+
+impl Uring {
+    /// Keeps enough accepts in flight at every listener.
+    pub(super) fn seat_accepts(&mut self, events: &mut Vec<Event>) {
+        match self.seats.accepting {
+            Accepting::On => {}
+            Accepting::Full => return self.watch_listeners(),
+            Accepting::Starved { until } if Instant::now() < until => return,
+            Accepting::Starved { .. } => self.seats.accepting = Accepting::On,
+        }
+        while let Some(listener) = self.seats.neediest() {
+            let Some(slot) = self.take_slot(events) else {
+                self.seats.accepting = Accepting::Full;
+                return self.watch_listeners();
+            };
+            match self.seats.sit(listener, slot, self.group.file(slot)) {
+                // SAFETY: the seat that the entry points to stays where it is until its completion (see the top).
+                Some(accept) => unsafe { self.group.push(slot, &accept) },
+                None => return self.slots.free(slot),
+            }
+        }
+    }
+
+    /// With no accept in flight, a poll tells that somebody is turned away.
+    fn watch_listeners(&mut self) {
+        for (number, listening) in self.seats.listeners.iter_mut().enumerate() {
+            let Some(descriptor) = &listening.descriptor else { continue };
+            if listening.in_flight > 0 || listening.watch != Watch::None {
+                continue;
+            }
+            listening.watch = Watch::Armed;
+            let poll = opcode::PollAdd::new(types::Fd(descriptor.as_raw_fd()), libc::POLLIN as u32).build();
+            // SAFETY: points to nothing.
+            unsafe { self.group.push_first(&poll.user_data(tag(Operation::Listener, number as u32))) }
+        }
+    }
+
+    pub(super) fn connection_waits(&mut self, number: u32, result: i32, events: &mut Vec<Event>) {
+        let told = result > 0 && self.seats.accepting == Accepting::Full;
+        self.seats.listeners[number as usize].watch = if told { Watch::Told } else { Watch::None };
+        if told {
+            events.push(Event::AcceptFailed { errno: libc::ENFILE });
+        }
+    }
+
+    pub(super) fn accepted(&mut self, number: u32, result: i32, events: &mut Vec<Event>) {
+        let (slot, listener, peer) = self.seats.rise(number);
+        if result >= 0 {
+            let socket = Socket(slot);
+            match peer {
+                Some(peer) => {
+                    events.push(Event::Accepted { socket, peer, listener });
+                    self.arm(slot);
+                }
+                // Of no family that anybody could have bound.
+                None => self.release(slot),
+            }
+            return;
+        }
+        self.slots.free(slot);
+        match -result {
+            // Listening was stopped, or the connection was gone before it was accepted: there may be others.
+            libc::ECANCELED | libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN => {
+                self.seats.slot_freed();
+            }
+            errno => {
+                events.push(Event::AcceptFailed { errno });
+                self.seats.accepting = Accepting::Starved { until: Instant::now() + limits::ACCEPT_PAUSE };
+            }
+        }
+    }
+
+    /// Cancels all accepts and closes the listeners.
+    pub(super) fn stop_accepting(&mut self) {
+        for (number, seat) in self.seats.seats.iter().enumerate().filter(|(_, seat)| seat.taken) {
+            let cancel = opcode::AsyncCancel::new(tag(Operation::Accept, number as u32)).build();
+            let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag(Operation::Silent, 0));
+            // SAFETY: points to nothing.
+            unsafe { self.group.push(seat.slot, &cancel) };
+        }
+        for (number, listening) in self.seats.listeners.iter().enumerate() {
+            if listening.watch != Watch::Armed {
+                continue;
+            }
+            let cancel = opcode::AsyncCancel::new(tag(Operation::Listener, number as u32)).build();
+            let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag(Operation::Silent, 0));
+            // SAFETY: points to nothing.
+            unsafe { self.group.push_first(&cancel) };
+        }
+        self.group.submit();
+        for listening in &mut self.seats.listeners {
+            listening.descriptor = None;
+        }
+    }
+}
