@@ -46,9 +46,6 @@ pub const BLOCK_BYTES_MIN: usize = 4 * 1024;
 /// message between shards.
 pub const VACANCY_MS: u64 = 5_000;
 
-/// Orders of the process that may wait for a shard. The process sends few and waits for room.
-pub const ORDERS_WAITING: usize = 16;
-
 /// How long an expired token is still honoured, seconds: SDKs begin to refresh at the moment of expiry.
 pub const TOKEN_GRACE_S: u64 = 25;
 

@@ -12,7 +12,6 @@
 //! ```
 
 pub mod connection;
-pub mod start;
 pub mod timers;
 mod turn;
 pub mod written;
@@ -214,19 +213,6 @@ impl<I: Io> Shard<I> {
             limit_ms = limit_ms.min(deadline_ms.saturating_sub(self.turned_ms));
         }
         self.timers.wait_ms(self.turned_ms, limit_ms)
-    }
-
-    /// Turns until the shard has finished. `clock` is read once a turn.
-    ///
-    /// # Errors
-    /// The back end failed as a whole.
-    pub fn run(&mut self, mut clock: impl FnMut() -> Now) -> io::Result<()> {
-        loop {
-            self.wait()?;
-            if self.turn(clock()) == Turned::Finished {
-                return Ok(());
-            }
-        }
     }
 
     /// The sockets, for a caller that adds listeners or drives a simulated world.
