@@ -128,7 +128,7 @@ fn check<'a>(
     let (authority, path, query) =
         target.and_then(split_target).ok_or(Reject::malformed("the target is not a path"))?;
     let host = match headers.only("Host") {
-        Ok(Some(host)) => host,
+        Ok(Some(host)) if is_authority(host) => host,
         _ => return Err(Reject::malformed("one Host is required")),
     };
     let Ok(origin) = headers.only("Origin") else {
@@ -195,7 +195,7 @@ fn split_target(target: &str) -> Option<(Option<&str>, &str, Option<&str>)> {
             return None;
         }
         let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        if authority.is_empty() {
+        if !is_authority(authority) {
             return None;
         }
         (Some(authority), rest)
@@ -205,6 +205,13 @@ fn split_target(target: &str) -> Option<(Option<&str>, &str, Option<&str>)> {
         None => (rest, None),
     };
     Some((authority, if path.is_empty() { "/" } else { path }, query))
+}
+
+/// Whether `text` can be a host with or without a port: the characters of RFC 3986 section 3.2 without user
+/// information, which has no place in a request (RFC 9110 section 4.2.4).
+fn is_authority(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte))
 }
 
 /// Appends the answer that upgrades. `protocol` is one of those offered or none; `extensions` is the value agreed

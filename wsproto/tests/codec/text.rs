@@ -67,6 +67,29 @@ fn a_fault_in_a_partial_frame_violates_before_the_frame_ends() {
 }
 
 #[test]
+fn a_fault_is_seen_wherever_it_lies_among_ascii() {
+    for role in ROLES {
+        for len in [1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 125, 126, 127, 128, 129, 300, 4096] {
+            for at in (0..len).filter(|at| *at < 140 || at + 20 > len) {
+                let mut payload = vec![b'x'; len];
+                payload[at] = 0xC1;
+                let seen = decode(&mut Decoder::new(role), [frame(role, 0x81, &payload).as_slice()], &LIMITS);
+                assert_eq!(seen, [Seen::Violation(Violation::InvalidUtf8)], "at {at} of {len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ascii_does_not_continue_a_character() {
+    for role in ROLES {
+        // The message is not at its end: the fault is known from the ASCII fragment alone.
+        let bytes = [frame(role, 0x01, b"\xE2\x82"), frame(role, 0x00, b"ascii only")].concat();
+        check(role, &bytes, &[Seen::Violation(Violation::InvalidUtf8)]);
+    }
+}
+
+#[test]
 fn every_character_passes_and_may_be_cut_anywhere() {
     let edges = "\0\x7F\u{80}\u{7FF}\u{800}\u{FFF}\u{1000}\u{D7FF}\u{E000}\u{FFFD}\u{FFFF}\u{10000}\u{3FFFF}\
         \u{40000}\u{FFFFF}\u{100000}\u{10FFFF}";

@@ -91,6 +91,7 @@ fn refusals_by_start_line() {
         ("GET server.example.com:80 HTTP/1.1", 400),
         ("GET ftp://server.example.com/chat HTTP/1.1", 400),
         ("GET ws:///chat HTTP/1.1", 400),
+        ("GET ws://user@server.example.com/chat HTTP/1.1", 400),
         ("GET /chat#part HTTP/1.1", 400),
         ("\u{16}\u{3}\u{1}", 400),
     ];
@@ -103,6 +104,10 @@ fn refusals_by_start_line() {
 fn refusals_by_header() {
     let cases: &[(&str, Option<&str>, u16)] = &[
         ("Host", None, 400),
+        ("Host", Some(""), 400),
+        ("Host", Some("a b"), 400),
+        ("Host", Some("user@server.example.com"), 400),
+        ("Host", Some("server.example.com/path"), 400),
         ("Upgrade", None, 426),
         ("Upgrade", Some("h2c"), 426),
         ("Upgrade", Some("websockets"), 426),
@@ -212,6 +217,7 @@ fn targets() {
         ("/a?u=http://x/", "/a", Some("u=http://x/"), "server.example.com"),
         ("ws://other:81/a?b", "/a", Some("b"), "other:81"),
         ("HTTP://other", "/", None, "other"),
+        ("ws://[::1]:8000/", "/", None, "[::1]:8000"),
         ("wss://other?b", "/", Some("b"), "other"),
     ];
     for (target, path, query, host) in cases {
