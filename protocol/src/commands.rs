@@ -17,7 +17,7 @@ use crate::limits::{CONNECT_HEADERS_MAX, CONNECT_SUBS_MAX};
 use crate::protobuf::{self, Frames, Value};
 use crate::{Encoding, Malformed, Method};
 
-/// The commands of one WebSocket message; see [`commands`].
+/// The commands of one WebSocket message; see [`commands()`].
 #[derive(Debug, Clone)]
 pub struct Commands<'a> {
     messages: Messages<'a>,

@@ -4,8 +4,8 @@
 //! no permission is decided here. What a peer sends is read in place and borrowed; it can make a read fail, never
 //! panic, recurse, or allocate more than a bounded multiple of what was sent.
 //!
-//! A connection picks its [`Encoding`] once ([`negotiate`]). Then the server reads [`commands`] and writes
-//! [`push_reply`], [`push_push`] and [`push_ping`]; a client writes [`push_command`] and reads [`replies`].
+//! A connection picks its [`Encoding`] once ([`negotiate`]). Then the server reads [`commands()`] and writes
+//! [`push_reply`], [`push_push`] and [`push_ping`]; a client writes [`push_command`] and reads [`replies()`].
 //! Messages that share one WebSocket message are joined by [`Encoding::separator`].
 //!
 //! Every message writes its fields once, in `fields`, for both encodings; `json` and `protobuf` know how a field

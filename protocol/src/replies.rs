@@ -36,7 +36,7 @@ pub enum ServerMessage<'a> {
     Other,
 }
 
-/// The messages of one WebSocket message; see [`replies`].
+/// The messages of one WebSocket message; see [`replies()`].
 #[derive(Debug, Clone)]
 pub struct Replies<'a> {
     messages: Messages<'a>,

@@ -149,12 +149,12 @@ fn protobuf_that_is_malformed() {
         (&[2, 0x0f, 0], Malformed::Protobuf),
         (&[1, 0x1c], Malformed::Protobuf),
         // An id of 2^32, which must not pass for a pong.
-        (&[7, 8, 0x80, 0x80, 0x80, 0x80, 0x10, 0], Malformed::Protobuf),
+        (&[6, 8, 0x80, 0x80, 0x80, 0x80, 0x10], Malformed::Protobuf),
         // Wrong wire types.
         (&[2, 0x0a, 0], Malformed::Protobuf),
         (&[2, 0x38, 0], Malformed::Protobuf),
         (&[4, 0x3a, 2, 0x08, 1], Malformed::Protobuf),
-        (&[6, 0x0d, 1, 2, 3, 4, 0], Malformed::Protobuf),
+        (&[5, 0x0d, 1, 2, 3, 4], Malformed::Protobuf),
         // A field past the end of its message.
         (&[4, 0x3a, 2, 0x0a, 1], Malformed::Protobuf),
         (&[4, 0x3a, 3, 0x0a, 0], Malformed::Protobuf),
