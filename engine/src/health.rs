@@ -55,14 +55,21 @@ pub struct Health {
 #[derive(Debug)]
 struct Heart {
     turns: AtomicU64,
+    /// When `turns` was last seen to change.
     beat_ms: AtomicU64,
+    /// `turns` when all hearts were last found to have beaten.
+    counted: AtomicU64,
 }
 
 impl Health {
     /// `shards` hearts that beat last at `now_ms` of the monotonic clock.
     #[must_use]
     pub fn new(shards: usize, now_ms: u64) -> Self {
-        let heart = || Heart { turns: AtomicU64::new(0), beat_ms: AtomicU64::new(now_ms) };
+        let heart = || Heart {
+            turns: AtomicU64::new(0),
+            beat_ms: AtomicU64::new(now_ms),
+            counted: AtomicU64::new(0),
+        };
         Self {
             state: AtomicU8::new(State::Starting as u8),
             now_ms: AtomicU64::new(now_ms),
@@ -85,15 +92,24 @@ impl Health {
         }
     }
 
-    /// Takes the shards' counts of turns at `now_ms`. True if every shard has turned since the last call.
-    pub fn observe(&self, turns: impl Iterator<Item = u64>, now_ms: u64) -> bool {
+    /// Takes the shards' counts of turns at `now_ms`.
+    pub fn observe(&self, turns: impl Iterator<Item = u64>, now_ms: u64) {
         self.now_ms.store(now_ms, Ordering::Relaxed);
-        let mut all = true;
         for (heart, turns) in self.hearts.iter().zip(turns) {
-            if heart.turns.swap(turns, Ordering::Relaxed) == turns {
-                all = false;
-            } else {
+            if heart.turns.swap(turns, Ordering::Relaxed) != turns {
                 heart.beat_ms.store(now_ms, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// True if every shard was seen turning since this was last true: the watchdog may be fed.
+    #[must_use]
+    pub fn all_have_turned(&self) -> bool {
+        let turns = |heart: &Heart| heart.turns.load(Ordering::Relaxed);
+        let all = self.hearts.iter().all(|heart| turns(heart) != heart.counted.load(Ordering::Relaxed));
+        if all {
+            for heart in &self.hearts {
+                heart.counted.store(turns(heart), Ordering::Relaxed);
             }
         }
         all
@@ -143,17 +159,19 @@ mod tests {
     fn a_silent_shard_stops_answering_and_then_stalls() {
         let health = Health::new(2, 1_000);
         health.set_state(State::Serving);
-        assert!(health.observe([1, 1].into_iter(), 2_000));
-        for (now_ms, turns, all, ready, stalled) in [
+        for (now_ms, turns, fed, ready, stalled) in [
+            (2_000, [1, 0], false, true, None),
+            (2_100, [1, 1], true, true, None),
             (3_000, [2, 1], false, true, None),
-            (4_999, [3, 1], false, true, None),
-            (5_000, [4, 1], false, false, None),
-            (5_001, [4, 2], false, true, None),
+            (5_099, [3, 1], false, true, None),
+            (5_100, [4, 1], false, false, None),
+            (5_101, [4, 2], true, true, None),
             (6_000, [5, 3], true, true, None),
             (12_000, [6, 3], false, false, None),
             (16_000, [7, 3], false, false, Some(1)),
         ] {
-            assert_eq!(health.observe(turns.into_iter(), now_ms), all, "{now_ms}");
+            health.observe(turns.into_iter(), now_ms);
+            assert_eq!(health.all_have_turned(), fed, "{now_ms}");
             assert_eq!(health.is_ready(), ready, "{now_ms}");
             assert_eq!(health.stalled(), stalled, "{now_ms}");
         }

@@ -49,7 +49,9 @@ pub fn start(settings: &Log) -> io::Result<Logging> {
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     let lines: Box<dyn Layer<_> + Send + Sync> = match settings.format {
         LogFormat::Text => lines.with_target(false).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
     };
     let subscriber = Registry::default().with(filter).with(lines);
     // Only a second start in one process fails here, and then the first one's subscriber does the work.

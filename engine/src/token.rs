@@ -229,7 +229,11 @@ struct Minted<'a> {
 ///
 /// # Errors
 /// The signing library refused the key.
-pub fn mint(secret: &Secret, settings: &Token, grant: &Grant<'_>) -> Result<String, jsonwebtoken::errors::Error> {
+pub fn mint(
+    secret: &Secret,
+    settings: &Token,
+    grant: &Grant<'_>,
+) -> Result<String, jsonwebtoken::errors::Error> {
     let claims = Minted {
         sub: grant.user,
         iat: grant.issued_at_s,
@@ -378,8 +382,7 @@ mod tests {
         let settings = Token { audience: Some("a".into()), issuer: Some("i".into()), ..settings() };
         let secret = settings.hmac_secret.clone().expect("a secret");
         let info = RawValue::from_string(r#"{ "n": 1 }"#.into()).expect("json");
-        let grant =
-            Grant { user: "u", issued_at_s: NOW, expires_at_s: Some(NOW + 60), info: Some(&info) };
+        let grant = Grant { user: "u", issued_at_s: NOW, expires_at_s: Some(NOW + 60), info: Some(&info) };
         let token = mint(&secret, &settings, &grant).expect("minted");
         let claims = Verifier::new(&settings).verify_connection(&token, NOW, false).expect("valid");
         assert_eq!(claims.user, "u");

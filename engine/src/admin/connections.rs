@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Probes, Prometheus and a few browsers need fewer; more wait in the backlog.
-const CONNECTIONS_MAX: usize = 64;
+pub(super) const CONNECTIONS_MAX: usize = 32;
 /// Longer than a page polls, shorter than an operator's patience.
 const SILENT: Duration = Duration::from_secs(30);
 

@@ -58,12 +58,27 @@ fn per_shard(text: &mut Text, subject: &Subject) {
 }
 
 fn of_process(text: &mut Text, process: &Process) {
-    text.single("process_cpu_seconds_total", "User and system CPU time, seconds.", Kind::Counter, process.cpu_s);
-    text.single("process_resident_memory_bytes", "Resident memory, bytes.", Kind::Gauge, process.resident_bytes);
+    text.single(
+        "process_cpu_seconds_total",
+        "User and system CPU time, seconds.",
+        Kind::Counter,
+        process.cpu_s,
+    );
+    text.single(
+        "process_resident_memory_bytes",
+        "Resident memory, bytes.",
+        Kind::Gauge,
+        process.resident_bytes,
+    );
     text.single("process_virtual_memory_bytes", "Virtual memory, bytes.", Kind::Gauge, process.virtual_bytes);
     text.single("process_threads", "Threads.", Kind::Gauge, process.threads);
     text.single("process_open_fds", "Open file descriptors.", Kind::Gauge, process.descriptors);
-    text.single("process_max_fds", "Most file descriptors that can be open.", Kind::Gauge, process.descriptors_max);
+    text.single(
+        "process_max_fds",
+        "Most file descriptors that can be open.",
+        Kind::Gauge,
+        process.descriptors_max,
+    );
     text.single(
         "process_start_time_seconds",
         "When the process started, seconds since the Unix epoch.",

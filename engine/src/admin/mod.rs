@@ -30,6 +30,9 @@ use crate::health::Health;
 use crate::settings::Secret;
 use connections::Bounded;
 
+/// Descriptors that the admin interface uses at most: two doors with their connections, and its runtime's own.
+pub const DESCRIPTORS_MAX: u32 = 2 * (connections::CONNECTIONS_MAX as u32 + 1) + 8;
+
 /// The version that the build gave this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -66,8 +66,10 @@ mod tests {
 
     #[test]
     fn kernel_text_is_understood() {
-        let stat = "7 (a) b) R 1 7 7 0 -1 4194304 9 0 0 0 150 50 0 0 20 0 3 0 200 4096 5 18446744073709551615";
-        let process = parse(stat, "cpu 1\nbtime 1000\n", "Name:\ta\nVmSize:\t 8 kB\nVmRSS:\t  4 kB\nThreads:\t3\n");
+        let stat =
+            "7 (a) b) R 1 7 7 0 -1 4194304 9 0 0 0 150 50 0 0 20 0 3 0 200 4096 5 18446744073709551615";
+        let process =
+            parse(stat, "cpu 1\nbtime 1000\n", "Name:\ta\nVmSize:\t 8 kB\nVmRSS:\t  4 kB\nThreads:\t3\n");
         let expected = Process {
             cpu_s: Some(2.0),
             resident_bytes: Some(4096),
@@ -77,7 +79,10 @@ mod tests {
             ..Process::default()
         };
         assert_eq!(process, expected);
-        assert_eq!(soft_limit("Limit  Soft\nMax open files            1024     524288    files\n"), Some(1024));
+        assert_eq!(
+            soft_limit("Limit  Soft\nMax open files            1024     524288    files\n"),
+            Some(1024)
+        );
         assert_eq!(soft_limit("Max open files            unlimited     unlimited    files\n"), None);
         assert_eq!(parse("", "", ""), Process::default());
     }

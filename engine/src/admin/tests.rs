@@ -40,7 +40,8 @@ fn doors_answer_as_their_rules_say() {
     let subject = subject(1);
     let health = Arc::clone(&subject.health);
     start(Doors { tcp: Some(tcp), key: Some(Secret::new("k")), unix: Some(unix) }, subject).expect("started");
-    let over_tcp = |path: &str, headers: &str| get(TcpStream::connect(address).expect("connected"), path, headers);
+    let over_tcp =
+        |path: &str, headers: &str| get(TcpStream::connect(address).expect("connected"), path, headers);
     let over_unix = |uri: &str| get(UnixStream::connect(&path).expect("connected"), uri, "Host: node\r\n");
 
     assert_eq!(over_tcp("/ready", "Host: x\r\n").0, 503);

@@ -26,7 +26,10 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
         refuse(
             "client.pong_timeout_s",
             client.pong_timeout_s.to_string(),
-            &format!("allowed is less than client.ping_s ({}): one ping is outstanding at a time", client.ping_s),
+            &format!(
+                "allowed is less than client.ping_s ({}): one ping is outstanding at a time",
+                client.ping_s
+            ),
         );
     }
     let limits = &settings.limits;
@@ -59,7 +62,9 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
         (Some(path), None) => {
             refuse("tls.certificate", path.display().to_string(), "it needs tls.key as well");
         }
-        (None, Some(path)) => refuse("tls.key", path.display().to_string(), "it needs tls.certificate as well"),
+        (None, Some(path)) => {
+            refuse("tls.key", path.display().to_string(), "it needs tls.certificate as well")
+        }
         _ => {}
     }
     if settings.insecure
@@ -88,7 +93,11 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
     for (index, address) in settings.listen.iter().enumerate() {
         let twice = settings.listen[..index].contains(address) && address.port() != 0;
         if twice || (settings.admin == Some(*address) && address.port() != 0) {
-            refuse("listen", address.to_string(), "the address is used twice; each listen and admin address needs its own");
+            refuse(
+                "listen",
+                address.to_string(),
+                "the address is used twice; each listen and admin address needs its own",
+            );
         }
     }
     problems
@@ -98,7 +107,9 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
 pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     if settings.insecure {
-        warnings.push("insecure mode: everybody may connect, subscribe and publish; token expiry is ignored".into());
+        warnings.push(
+            "insecure mode: everybody may connect, subscribe and publish; token expiry is ignored".into(),
+        );
     }
     match &settings.token.hmac_secret {
         Some(secret) if secret.expose().len() < HS256_SECRET_BYTES => warnings.push(format!(
@@ -111,10 +122,15 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
         _ => {}
     }
     if settings.channel.allow_subscribe_for_anonymous && !settings.channel.allow_subscribe_for_client {
-        warnings.push("channel.allow_subscribe_for_anonymous does nothing without channel.allow_subscribe_for_client".into());
+        warnings.push(
+            "channel.allow_subscribe_for_anonymous does nothing without channel.allow_subscribe_for_client"
+                .into(),
+        );
     }
     if settings.client.allowed_origins.iter().any(|origin| origin == "*") {
-        warnings.push("client.allowed_origins holds *: any web page can connect from its visitors' browsers".into());
+        warnings.push(
+            "client.allowed_origins holds *: any web page can connect from its visitors' browsers".into(),
+        );
     }
     warnings
 }

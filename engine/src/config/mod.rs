@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 pub use entry::{Entry, Origin, Problem, Value};
 pub use print::{print_json, print_text, problems_json};
-pub use reload::{Changes, changes};
+pub use reload::{Changes, reload};
 
 use crate::settings::Settings;
 use slot::Slot;

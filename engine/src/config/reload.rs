@@ -12,13 +12,23 @@ pub struct Changes {
     pub need_restart: Vec<&'static str>,
 }
 
-/// Compares the running settings with those just read.
+/// Compares the running settings with those just read, and returns what to run with from now on: the new values of
+/// what a reload can change, the old ones of everything else.
 #[must_use]
-pub fn changes(running: &Settings, read: &Settings) -> Changes {
+pub fn reload(running: &Settings, read: &Settings) -> (Settings, Changes) {
     let (mut running, mut read) = (running.clone(), read.clone());
+    let mut next = running.clone();
     let mut changes = Changes::default();
-    for row in TABLE.iter().filter(|row| !row.slot.same(&mut running, &mut read)) {
-        if row.live { &mut changes.applied } else { &mut changes.need_restart }.push(row.key);
+    for row in TABLE {
+        if row.slot.same(&mut running, &mut read) {
+            continue;
+        }
+        if row.live {
+            row.slot.copy(&mut next, &mut read);
+            changes.applied.push(row.key);
+        } else {
+            changes.need_restart.push(row.key);
+        }
     }
-    changes
+    (next, changes)
 }

@@ -67,12 +67,7 @@ const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 
 impl Slot {
     /// Stores `value`. `repeated`: the same source gave this setting before, so a list goes on.
-    pub(super) fn store(
-        &self,
-        settings: &mut Settings,
-        value: &Value,
-        repeated: bool,
-    ) -> Result<(), String> {
+    pub(super) fn store(&self, settings: &mut Settings, value: &Value, repeated: bool) -> Result<(), String> {
         match self.try_store(settings, value, repeated) {
             Some(()) => Ok(()),
             None => Err(format!("allowed is {}", self.allowed())),
@@ -167,6 +162,25 @@ impl Slot {
         }
     }
 
+    /// Gives `to` the value of `from`.
+    pub(super) fn copy(&self, to: &mut Settings, from: &mut Settings) {
+        match self {
+            Self::Flag(at) => *at(to) = *at(from),
+            Self::Count { at, .. } | Self::Bytes { at, .. } => *at(to) = *at(from),
+            Self::Small { at, .. } => *at(to) = *at(from),
+            Self::Address(at) => *at(to) = *at(from),
+            Self::Addresses { at, .. } => at(to).clone_from(at(from)),
+            Self::Path(at) => at(to).clone_from(at(from)),
+            Self::Text { at, .. } => at(to).clone_from(at(from)),
+            Self::Texts { at, .. } => at(to).clone_from(at(from)),
+            Self::Secret { at } => at(to).clone_from(at(from)),
+            Self::Word { set, get, .. } => {
+                let taken = set(to, &get(from));
+                debug_assert!(taken, "a stored word is allowed");
+            }
+        }
+    }
+
     /// Whether both hold the same value.
     pub(super) fn same(&self, one: &mut Settings, other: &mut Settings) -> bool {
         match self {
@@ -251,7 +265,10 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error| format!("cannot read {}: {error}", path.display());
     let length = fs::metadata(path).map_err(unreadable)?.len();
     if length > SECRET_FILE_BYTES_MAX {
-        return Err(format!("{} has {length} bytes; a secret has at most {SECRET_FILE_BYTES_MAX}", path.display()));
+        return Err(format!(
+            "{} has {length} bytes; a secret has at most {SECRET_FILE_BYTES_MAX}",
+            path.display()
+        ));
     }
     fs::read(path).map_err(unreadable)
 }

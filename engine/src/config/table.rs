@@ -217,7 +217,11 @@ pub(super) static TABLE: &[Row] = &[
         Slot::Text { at: |s| &mut s.token.issuer, bytes_max: 255 },
         "tokens must name this issuer (iss)",
     ),
-    fixed("tls.certificate", Slot::Path(|s| &mut s.tls.certificate), "certificate chain (PEM); needs tls.key"),
+    fixed(
+        "tls.certificate",
+        Slot::Path(|s| &mut s.tls.certificate),
+        "certificate chain (PEM); needs tls.key",
+    ),
     fixed("tls.key", Slot::Path(|s| &mut s.tls.key), "private key (PEM); needs tls.certificate"),
     live(
         "log.level",

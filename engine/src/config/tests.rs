@@ -241,7 +241,10 @@ fn values_must_fit_together() {
         (&[("limits.connections", "3"), ("shards", "4")], Some("limits.connections")),
         (&[("admin", "127.0.0.1:8000")], Some("listen")),
         (&[("listen", "127.0.0.1:0,127.0.0.1:0")], None),
-        (&[("echo", "true"), ("limits.inbound_bytes_per_shard", "1MiB")], Some("limits.inbound_bytes_per_shard")),
+        (
+            &[("echo", "true"), ("limits.inbound_bytes_per_shard", "1MiB")],
+            Some("limits.inbound_bytes_per_shard"),
+        ),
     ] {
         let keys = match from_flags(flags) {
             Ok(_) => Vec::new(),
@@ -269,14 +272,19 @@ fn printed_configuration_reads_back_without_secrets() {
     let (mut again, problems) = from_file(&text);
     assert_eq!(lines(&problems), "");
     again.token.hmac_secret = Some(Secret::new("hidden"));
-    assert_eq!(changes(&read.settings, &again), Changes::default());
+    assert_eq!(reload(&read.settings, &again).1, Changes::default());
 }
 
 #[test]
 fn reload_tells_what_applies() {
     let running = from_flags(&[("token.hmac_secret", "one")]).expect("valid").settings;
-    let read = from_flags(&[("token.hmac_secret", "two"), ("log.level", "debug"), ("shards", "7")]).expect("valid");
-    let expected =
-        Changes { applied: vec!["token.hmac_secret", "log.level"], need_restart: vec!["shards"] };
-    assert_eq!(changes(&running, &read.settings), expected);
+    let read =
+        from_flags(&[("token.hmac_secret", "two"), ("log.level", "debug"), ("shards", "7")]).expect("valid");
+    let (next, changes) = reload(&running, &read.settings);
+    let expected = Changes { applied: vec!["token.hmac_secret", "log.level"], need_restart: vec!["shards"] };
+    assert_eq!(changes, expected);
+    assert_eq!(next.token.hmac_secret, Some(Secret::new("two")));
+    assert_eq!(next.log.level, crate::settings::LogLevel::Debug);
+    assert_eq!(next.shards, running.shards);
+    assert_eq!(reload(&next, &read.settings).1.need_restart, ["shards"], "told again until the restart");
 }

@@ -1,0 +1,106 @@
+//! Settings on the command line, as entries for the configuration.
+//!
+//! Invariant: no value is judged here; a flag is only another spelling of a key.
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Entry, Sources};
+
+/// Where settings come from, besides the environment.
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// The configuration file (TOML) [env: ROADSTEAD_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Any setting by its key; repeats [example: --set limits.connections=100000]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub set: Vec<(String, String)>,
+}
+
+/// The settings that have a flag of their own.
+#[derive(Debug, Args)]
+pub struct SettingFlags {
+    /// Where clients connect; repeats; port 0 lets the kernel choose [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// Where probes, Prometheus and the built-in page are served; off for none [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// Unix socket of the command line [default: in the runtime directory]
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<String>,
+    /// Threads that serve clients [default: the cores this process may use]
+    #[arg(long, value_name = "N")]
+    pub shards: Option<String>,
+    /// The io back end: auto, io_uring or epoll [default: auto]
+    #[arg(long, value_name = "NAME")]
+    pub io: Option<String>,
+    /// Development mode: everybody may connect and do everything; on loopback addresses only
+    #[arg(long)]
+    pub insecure: bool,
+    /// Allow --insecure on addresses that others can reach
+    #[arg(long)]
+    pub insecure_force: bool,
+    /// Serve /echo, a raw WebSocket echo
+    #[arg(long)]
+    pub echo: bool,
+    /// Certificate chain (PEM): clients must then speak TLS
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<String>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// Least important level that is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Form of a log line: text or json [default: text]
+    #[arg(long, value_name = "FORM")]
+    pub log_format: Option<String>,
+}
+
+impl SettingFlags {
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> =
+            self.listen.iter().map(|address| Entry::flag("--listen", "listen", address.as_str())).collect();
+        for (flag, key, value) in [
+            ("--admin", "admin", &self.admin),
+            ("--admin-socket", "admin_socket", &self.admin_socket),
+            ("--shards", "shards", &self.shards),
+            ("--io", "io", &self.io),
+            ("--tls-cert", "tls.certificate", &self.tls_cert),
+            ("--tls-key", "tls.key", &self.tls_key),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ] {
+            entries.extend(value.as_deref().map(|value| Entry::flag(flag, key, value)));
+        }
+        for (flag, key, given) in [
+            ("--insecure", "insecure", self.insecure),
+            ("--insecure-force", "insecure_force", self.insecure_force),
+            ("--echo", "echo", self.echo),
+        ] {
+            entries.extend(given.then(|| Entry::flag(flag, key, "true")));
+        }
+        entries
+    }
+}
+
+/// All sources of a command: its file, its flags, and the environment of this process.
+pub(super) fn sources(config: &ConfigArguments, settings: Option<&SettingFlags>) -> Sources {
+    let set = config.set.iter().map(|(key, value)| Entry::flag("--set", key, value.as_str()));
+    Sources {
+        file: config.config.clone(),
+        environment: env::vars_os().collect(),
+        flags: settings.map(SettingFlags::entries).unwrap_or_default().into_iter().chain(set).collect(),
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.trim().into(), value.trim().into())),
+        _ => Err("a key and a value are wanted, such as limits.connections=100000".into()),
+    }
+}

@@ -1,0 +1,207 @@
+//! The command line: what can be asked, and how answers look and end.
+//!
+//! Invariants: answers go to stdout, everything else to stderr; every query takes `--output json`; how a command ends
+//! is one of [`Exit`]. What a setting may be is decided by [`crate::config`] alone.
+
+mod configuration;
+mod given;
+mod query;
+mod serve;
+mod token;
+mod version;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Problem;
+
+pub use configuration::run as config;
+pub use given::{ConfigArguments, SettingFlags};
+pub use query::{shards, status};
+pub use serve::run as serve;
+pub use token::{TokenArguments, run as token};
+pub use version::run as version;
+
+/// How a command ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Done.
+    Ok,
+    /// Not done.
+    Failure,
+    /// Answered, but a shard did not answer in time.
+    Partial,
+    /// The configuration is not valid, or this machine does not offer what it demands (sysexits EX_CONFIG). A
+    /// restart would not help.
+    Configuration,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Ok => Self::SUCCESS,
+            Exit::Failure => Self::FAILURE,
+            Exit::Partial => Self::from(3),
+            Exit::Configuration => Self::from(78),
+        }
+    }
+}
+
+const ABOUT: &str = "Roadstead: a WebSocket gateway for millions of long-lived connections";
+
+const AFTER: &str = "\
+Examples:
+  roadstead serve --insecure --echo             develop: everybody may do everything, on loopback only
+  roadstead serve --config roadstead.toml       serve with a configuration file
+  roadstead config print --config roadstead.toml
+                                                each setting, its value and where it came from
+  roadstead token --user ann --ttl 1h           a token that lets ann connect
+  roadstead status --output json                what a running node says of itself
+
+Settings: flags win over the environment, the environment over the file, the file over defaults.
+  file         [limits] connections = 100000
+  environment  ROADSTEAD_LIMITS__CONNECTIONS=100000  (`__` separates; ROADSTEAD_CONFIG names the file)
+  flag         --set limits.connections=100000
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a shard did not answer in time, 78 configuration not valid";
+
+/// The command line as it was given.
+#[derive(Debug, Parser)]
+#[command(name = "roadstead", version, about = ABOUT, after_help = AFTER, subcommand_required = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node until it is told to stop (SIGTERM or SIGINT; SIGHUP reads the configuration again)
+    #[command(after_help = SERVE_AFTER)]
+    Serve(ServeArguments),
+    /// Print a connection token (JWT, HS256) for a user
+    #[command(after_help = token::AFTER)]
+    Token(TokenArguments),
+    /// Check or print the configuration
+    Config(ConfigCommand),
+    /// What a running node says of itself
+    Status(QueryArguments),
+    /// Each shard of a running node
+    Shards(QueryArguments),
+    /// The version of this program
+    Version(OutputArgument),
+}
+
+const SERVE_AFTER: &str = "\
+When every shard listens, one line goes to stdout:
+  roadstead ready listen=ADDRESS[,ADDRESS] admin=ADDRESS io=NAME shards=N
+The log goes to stderr. `roadstead config print` lists all settings; any of them can be given by --set.
+
+Examples:
+  roadstead serve --insecure --listen 127.0.0.1:8000 --listen '[::1]:8000'
+  roadstead serve --config roadstead.toml --set client.ping_s=20 --log-format json
+
+Exit codes: 0 stopped cleanly, 1 failed, 2 wrong usage, 78 configuration not valid";
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// File and settings.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Flags of single settings.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// `config`.
+#[derive(Debug, Args)]
+pub struct ConfigCommand {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What can be done with a configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Say whether it is valid, and every problem if not (exit code 78)
+    Check(ConfigQuery),
+    /// Print each setting, its value and its origin; secrets are redacted
+    Print(ConfigQuery),
+}
+
+/// `config check` and `config print` take what `serve` takes, so that they see what it would.
+#[derive(Debug, Args)]
+pub struct ConfigQuery {
+    /// File and settings.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Flags of single settings.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Form of the answer.
+    #[command(flatten)]
+    pub output: OutputArgument,
+}
+
+/// Questions to a running node.
+#[derive(Debug, Args)]
+pub struct QueryArguments {
+    /// The node's Unix socket [default: in the runtime directory, as `serve` makes it]
+    #[arg(long, value_name = "PATH", env = "ROADSTEAD_ADMIN_SOCKET")]
+    pub admin_socket: Option<PathBuf>,
+    /// Form of the answer.
+    #[command(flatten)]
+    pub output: OutputArgument,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArgument {
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Writes an answer. A reader that has gone away (a closed pipe) is its own business.
+fn answer(text: &str) {
+    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+}
+
+/// Says on stderr why a command did not succeed.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "roadstead: {text}");
+}
+
+fn complain_of(problems: &[Problem]) -> Exit {
+    complain("the configuration is not valid:");
+    for problem in problems {
+        let _ = writeln!(io::stderr(), "  {problem}");
+    }
+    Exit::Configuration
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+}

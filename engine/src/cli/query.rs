@@ -1,0 +1,186 @@
+//! `status` and `shards`: questions to a running node through its Unix socket.
+
+use std::env;
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Exit, Output, QueryArguments, answer, complain};
+use crate::admin::socket::{Surroundings, is_root, looked_for_at};
+
+/// A node answers at once; one that needs longer is not well.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The largest answer is a few kilobytes for each of at most 64 shards.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
+
+/// Prints what the node says of itself.
+#[must_use]
+pub fn status(arguments: &QueryArguments) -> Exit {
+    ask(arguments, "/status", status_text)
+}
+
+/// Prints each shard.
+#[must_use]
+pub fn shards(arguments: &QueryArguments) -> Exit {
+    ask(arguments, "/shards", shards_text)
+}
+
+fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Exit {
+    let said = match connect(arguments).and_then(|stream| get(stream, path)) {
+        Ok(said) => said,
+        Err(reason) => {
+            complain(&reason);
+            return Exit::Failure;
+        }
+    };
+    match arguments.output.output {
+        Output::Json => answer(&said.to_string()),
+        Output::Text => answer(&text(&said)),
+    }
+    if said["complete"] == true {
+        Exit::Ok
+    } else {
+        complain("a shard did not answer in time; its numbers are old");
+        Exit::Partial
+    }
+}
+
+fn connect(arguments: &QueryArguments) -> Result<UnixStream, String> {
+    let places = match &arguments.admin_socket {
+        Some(path) => vec![path.clone()],
+        None => default_places(),
+    };
+    let mut reasons = String::new();
+    for place in &places {
+        match UnixStream::connect(place) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => {
+                let _ = write!(reasons, "\n  {}: {}", place.display(), explain(place, &error));
+            }
+        }
+    }
+    Err(format!("no node answers; --admin-socket or ROADSTEAD_ADMIN_SOCKET says where it is:{reasons}"))
+}
+
+fn default_places() -> Vec<PathBuf> {
+    let (runtime, xdg) = (env::var_os("RUNTIME_DIRECTORY"), env::var_os("XDG_RUNTIME_DIR"));
+    looked_for_at(Surroundings {
+        runtime_directory: runtime.as_deref(),
+        xdg_runtime_dir: xdg.as_deref(),
+        is_root: is_root(),
+    })
+}
+
+fn explain(place: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such socket".into(),
+        io::ErrorKind::ConnectionRefused => "its node is gone".into(),
+        io::ErrorKind::PermissionDenied => format!("only {}'s owner and group may ask", place.display()),
+        _ => error.to_string(),
+    }
+}
+
+/// HTTP/1.0, so that the answer ends with the connection.
+fn get(mut stream: UnixStream, path: &str) -> Result<Value, String> {
+    let failed = |error: io::Error| format!("the node did not answer: {error}");
+    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).map_err(failed)?;
+    let mut said = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut said).map_err(failed)?;
+    let (head, body) = said.split_once("\r\n\r\n").ok_or("the node's answer is not complete")?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    if status != "200" {
+        return Err(format!("the node refused {path}: {}", head.lines().next().unwrap_or_default()));
+    }
+    serde_json::from_str(body).map_err(|error| format!("the node's answer is not JSON: {error}"))
+}
+
+fn status_text(status: &Value) -> String {
+    let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    let counter = |name: &str| status["counters"][format!("roadstead_{name}")].as_u64().unwrap_or(0);
+    let process = &status["process"];
+    let listen: Vec<&str> =
+        status["listen"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let rows = [
+        ("node", format!("{}, version {}, up {}", text("node"), text("version"), span(&status["uptime_s"]))),
+        (
+            "state",
+            format!("{}{}", text("state"), if status["ready"] == true { ", ready" } else { ", not ready" }),
+        ),
+        ("listen", format!("{}{}", listen.join(" "), if status["tls"] == true { " (TLS)" } else { "" })),
+        (
+            "io",
+            format!("{}, {} of {} shards answer", text("io"), status["shards_answering"], status["shards"]),
+        ),
+        ("connections", format!("{} of {}", counter("connections"), counter("connections_max"))),
+        ("sessions", counter("sessions").to_string()),
+        ("subscriptions", counter("subscriptions").to_string()),
+        ("messages", format!("{} received", counter("messages_received_total"))),
+        ("deliveries", counter("deliveries_total").to_string()),
+        ("memory", format!("{} MiB", process["resident_bytes"].as_u64().unwrap_or(0) >> 20)),
+        ("descriptors", format!("{} of {}", process["descriptors"], process["descriptors_max"])),
+    ];
+    rows.iter().fold(String::new(), |mut all, (name, value)| {
+        let _ = writeln!(all, "{name:<14} {value}");
+        all
+    })
+}
+
+fn shards_text(said: &Value) -> String {
+    const COLUMNS: [&str; 4] = ["connections", "sessions", "subscriptions", "deliveries_total"];
+    let mut text = String::from("shard  answers");
+    for column in COLUMNS {
+        let _ = write!(text, "  {:>13}", column.trim_end_matches("_total"));
+    }
+    for row in said["shards"].as_array().into_iter().flatten() {
+        let answers = if row["answering"] == true { "yes" } else { "no" };
+        let _ = write!(text, "\n{:>5}  {answers:>7}", row["shard"].as_u64().unwrap_or(0));
+        for column in COLUMNS {
+            let value = row["counters"][format!("roadstead_{column}")].as_u64().unwrap_or(0);
+            let _ = write!(text, "  {value:>13}");
+        }
+    }
+    text
+}
+
+fn span(seconds: &Value) -> String {
+    let seconds = seconds.as_u64().unwrap_or(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn spans() {
+        for (seconds, text) in [(0, "0 s"), (61, "1 min 1 s"), (3_600, "1 h 0 min"), (90_000, "1 d 1 h")] {
+            assert_eq!(span(&json!(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn shards_are_a_table() {
+        let said = json!({ "complete": false, "shards": [
+            { "shard": 0, "answering": true, "counters": { "roadstead_connections": 12 } },
+            { "shard": 1, "answering": false, "counters": {} },
+        ] });
+        let text = shards_text(&said);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_ascii_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["shard", "answers", "connections", "sessions", "subscriptions", "deliveries"]);
+        assert_eq!(rows[1], ["0", "yes", "12", "0", "0", "0"]);
+        assert_eq!(rows[2], ["1", "no", "0", "0", "0", "0"]);
+    }
+}

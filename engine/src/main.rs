@@ -1,0 +1,21 @@
+//! The program `roadstead`: its commands, each in a file of its own.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use roadstead_engine::cli::{self, Arguments, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(arguments) => cli::serve(&arguments),
+        Command::Token(arguments) => cli::token(&arguments),
+        Command::Config(arguments) => cli::config(&arguments),
+        Command::Status(arguments) => cli::status(&arguments),
+        Command::Shards(arguments) => cli::shards(&arguments),
+        Command::Version(arguments) => cli::version(&arguments),
+    }
+    .into()
+}

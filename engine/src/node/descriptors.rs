@@ -1,0 +1,123 @@
+//! Whether the configured connections fit into the limit of descriptors, and what to do if not.
+//!
+//! Invariant: a node that can serve some connections goes on, and says how many and how to get more.
+
+use roadstead_io::{Kind, raise_descriptor_limit};
+
+use super::Failure;
+use crate::admin;
+use crate::limits::REFUSAL_SLOTS;
+use crate::settings::Settings;
+use crate::shard::connections_of_shard;
+
+/// Descriptors that are no connections: standard streams, log, signals, the admin interface.
+const RESERVED: u64 = 24 + admin::DESCRIPTORS_MAX as u64;
+/// Descriptors of a shard that are no connections: back end, waker, listeners.
+const RESERVED_BY_SHARD: u64 = 8 + 16;
+
+/// How many connections there is room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Room {
+    /// Connections that can be served.
+    pub(super) connections: u32,
+    /// epoll: each shard has its own descriptor table, so that the limit counts for each.
+    pub(super) own_tables: bool,
+}
+
+/// Raises the limit as far as needed and allowed, and fits the node into it.
+pub(super) fn make_room(kind: Kind, settings: &Settings) -> Result<Room, Failure> {
+    let shards = u64::from(settings.shards);
+    let wanted = RESERVED
+        + shards * (RESERVED_BY_SHARD + u64::from(REFUSAL_SLOTS))
+        + u64::from(settings.limits.connections);
+    let limit = raise_descriptor_limit(wanted)
+        .map_err(|error| Failure::start("cannot read the descriptor limit", &error))?;
+    let room = fit(kind, limit, settings);
+    let advice = || {
+        format!(
+            "raise it (LimitNOFILE={wanted} in the systemd unit, or `ulimit -n {wanted}`), or lower limits.connections"
+        )
+    };
+    let configured = settings.limits.connections;
+    if room.connections == 0 {
+        return Err(Failure::Start(format!(
+            "the descriptor limit of {limit} leaves no room for clients; {}",
+            advice()
+        )));
+    }
+    if room.connections < configured {
+        tracing::warn!(
+            "the descriptor limit of {limit} is below the {configured} configured connections: serving at most {}; {}",
+            room.connections,
+            advice()
+        );
+    } else if room.own_tables {
+        tracing::info!(
+            "the descriptor limit of {limit} is below {configured} connections: each shard has its own table"
+        );
+    } else if limit < wanted {
+        tracing::info!(
+            "the descriptor limit of {limit} is below {configured} connections: io_uring uses several rings"
+        );
+    }
+    Ok(room)
+}
+
+fn fit(kind: Kind, limit: u64, settings: &Settings) -> Room {
+    let shards = u64::from(settings.shards);
+    let configured = settings.limits.connections;
+    let left = |all: u64, reserved: u64| all.saturating_sub(reserved);
+    let by_shard = RESERVED_BY_SHARD + u64::from(REFUSAL_SLOTS).min(limit / 16);
+    let fitted = |connections: u64| u32::try_from(connections).unwrap_or(u32::MAX).min(configured);
+    match kind {
+        // Direct descriptors count against the limit ring by ring; a ring costs one ordinary descriptor.
+        Kind::Uring => {
+            let rings = left(limit, RESERVED + shards * RESERVED_BY_SHARD);
+            Room { connections: fitted(rings.saturating_mul(limit)), own_tables: false }
+        }
+        Kind::Epoll => {
+            let shared = fitted(left(limit, RESERVED + shards * by_shard));
+            if shared == configured || shards == 1 {
+                return Room { connections: shared, own_tables: false };
+            }
+            // What was open before a table is split stays open in all of them.
+            let own = left(limit, RESERVED + shards * RESERVED_BY_SHARD + by_shard);
+            let enough = u64::from(connections_of_shard(settings, settings.shards)) <= own;
+            let connections = if enough { configured } else { fitted(own * shards) };
+            Room { connections, own_tables: true }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_fitted_into_the_limit() {
+        let mut settings = Settings::default();
+        for (kind, limit, shards, configured, connections, own_tables) in [
+            (Kind::Epoll, 1_000_000, 4, 200_000, 200_000, false),
+            (Kind::Epoll, 100_000, 4, 200_000, 200_000, true),
+            (Kind::Epoll, 10_000, 1, 200_000, 9_814, false),
+            (Kind::Epoll, 256, 1, 200_000, 118, false),
+            (Kind::Epoll, 64, 1, 200_000, 0, false),
+            (Kind::Epoll, 1_024, 1, 100, 100, false),
+            (Kind::Uring, 1_024, 2, 200_000, 200_000, false),
+            (Kind::Uring, 200, 1, 200_000, 15_600, false),
+        ] {
+            settings.shards = shards;
+            settings.limits.connections = configured;
+            let room = fit(kind, limit, &settings);
+            assert_eq!(
+                (room.connections, room.own_tables),
+                (connections, own_tables),
+                "{kind} {limit} {shards}"
+            );
+        }
+        settings.shards = 4;
+        settings.limits.connections = 200_000;
+        let room = fit(Kind::Epoll, 10_000, &settings);
+        assert!(room.own_tables && room.connections > 38_000 && room.connections < 40_000, "{room:?}");
+    }
+}

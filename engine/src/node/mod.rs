@@ -1,0 +1,114 @@
+//! A node: everything that runs in one process, from its start to its end.
+//!
+//! Invariants: what a shard needs is made here and given to it; no shard waits for this thread; a shard that panics or
+//! stalls ends the process, because one in an unknown state must not serve.
+//!
+//! ```text
+//! run: descriptors ─> doors ─> shards listen ─> admin ─> ready ─> supervise ─> all shards finished
+//! ```
+
+mod descriptors;
+mod doors;
+mod failure;
+mod happenings;
+mod service;
+mod shards;
+mod supervisor;
+
+use std::fs;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::admin::{self, Subject};
+use crate::config::{Configuration, Sources};
+use crate::health::{Health, State};
+use crate::logging::Logging;
+use crate::settings::Settings;
+use crate::token::Verifier;
+
+pub use failure::Failure;
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// Why it could not start, or why it ended although nobody asked.
+pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -> Result<(), Failure> {
+    let started = Instant::now();
+    let (told, happenings) = happenings::channel();
+    happenings::hear_signals(told.clone()).map_err(|error| Failure::start("cannot hear signals", &error))?;
+    failure::abort_when_a_shard_panics(logging.clone());
+    for warning in &configuration.warnings {
+        tracing::warn!("{warning}");
+    }
+
+    let selected = roadstead_io::select(configuration.settings.io)
+        .map_err(|error| Failure::Demand(error.to_string()))?;
+    for note in &selected.notes {
+        tracing::warn!("{note}");
+    }
+    let room = descriptors::make_room(selected.kind, &configuration.settings)?;
+    let mut doors = doors::open(&configuration.settings)?;
+    let fitted = Fitted { connections: room.connections, page_origins: doors.page_origins() };
+    let settings = Arc::new(fitted.fit(&configuration.settings));
+    let verifier = Arc::new(Verifier::new(&settings.token));
+
+    let shards = shards::start(&settings, &verifier, selected.kind, &room, started, &told)?;
+    let health = Arc::new(Health::new(shards.len(), supervisor::milliseconds(started)));
+    let subject = Subject {
+        name: name(&settings),
+        io: selected.kind.to_string(),
+        listen: shards.addresses().to_vec(),
+        tls: settings.tls.certificate.is_some(),
+        insecure: settings.insecure,
+        echo: settings.echo,
+        counters: shards.counters().to_vec(),
+        health: Arc::clone(&health),
+        started,
+    };
+    let line = ready_line(&subject, doors.admin_address());
+    admin::start(doors.take(), subject)
+        .map_err(|error| Failure::start("cannot start the admin interface", &error))?;
+    health.set_state(State::Serving);
+    tracing::info!("{line}");
+    announce(&line);
+
+    let node = supervisor::Node { settings: configuration.settings, fitted, shards, health, started };
+    node.supervise(&happenings, sources, logging)
+}
+
+/// What the machine changed about the settings: kept apart, so that a reload can do it again.
+#[derive(Debug)]
+struct Fitted {
+    /// Connections that there are descriptors for.
+    connections: u32,
+    /// Origins under which the built-in page is served.
+    page_origins: Vec<String>,
+}
+
+impl Fitted {
+    fn fit(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        settings.limits.connections = settings.limits.connections.min(self.connections);
+        settings.client.allowed_origins.extend_from_slice(&self.page_origins);
+        settings
+    }
+}
+
+fn ready_line(subject: &Subject, admin: Option<std::net::SocketAddr>) -> String {
+    let listen: Vec<String> = subject.listen.iter().map(ToString::to_string).collect();
+    let admin = admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    let (io, shards) = (&subject.io, subject.counters.len());
+    format!("roadstead ready listen={} admin={admin} io={io} shards={shards}", listen.join(","))
+}
+
+/// The one line on stdout. Whoever closed stdout does not want it.
+fn announce(line: &str) {
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+fn name(settings: &Settings) -> String {
+    let host = || fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    settings.node.name.clone().or_else(|| host().ok()).unwrap_or_else(|| "roadstead".into())
+}

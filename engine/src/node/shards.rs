@@ -1,0 +1,252 @@
+//! The shards' threads: makes each with its sockets and mailboxes, and passes on what the process wants of them.
+//!
+//! Invariants: a shard's back end and listeners are made on its own thread, because its descriptors may be its own; all
+//! wakers are made before the first of them; shards start one after the other, and the first failure ends the start.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Sender, bounded};
+use roadstead_io::{Epoll, Io, Kind, ListenOptions, Options, Uring, Waker, bind};
+
+use super::Failure;
+use super::descriptors::Room;
+use super::failure::SHARD_THREAD;
+use super::happenings::Happening;
+use super::supervisor::milliseconds;
+use crate::counters::Counters;
+use crate::flow::Now;
+use crate::limits::REFUSAL_SLOTS;
+use crate::router::Message;
+use crate::settings::Settings;
+use crate::shard::{Order, Shard, ShardParts, Turned, connections_of_shard};
+use crate::siblings::{Siblings, Wake};
+use crate::token::Verifier;
+
+/// Orders are rare; a shard that has not read this many is stalled, and the watchdog deals with it.
+const ORDERS_WAITING_MAX: usize = 16;
+
+/// The running shards, seen from outside.
+#[derive(Debug)]
+pub(super) struct Shards {
+    orders: Vec<Sender<Order>>,
+    wakers: Vec<Waker>,
+    counters: Vec<Arc<Counters>>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// What a shard's thread takes with it.
+struct Luggage {
+    kind: Kind,
+    options: Options,
+    listen: Vec<SocketAddr>,
+    congestion: roadstead_io::Congestion,
+    parts: ShardParts,
+    core: Option<core_affinity::CoreId>,
+    started: Instant,
+}
+
+/// Starts all shards. When this returns, each of them listens.
+pub(super) fn start(
+    settings: &Arc<Settings>,
+    verifier: &Arc<Verifier>,
+    kind: Kind,
+    room: &Room,
+    started: Instant,
+    told: &Sender<Happening>,
+) -> Result<Shards, Failure> {
+    let count = settings.shards;
+    let failed = |error: io::Error| Failure::start("cannot start the shards", &error);
+    let wakers = (0..count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    let (mail, inboxes): (Vec<_>, Vec<_>) =
+        (0..count).map(|_| bounded::<Message>(settings.limits.mailbox_messages as usize)).unzip();
+    let node = seeds(1).map_err(failed)?[0][0] as u32;
+    let seeds = seeds(usize::from(count)).map_err(failed)?;
+    let cores = cores(count);
+
+    let mut shards =
+        Shards { orders: Vec::new(), wakers, counters: Vec::new(), addresses: settings.listen.clone() };
+    for address in &settings.listen {
+        refuse_shared_port(*address, settings)?;
+    }
+    for (index, (inbox, seeds)) in (0..count).zip(inboxes.into_iter().zip(seeds)) {
+        let (orders, wanted) = bounded(ORDERS_WAITING_MAX);
+        let counters = Arc::new(Counters::default());
+        let mut options = Options::new(connections_of_shard(settings, count) + REFUSAL_SLOTS);
+        options.waker = Some(shards.wakers[usize::from(index)].clone());
+        options.own_descriptor_table = room.own_tables;
+        let parts = ShardParts {
+            index,
+            shards: count,
+            node,
+            settings: Arc::clone(settings),
+            verifier: Arc::clone(verifier),
+            siblings: Siblings::new(inbox, mail.iter().cloned().zip(shards.wakes()).collect()),
+            orders: wanted,
+            counters: Arc::clone(&counters),
+            seeds,
+        };
+        let luggage = Luggage {
+            kind,
+            options,
+            listen: shards.addresses.clone(),
+            congestion: settings.net.congestion.clone(),
+            parts,
+            core: cores.get(usize::from(index)).copied(),
+            started,
+        };
+        shards.addresses = spawn(luggage, told.clone())?;
+        shards.orders.push(orders);
+        shards.counters.push(counters);
+    }
+    Ok(shards)
+}
+
+impl Shards {
+    pub(super) fn len(&self) -> usize {
+        self.counters.len()
+    }
+
+    pub(super) fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// Where they listen, with real ports.
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Ends every shard's sleep, so that each turns once.
+    pub(super) fn wake(&self) {
+        self.wakers.iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn stop(&self) {
+        self.order(|| Order::Stop);
+    }
+
+    pub(super) fn reload(&self, settings: &Arc<Settings>, verifier: &Arc<Verifier>) {
+        self.order(|| Order::Reload(Arc::clone(settings), Arc::clone(verifier)));
+    }
+
+    fn order(&self, order: impl Fn() -> Order) {
+        for (shard, orders) in self.orders.iter().enumerate() {
+            if orders.try_send(order()).is_err() {
+                tracing::error!("shard {shard} takes no orders");
+            }
+        }
+        self.wake();
+    }
+
+    fn wakes(&self) -> impl Iterator<Item = Wake> {
+        self.wakers.iter().map(|waker| {
+            let waker = waker.clone();
+            Arc::new(move || waker.wake()) as Wake
+        })
+    }
+}
+
+/// Runs a shard on a thread of its own; returns its addresses when it listens.
+fn spawn(luggage: Luggage, told: Sender<Happening>) -> Result<Vec<SocketAddr>, Failure> {
+    let (listening, listens) = bounded(1);
+    let shard = usize::from(luggage.parts.index);
+    thread::Builder::new()
+        .name(format!("{SHARD_THREAD}{shard}"))
+        .spawn(move || {
+            let error = run(luggage, &listening).err();
+            // The supervisor outlives all shards, unless the start has failed and the process ends anyway.
+            let _ = told.send(Happening::ShardEnded { shard, error });
+        })
+        .map_err(|error| Failure::start("cannot start a shard's thread", &error))?;
+    match listens.recv() {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(error)) => Err(Failure::Start(error.to_string())),
+        Err(_) => Err(Failure::Start(format!("shard {shard} ended before it listened"))),
+    }
+}
+
+type Listening = Sender<io::Result<Vec<SocketAddr>>>;
+
+fn run(luggage: Luggage, listening: &Listening) -> io::Result<()> {
+    if let Some(core) = luggage.core
+        && !core_affinity::set_for_current(core)
+    {
+        tracing::debug!("shard {} is not pinned: core {} is not to be had", luggage.parts.index, core.id);
+    }
+    let ran = match luggage.kind {
+        Kind::Uring => Uring::new(&luggage.options).map(|io| run_on(io, luggage, listening)),
+        Kind::Epoll => Epoll::new(&luggage.options).map(|io| run_on(io, luggage, listening)),
+    };
+    ran.unwrap_or_else(|error| {
+        let _ = listening.send(Err(error));
+        Ok(())
+    })
+}
+
+fn run_on<I: Io>(mut io: I, luggage: Luggage, listening: &Listening) -> io::Result<()> {
+    let addresses = match listen(&mut io, &luggage) {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let _ = listening.send(Err(error));
+            return Ok(());
+        }
+    };
+    let started = luggage.started;
+    let mut shard = Shard::new(io, luggage.parts, now(started));
+    let _ = listening.send(Ok(addresses));
+    loop {
+        shard.wait()?;
+        if shard.turn(now(started)) == Turned::Finished {
+            return Ok(());
+        }
+    }
+}
+
+fn listen<I: Io>(io: &mut I, luggage: &Luggage) -> io::Result<Vec<SocketAddr>> {
+    let options = ListenOptions { congestion: luggage.congestion.clone(), ..ListenOptions::default() };
+    let mut addresses = Vec::with_capacity(luggage.listen.len());
+    for address in &luggage.listen {
+        let listener = bind(*address, &options)?;
+        addresses.push(listener.local_addr());
+        io.listen(listener)?;
+    }
+    Ok(addresses)
+}
+
+/// Shards share a port on purpose, so the kernel would let another node of the same user share it too and take half of
+/// the clients. A listener that does not share finds out.
+fn refuse_shared_port(address: SocketAddr, settings: &Settings) -> Result<(), Failure> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let alone = ListenOptions {
+        reuse_port: false,
+        congestion: settings.net.congestion.clone(),
+        ..ListenOptions::default()
+    };
+    bind(address, &alone).map(drop).map_err(|error| Failure::Start(error.to_string()))
+}
+
+fn now(started: Instant) -> Now {
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    Now { ms: milliseconds(started), unix_ms }
+}
+
+/// A core for each shard, or none where shards would have to share: then the scheduler knows better.
+fn cores(shards: u16) -> Vec<core_affinity::CoreId> {
+    core_affinity::get_core_ids().filter(|cores| cores.len() >= usize::from(shards)).unwrap_or_default()
+}
+
+/// Secret randomness for each shard, from the kernel.
+fn seeds(shards: usize) -> io::Result<Vec<[u64; 3]>> {
+    let mut source = File::open("/dev/urandom")?;
+    let mut number = || {
+        let mut bytes = [0; 8];
+        source.read_exact(&mut bytes).map(|()| u64::from_ne_bytes(bytes))
+    };
+    (0..shards).map(|_| Ok([number()?, number()?, number()?])).collect()
+}
