@@ -50,6 +50,8 @@ pub struct Health {
     state: AtomicU8,
     now_ms: AtomicU64,
     hearts: Vec<Heart>,
+    reloads_applied: AtomicU64,
+    reloads_refused: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,8 @@ impl Health {
             state: AtomicU8::new(State::Starting as u8),
             now_ms: AtomicU64::new(now_ms),
             hearts: (0..shards).map(|_| heart()).collect(),
+            reloads_applied: AtomicU64::new(0),
+            reloads_refused: AtomicU64::new(0),
         }
     }
 
@@ -132,6 +136,17 @@ impl Health {
     #[must_use]
     pub fn stalled(&self) -> Option<usize> {
         (0..self.hearts.len()).find(|shard| self.silent_ms(*shard) >= STALL_MS)
+    }
+
+    /// Counts a reload of the configuration; `applied` is false if it was not valid.
+    pub fn count_reload(&self, applied: bool) {
+        if applied { &self.reloads_applied } else { &self.reloads_refused }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reloads that were applied, and those refused because the configuration was not valid.
+    #[must_use]
+    pub fn reloads(&self) -> (u64, u64) {
+        (self.reloads_applied.load(Ordering::Relaxed), self.reloads_refused.load(Ordering::Relaxed))
     }
 
     /// Whether new clients are welcome.

@@ -18,6 +18,15 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
     text.sample("roadstead_shards", &[], subject.counters.len());
     text.name("roadstead_ready", "1 if new clients are welcome.", Kind::Gauge);
     text.sample("roadstead_ready", &[], u8::from(subject.health.is_ready()));
+    let (applied, refused) = subject.health.reloads();
+    let name = "roadstead_config_reloads_total";
+    text.name(
+        name,
+        "Times that the configuration was read again; refused if it was not valid.",
+        Kind::Counter,
+    );
+    text.sample(name, &[("result", "applied")], applied);
+    text.sample(name, &[("result", "refused")], refused);
 
     let mut last = "";
     for (index, metric) in METRICS.iter().enumerate() {

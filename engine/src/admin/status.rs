@@ -13,6 +13,7 @@ use crate::counters::{METRICS, Metric};
 /// The whole node. `complete` is false if a shard did not answer in time: its numbers are old.
 pub(super) fn node(subject: &Subject, process: &Process) -> Value {
     let answering = (0..subject.counters.len()).filter(|shard| subject.health.answers(*shard)).count();
+    let (reloads_applied, reloads_refused) = subject.health.reloads();
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     json!({
         "version": VERSION,
@@ -27,6 +28,7 @@ pub(super) fn node(subject: &Subject, process: &Process) -> Value {
         "tls": subject.tls,
         "insecure": subject.insecure,
         "echo": subject.echo,
+        "reloads": { "applied": reloads_applied, "refused": reloads_refused },
         "shards": subject.counters.len(),
         "shards_answering": answering,
         "process": {

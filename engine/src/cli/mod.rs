@@ -71,7 +71,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a shard did not answer in time, 7
 /// The command line as it was given.
 #[derive(Debug, Parser)]
 #[command(name = "roadstead", version, about = ABOUT, after_help = AFTER, subcommand_required = true)]
-#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true, args_override_self = true)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]

@@ -19,7 +19,7 @@ mod slot;
 mod spelling;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -72,8 +72,10 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
 
     let mut settings = Settings::default();
     let mut origins = BTreeMap::new();
-    for layer in layers {
-        store(layer, &mut settings, &mut origins, &mut problems);
+    let mut layers = layers.into_iter();
+    while let Some(layer) = layers.next() {
+        let overridden = given(layers.as_slice());
+        store(layer, &overridden, &mut settings, &mut origins, &mut problems);
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -86,10 +88,17 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
     Ok(Configuration { settings, origins, warnings })
 }
 
-/// Stores one source's entries. A secret given both plainly and by file in one source is a problem; lists that a
+/// The settings that these sources give.
+fn given(layers: &[Vec<Entry>]) -> BTreeSet<&'static str> {
+    layers.iter().flatten().filter_map(|entry| table::find(&entry.key)).map(|(row, _)| row.key).collect()
+}
+
+/// Stores one source's entries. What a later source gives is checked here all the same, but the file of a secret
+/// that is not used need not be there. A secret given both plainly and by file in one source is a problem; lists that a
 /// flag repeats are one list.
 fn store(
     layer: Vec<Entry>,
+    overridden: &BTreeSet<&'static str>,
     settings: &mut Settings,
     origins: &mut BTreeMap<&'static str, Origin>,
     problems: &mut Vec<Problem>,
@@ -107,7 +116,9 @@ fn store(
             continue;
         }
         let repeated = seen.insert(row.key, entry.key.clone()).is_some();
-        let stored = if by_file {
+        let stored = if by_file && overridden.contains(row.key) {
+            Ok(())
+        } else if by_file {
             row.slot.store_secret_file(settings, &entry.value)
         } else {
             row.slot.store(settings, &entry.value, repeated)

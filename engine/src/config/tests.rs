@@ -8,7 +8,7 @@ use crate::settings::Secret;
 fn from_file(text: &str) -> (Settings, Vec<Problem>) {
     let (mut settings, mut origins, mut problems) = (Settings::default(), BTreeMap::new(), Vec::new());
     let entries = file::parse(Path::new("r.toml"), text, &mut problems);
-    store(entries, &mut settings, &mut origins, &mut problems);
+    store(entries, &BTreeSet::new(), &mut settings, &mut origins, &mut problems);
     (settings, problems)
 }
 
@@ -217,6 +217,16 @@ fn later_sources_win() {
     assert_eq!(read.settings.shards, 4);
     assert_eq!(read.origins["shards"], Origin::Flag("--shards".into()));
     assert_eq!(read.settings.log.level, crate::settings::LogLevel::Debug);
+}
+
+#[test]
+fn a_secrets_file_that_is_not_used_need_not_be_there() {
+    let read = load(&Sources {
+        environment: vec![("ROADSTEAD_TOKEN__HMAC_SECRET_FILE".into(), "/nonexistent".into())],
+        flags: vec![Entry::flag("--set", "token.hmac_secret", "s")],
+        ..Sources::default()
+    });
+    assert_eq!(read.expect("valid").settings.token.hmac_secret, Some(Secret::new("s")));
 }
 
 #[test]

@@ -67,3 +67,39 @@ pub(super) fn abort(why: &str, logging: &Logging) -> ! {
     logging.flush(LAST_WORDS);
     process::abort()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logging;
+    use crate::settings::Settings;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    const VICTIM: &str = "ROADSTEAD_TEST_PANICKING_THREAD";
+
+    /// Run in a process of its own by the test below.
+    fn panic_on(thread_name: String) {
+        let logging = logging::start(&Settings::default().log).expect("started");
+        abort_when_a_shard_panics(logging);
+        let panicking = thread::Builder::new().name(thread_name).spawn(|| panic!("the mast is broken"));
+        assert!(panicking.expect("spawned").join().is_err());
+    }
+
+    #[test]
+    fn only_a_shards_panic_ends_the_process() {
+        if let Ok(thread_name) = std::env::var(VICTIM) {
+            return panic_on(thread_name);
+        }
+        let test = "node::failure::tests::only_a_shards_panic_ends_the_process";
+        for (thread_name, aborts) in [("shard-0", true), ("admin", false)] {
+            let mut child = Command::new(std::env::current_exe().expect("this test"));
+            let output =
+                child.args([test, "--exact", "--nocapture"]).env(VICTIM, thread_name).output().expect("ran");
+            let log = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.signal() == Some(6), aborts, "{log}");
+            assert!(log.contains("panic: the mast is broken") && log.contains(thread_name), "{log}");
+            assert_eq!(log.contains("the process aborts"), aborts, "{log}");
+        }
+    }
+}

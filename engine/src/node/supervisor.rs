@@ -145,7 +145,9 @@ impl Node {
     /// A configuration that is not valid changes nothing.
     fn reload(&mut self, sources: &Sources, logging: &Logging) {
         service::reloading();
-        match config::load(sources) {
+        let read = config::load(sources);
+        let valid = read.is_ok();
+        match read {
             Ok(read) => {
                 for warning in &read.warnings {
                     tracing::warn!("{warning}");
@@ -159,6 +161,7 @@ impl Node {
                 tracing::error!("the configuration is not valid; the running one stays");
             }
         }
+        self.health.count_reload(valid);
         service::ready(&self.summary());
     }
 

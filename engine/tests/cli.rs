@@ -1,0 +1,353 @@
+//! The real binary as operators run it: configuration errors, exit codes, tokens, a node from start to stop.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use roadstead_engine::settings::{Secret, Token};
+use roadstead_engine::token::Verifier;
+use serde_json::Value;
+
+const SECRET: &str = "a secret of thirty-two bytes, or more";
+const NOW_S: u64 = 1_000_000_000;
+
+/// A folder of this test's own, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("roadstead-cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, content).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn roadstead(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROADSTEAD_"))
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    said(roadstead(arguments).output().expect("it runs"))
+}
+
+fn said(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("it was not killed"), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn usage_is_taught() {
+    for (arguments, code, words) in [
+        (&["--help"][..], 0, "Exit codes: 0 done"),
+        (&["serve", "--help"], 0, "roadstead ready listen="),
+        (&["token", "--help"], 0, "token.hmac_secret"),
+        (&["--version"], 0, "roadstead 0."),
+        (&["version"], 0, "roadstead 0."),
+        (&["version", "--output", "json"], 0, "\"version\":"),
+        (&[], 2, "Usage"),
+        (&["sail"], 2, "unrecognized subcommand"),
+        (&["serve", "--sail"], 2, "unexpected argument"),
+        (&["serve", "--set", "shards"], 2, "a key and a value are wanted"),
+        (&["token"], 2, "--user"),
+        (&["token", "--user", "u", "--ttl", "1"], 2, "1h"),
+    ] {
+        let (exit, out, err) = run(arguments);
+        assert_eq!(exit, code, "{arguments:?}: {err}");
+        assert!(format!("{out}{err}").contains(words), "{arguments:?}: {out}{err}");
+    }
+}
+
+#[test]
+fn configurations_are_judged() {
+    let folder = Folder::new();
+    for (text, flags, words) in [
+        (
+            "[limits]\nconnections = 0",
+            &[][..],
+            &["roadstead.toml:2", "limits.connections = 0", "from 1 to"][..],
+        ),
+        (
+            "[limits]\nconections = 1",
+            &[],
+            &["limits.conections = 1", "nearest known key is limits.connections"],
+        ),
+        ("", &["--shards", "0"], &["flag --shards", "shards", "from 1 to"]),
+        ("", &["--set", "log.levl=info"], &["flag --set", "nearest known key is log.level"]),
+        ("", &["--insecure", "--listen", "0.0.0.0:0"], &["insecure", "0.0.0.0:0", "--insecure-force"]),
+        ("", &["--admin", "0.0.0.0:0"], &["admin", "admin_key"]),
+        ("admin = \"127.0.0.1:1\"\nlisten", &[], &["roadstead.toml:2", "not valid TOML"]),
+        ("tls.certificate = \"c.pem\"", &[], &["tls.certificate", "tls.key"]),
+    ] {
+        let file = folder.file("roadstead.toml", text);
+        for command in [&["config", "check"][..], &["config", "print"], &["serve"]] {
+            let (exit, out, err) = run(&[command, &["--config", &file], flags].concat());
+            assert_eq!((exit, out.as_str()), (78, ""), "{command:?} {text} {flags:?}: {err}");
+            for word in words {
+                assert!(err.contains(word), "{command:?} {text} {flags:?}: {word} is not in: {err}");
+            }
+        }
+    }
+}
+
+#[test]
+fn problems_have_a_form_for_programs() {
+    let (exit, out, _) =
+        run(&["config", "check", "--set", "shards=0", "--set", "echo=2", "--output", "json"]);
+    assert_eq!(exit, 78);
+    let said: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(said["valid"], false);
+    let keys: Vec<_> =
+        said["problems"].as_array().expect("a list").iter().map(|p| p["key"].as_str()).collect();
+    assert_eq!(keys, [Some("shards"), Some("echo")]);
+}
+
+#[test]
+fn printing_tells_origins_and_hides_secrets() {
+    let folder = Folder::new();
+    let file = folder.file("roadstead.toml", &format!("[token]\nhmac_secret = \"{SECRET}\"\n"));
+    let mut command = roadstead(&["config", "print", "--shards", "3", "--output", "json"]);
+    command.env("ROADSTEAD_CONFIG", &file).env("ROADSTEAD_CLIENT__PING_S", "20");
+    let (exit, out, err) = said(command.output().expect("it runs"));
+    assert_eq!(exit, 0, "{err}");
+    assert!(!out.contains(SECRET));
+    let printed: Value = serde_json::from_str(&out).expect("JSON");
+    let settings = printed["settings"].as_array().expect("a list");
+    for (key, value, origin) in [
+        ("token.hmac_secret", Value::from("<redacted>"), format!("file {file}:2")),
+        ("client.ping_s", Value::from(20), "env ROADSTEAD_CLIENT__PING_S".to_owned()),
+        ("shards", Value::from(3), "flag --shards".to_owned()),
+        ("echo", Value::from(false), "default".to_owned()),
+    ] {
+        let setting = settings.iter().find(|setting| setting["key"] == key).expect(key);
+        assert_eq!((&setting["value"], setting["origin"].as_str()), (&value, Some(origin.as_str())), "{key}");
+    }
+}
+
+#[test]
+fn the_example_configuration_is_valid() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/roadstead.toml");
+    let text = fs::read_to_string(&file).expect("the example");
+    let folder = Folder::new();
+    let secret = folder.file("hmac-secret", SECRET);
+    let settings = ["config", "check", "--config", file.to_str().expect("UTF-8")];
+    let (exit, _, err) =
+        run(&[&settings[..], &["--set", &format!("token.hmac_secret_file={secret}")]].concat());
+    assert_eq!(exit, 0, "{err}");
+    let (_, printed, _) = run(&["config", "print", "--output", "json"]);
+    let printed: Value = serde_json::from_str(&printed).expect("JSON");
+    for setting in printed["settings"].as_array().expect("a list") {
+        let name = setting["key"].as_str().and_then(|key| key.rsplit('.').next()).expect("a name");
+        assert!(text.contains(name), "the example leaves out {}", setting["key"]);
+    }
+}
+
+#[test]
+fn tokens_are_minted_with_the_nodes_secret() {
+    let folder = Folder::new();
+    let secret = folder.file("secret", &format!("{SECRET}\n"));
+    let config =
+        folder.file("roadstead.toml", &format!("[token]\nhmac_secret_file = \"{secret}\"\nissuer = \"i\"\n"));
+    let settings =
+        Token { hmac_secret: Some(Secret::new(SECRET)), issuer: Some("i".into()), ..Token::default() };
+    let verifier = Verifier::new(&settings);
+    for (arguments, user, expires, info) in [
+        (&["--user", "ann"][..], "ann", true, None),
+        (&["--user", "", "--ttl", "never"], "", false, None),
+        (&["--user", "ann", "--info", "{\"n\": 1}"], "ann", true, Some("{\"n\": 1}")),
+    ] {
+        let (exit, out, err) = run(&[&["token", "--config", &config][..], arguments].concat());
+        assert_eq!(exit, 0, "{err}");
+        let token = out.strip_suffix('\n').expect("one line");
+        let claims = verifier.verify_connection(token, NOW_S, false).expect("valid");
+        assert_eq!(claims.user, user);
+        assert_eq!(claims.expires_at_s.is_some(), expires, "{arguments:?}");
+        assert_eq!(claims.info.as_deref(), info.map(str::as_bytes));
+    }
+
+    let (exit, out, err) = run(&["token", "--user", "ann"]);
+    assert_eq!((exit, out.as_str()), (78, ""));
+    assert!(err.contains("token.hmac_secret"), "{err}");
+    let (exit, _, err) = run(&["token", "--user", "ann", "--config", &config, "--info", "{"]);
+    assert_eq!(exit, 1, "{err}");
+    let (exit, out, _) = run(&["token", "--user", "ann", "--secret-file", &secret]);
+    assert_eq!((exit, out.split('.').count()), (0, 3));
+}
+
+#[test]
+fn without_a_node_queries_fail() {
+    let folder = Folder::new();
+    for command in ["status", "shards"] {
+        let (exit, out, err) = run(&[command, "--admin-socket", &folder.path("nothing.sock")]);
+        assert_eq!((exit, out.as_str()), (1, ""));
+        assert!(err.contains("nothing.sock"), "{err}");
+    }
+}
+
+/// A running node; ended hard if a test fails.
+struct Node {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+    ready: String,
+}
+
+impl Node {
+    fn start(folder: &Folder, arguments: &[&str]) -> Self {
+        let socket = folder.path("admin.sock");
+        let address =
+            ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1", "--io", "epoll"];
+        let mut command = roadstead(&[&address[..], &["--admin-socket", &socket], arguments].concat());
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
+        let mut ready = String::new();
+        stdout.read_line(&mut ready).expect("a line");
+        Self { process, stdout, ready }
+    }
+
+    fn address(&self, name: &str) -> SocketAddr {
+        let field = self.ready.split_ascii_whitespace().find_map(|field| field.strip_prefix(name));
+        field
+            .and_then(|field| field.strip_prefix('='))
+            .and_then(|text| text.parse().ok())
+            .expect("an address")
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh runs");
+        assert!(sent.success());
+    }
+
+    /// Waits for the end: exit code, what was left on stdout, the log.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut out, mut log) = (String::new(), String::new());
+        self.stdout.read_to_string(&mut out).expect("UTF-8");
+        self.stderr().read_to_string(&mut log).expect("UTF-8");
+        (self.process.wait().expect("it ends").code(), out, log)
+    }
+
+    fn stderr(&mut self) -> ChildStderr {
+        self.process.stderr.take().expect("piped")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Until the node says that it has read its configuration again.
+fn wait_for_reload(socket: &str) {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (_, out, err) = run(&["status", "--admin-socket", socket, "--output", "json"]);
+        let status: Value = serde_json::from_str(&out).expect("JSON");
+        if status["reloads"]["applied"] == 1 {
+            return;
+        }
+        assert!(Instant::now() < end, "no reload: {out}{err}");
+    }
+}
+
+#[test]
+fn a_node_answers_reloads_and_stops() {
+    let folder = Folder::new();
+    let config = folder.file("roadstead.toml", "[client]\nping_s = 20\n");
+    let node = Node::start(&folder, &["--insecure", "--config", &config, "--log-format", "json"]);
+    let (listen, admin) = (node.address("listen"), node.address("admin"));
+    assert_eq!(node.ready, format!("roadstead ready listen={listen} admin={admin} io=epoll shards=1\n"));
+
+    let socket = folder.path("admin.sock");
+    let (exit, out, err) = run(&["status", "--admin-socket", &socket, "--output", "json"]);
+    assert_eq!(exit, 0, "{err}");
+    let status: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&status["state"], &status["shards"]), (&Value::from("serving"), &Value::from(1)));
+    let mut query = roadstead(&["shards"]);
+    let (exit, out, _) = said(query.env("ROADSTEAD_ADMIN_SOCKET", &socket).output().expect("it runs"));
+    assert_eq!((exit, out.lines().count()), (0, 2), "{out}");
+
+    let (exit, _, err) = run(&["serve", "--insecure", "--listen", &listen.to_string(), "--admin", "off"]);
+    assert_eq!(exit, 1, "{err}");
+    assert!(err.contains("in use") && err.contains(&listen.to_string()), "{err}");
+
+    folder.file("roadstead.toml", "[client]\nping_s = 10\n[log]\nlevel = \"warn\"\n");
+    node.signal("HUP");
+    wait_for_reload(&socket);
+    node.signal("TERM");
+    let (exit, out, log) = node.end();
+    assert_eq!((exit, out.as_str()), (Some(0), ""), "{log}");
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
+    }
+    assert!(log.contains("only a restart applies it: client.ping_s"), "{log}");
+    assert!(!Path::new(&socket).exists(), "the socket's file goes with its node");
+}
+
+#[test]
+fn a_socket_in_use_is_not_taken_over() {
+    let folder = Folder::new();
+    let node = Node::start(&folder, &["--insecure"]);
+    let socket = folder.path("admin.sock");
+    let (exit, _, err) =
+        run(&["serve", "--insecure", "--listen", "127.0.0.1:0", "--admin", "off", "--admin-socket", &socket]);
+    assert_eq!(exit, 1, "{err}");
+    assert!(err.contains("another node serves it"), "{err}");
+    node.signal("TERM");
+    assert_eq!(node.end().0, Some(0));
+}
+
+#[test]
+fn an_admin_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("an address").to_string();
+    let folder = Folder::new();
+    let arguments = ["serve", "--insecure", "--listen", "127.0.0.1:0", "--admin", &address];
+    let (exit, out, err) = run(&[&arguments[..], &["--admin-socket", &folder.path("a.sock")]].concat());
+    assert_eq!((exit, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains(&address) && err.contains("in use"), "{err}");
+}
+
+#[test]
+fn the_page_is_served_to_loopback_names_only() {
+    let folder = Folder::new();
+    let node = Node::start(&folder, &["--insecure"]);
+    for (host, status) in [("localhost", "200"), ("evil.example", "403")] {
+        let mut stream = TcpStream::connect(node.address("admin")).expect("connected");
+        write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{host}");
+    }
+    node.signal("INT");
+    assert_eq!(node.end().0, Some(0));
+}
