@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use roadstead_engine::settings::{Secret, Token};
@@ -211,6 +213,39 @@ fn without_a_node_queries_fail() {
     }
 }
 
+/// Something that answers as a node would, one time.
+fn answer_once(path: &str, answer: &'static str) -> thread::JoinHandle<()> {
+    let listener = UnixListener::bind(path).expect("bound");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("asked");
+        let mut asked = [0; 256];
+        assert!(stream.read(&mut asked).expect("a request") > 0);
+        stream.write_all(answer.as_bytes()).expect("answered");
+    })
+}
+
+#[test]
+fn answers_that_are_not_whole_are_told_by_the_exit_code() {
+    let folder = Folder::new();
+    for (index, (answer, code, words)) in [
+        ("HTTP/1.0 200 OK\r\n\r\n{\"complete\":true}", 0, ""),
+        ("HTTP/1.0 200 OK\r\n\r\n{\"complete\":false,\"shards\":[]}", 3, "did not answer in time"),
+        ("HTTP/1.0 200 OK\r\n\r\nhello", 1, "not JSON"),
+        ("HTTP/1.0 500 Oh\r\n\r\n", 1, "500 Oh"),
+        ("", 1, "not complete"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let socket = folder.path(&format!("{index}.sock"));
+        let node = answer_once(&socket, answer);
+        let (exit, _, err) = run(&["shards", "--admin-socket", &socket]);
+        assert_eq!(exit, code, "{answer}: {err}");
+        assert!(err.contains(words), "{answer}: {err}");
+        node.join().expect("it answered");
+    }
+}
+
 /// A running node; ended hard if a test fails.
 struct Node {
     process: Child,
@@ -311,6 +346,40 @@ fn a_node_answers_reloads_and_stops() {
     }
     assert!(log.contains("only a restart applies it: client.ping_s"), "{log}");
     assert!(!Path::new(&socket).exists(), "the socket's file goes with its node");
+}
+
+#[test]
+fn the_second_signal_does_not_wait_for_clients() {
+    let folder = Folder::new();
+    let patience = ["--set", "shutdown.close_ms=300000", "--set", "client.close_timeout_s=60"];
+    let node = Node::start(&folder, &[&["--insecure"][..], &patience].concat());
+    let mut client = TcpStream::connect(node.address("listen")).expect("connected");
+    let upgrade = "GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                   Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    client.write_all(upgrade.as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 101");
+
+    node.signal("TERM");
+    // The close frame ends what the client hears; it does not answer, so the node waits.
+    let end = Instant::now() + Duration::from_secs(20);
+    while status_of(node.address("admin"), "/ready") != "503" {
+        assert!(Instant::now() < end, "it does not drain");
+    }
+    node.signal("TERM");
+    let (exit, _, log) = node.end();
+    assert_eq!(exit, Some(1), "{log}");
+    assert!(log.contains("told to stop a second time"), "{log}");
+}
+
+fn status_of(admin: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(admin).expect("connected");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
 #[test]

@@ -220,9 +220,13 @@ pub(super) static TABLE: &[Row] = &[
     fixed(
         "tls.certificate",
         Slot::Path(|s| &mut s.tls.certificate),
-        "certificate chain (PEM); needs tls.key",
+        "certificate chain (PEM); refused by this version, which does not speak TLS",
     ),
-    fixed("tls.key", Slot::Path(|s| &mut s.tls.key), "private key (PEM); needs tls.certificate"),
+    fixed(
+        "tls.key",
+        Slot::Path(|s| &mut s.tls.key),
+        "private key (PEM); refused by this version, which does not speak TLS",
+    ),
     live(
         "log.level",
         Slot::Word { allowed: "error, warn, info, debug or trace", set: set_level, get: level },
