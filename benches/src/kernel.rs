@@ -8,6 +8,8 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::limits;
@@ -158,9 +160,7 @@ pub fn receive(fd: RawFd, into: &mut [u8]) -> io::Result<Received> {
 /// tcp(7)): a client that only counts need not pay for the copy.
 pub fn discard(fd: RawFd, bytes_max: usize) -> io::Result<Received> {
     // SAFETY: with MSG_TRUNC a stream socket's bytes are dropped, the null buffer is never written.
-    received(unsafe {
-        libc::recv(fd, std::ptr::null_mut(), bytes_max, libc::MSG_DONTWAIT | libc::MSG_TRUNC)
-    })
+    received(unsafe { libc::recv(fd, std::ptr::null_mut(), bytes_max, libc::MSG_DONTWAIT | libc::MSG_TRUNC) })
 }
 
 /// One non-blocking send: bytes taken, 0 when the socket is full or gone (a receive then tells which).
@@ -286,21 +286,31 @@ impl Epoll {
     }
 }
 
-/// Binds the calling thread (and what it spawns later) to one core.
-pub fn pin(core: usize) -> io::Result<()> {
+fn set_affinity(core: usize) -> io::Result<()> {
     // SAFETY: the zeroed set is a valid empty set, its size is given, and it lives through the call.
     let result = unsafe {
         let mut set: libc::cpu_set_t = zeroed();
         libc::CPU_SET(core, &mut set);
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
     };
-    checked(result).map(drop).map_err(|e| io::Error::other(format!("cannot pin to core {core}: {e}")))
+    checked(result).map(drop)
 }
 
-/// Has the kernel end this process when its parent ends, so that an interrupted bench leaves nothing behind.
-pub fn end_with_parent() -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes one integer.
-    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
+/// Binds the calling thread (and what it spawns later) to one core.
+pub fn pin(core: usize) -> io::Result<()> {
+    set_affinity(core).map_err(|e| io::Error::other(format!("cannot pin to core {core}: {e}")))
+}
+
+/// Has a command run on one core only, and end when the thread that starts it ends, so that an
+/// interrupted bench leaves nothing behind.
+pub fn confine(command: &mut Command, core: usize) {
+    let prepare = move || {
+        set_affinity(core)?;
+        // SAFETY: PR_SET_PDEATHSIG takes one integer.
+        checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// Raises the soft descriptor limit to the hard one and returns it.

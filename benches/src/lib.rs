@@ -7,4 +7,4 @@ pub mod drive;
 pub mod floor;
 pub mod kernel;
 pub mod limits;
-
+pub mod run;

@@ -23,6 +23,10 @@ pub const FLOOR_COMPLETIONS: u32 = 16_384;
 /// Sends of one submission of the io_uring fan-out floor: past 256 the rate no longer rose.
 pub const FAN_OUT_BATCH: usize = 256;
 
+/// Bytes of one message of the fan-out floor when Roadstead is not there to tell: a JSON push of 128 bytes
+/// of data with its sender, and its frame header.
+pub const FAN_OUT_MESSAGE_BYTES: usize = 250;
+
 /// Events taken from epoll in one wait, by the floors and by the driver.
 pub const EVENTS: usize = 512;
 

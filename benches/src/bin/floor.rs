@@ -101,7 +101,12 @@ fn serve(argument: ServiceArgument) -> io::Result<()> {
                 Mode::Multishot => Reading::Multishot,
                 Mode::Poll => Reading::Polled,
             };
-            uring::serve(listener, service, reading, Buffers { bytes: serving.buffer, count: serving.buffers })
+            uring::serve(
+                listener,
+                service,
+                reading,
+                Buffers { bytes: serving.buffer, count: serving.buffers },
+            )
         }
     }
 }

@@ -126,7 +126,9 @@ impl Echo {
         while let Some(drained) = self.drained.filter(|drained| *drained < outstanding) {
             if Instant::now() >= end {
                 let lost = outstanding - drained;
-                return Err(io::Error::other(format!("{lost} of {outstanding} last messages did not come back")));
+                return Err(io::Error::other(format!(
+                    "{lost} of {outstanding} last messages did not come back"
+                )));
             }
             self.turn(&mut events)?;
         }

@@ -186,7 +186,9 @@ impl FanOut {
                 Received::Bytes(_) if index == self.subscribers.len() => {}
                 Received::Bytes(count) => self.take(index, count)?,
                 Received::Later => {}
-                Received::Closed => return Err(io::Error::other("the server closed a connection under load")),
+                Received::Closed => {
+                    return Err(io::Error::other("the server closed a connection under load"));
+                }
             }
         }
         while self.done < self.published && self.missing[self.done as usize % self.missing.len()] == 0 {

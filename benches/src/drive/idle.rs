@@ -145,7 +145,9 @@ impl Resting {
                 let fd = self.sockets[event.token() as usize].as_raw_fd();
                 match kernel::receive(fd, &mut buffer)? {
                     Received::Bytes(count) => {
-                        if wire::split_frame(&buffer[..count]).is_some_and(|(frame, _)| frame.payload == b"{}") {
+                        if wire::split_frame(&buffer[..count])
+                            .is_some_and(|(frame, _)| frame.payload == b"{}")
+                        {
                             kernel::send(fd, &pong)?;
                         }
                     }

@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn wrong_answers_are_errors() {
-        let refused = server_frame(Opcode::Text, br#"{"id":1,"error":{"code":103,"message":"permission denied"}}"#);
+        let refused =
+            server_frame(Opcode::Text, br#"{"id":1,"error":{"code":103,"message":"permission denied"}}"#);
         let table: [(Hear, &[u8]); 3] = [
             (Hear::Switching, b"HTTP/1.1 404 Not Found\r\n\r\n"),
             (Hear::Exactly(b"abc".to_vec()), b"ax"),

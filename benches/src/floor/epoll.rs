@@ -25,7 +25,8 @@ pub fn serve(listener: OwnedFd, service: Service, buffer_bytes: usize) -> io::Re
             Received::Closed => sockets.close(fd),
         }),
         Service::FanOut { message_bytes } => {
-            let mut fan_out = FanOut { message_bytes, buffer, held: 0, publisher: -1, subscribers: Vec::new() };
+            let mut fan_out =
+                FanOut { message_bytes, buffer, held: 0, publisher: -1, subscribers: Vec::new() };
             sockets.run(|sockets, fd| fan_out.read(sockets, fd))
         }
     }

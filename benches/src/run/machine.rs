@@ -1,0 +1,87 @@
+//! The machine and the build a run belongs to: figures without them mean nothing.
+
+use std::fs;
+use std::io;
+use std::process::Command;
+use std::thread;
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel;
+
+/// What figures depend on. Nothing here names a person, a host or a path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Machine {
+    /// Model of the processor.
+    pub cpu: String,
+    /// Cores this process may use.
+    pub cores: usize,
+    /// A hypervisor runs below this kernel.
+    pub virtual_machine: bool,
+    /// Memory of the machine.
+    pub memory_bytes: u64,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Congestion control of the system. Driver and floors set cubic on their own sockets.
+    pub congestion_control_default: String,
+    /// Congestion controls the kernel has.
+    pub congestion_controls: String,
+    /// Hard limit of descriptors.
+    pub descriptors_max: u64,
+    /// One-minute load average before the run: other work on the machine disturbs figures.
+    pub load_before: f64,
+    /// Version of the compiler.
+    pub rustc: String,
+    /// Commit of the repository, with a mark if files were changed.
+    pub revision: String,
+}
+
+impl Machine {
+    /// This machine now.
+    pub fn describe() -> io::Result<Self> {
+        let cpu_info = fs::read_to_string("/proc/cpuinfo")?;
+        let memory = fs::read_to_string("/proc/meminfo")?;
+        let line =
+            |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let memory_kib: u64 = field(&memory, "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
+        let load = line("/proc/loadavg");
+        Ok(Self {
+            cpu: field(&cpu_info, "model name").to_owned(),
+            cores: thread::available_parallelism()?.get(),
+            virtual_machine: field(&cpu_info, "flags").split(' ').any(|flag| flag == "hypervisor"),
+            memory_bytes: memory_kib * 1024,
+            kernel: line("/proc/sys/kernel/osrelease"),
+            congestion_control_default: line("/proc/sys/net/ipv4/tcp_congestion_control"),
+            congestion_controls: line("/proc/sys/net/ipv4/tcp_available_congestion_control"),
+            descriptors_max: kernel::raise_descriptor_limit()?,
+            load_before: load.split(' ').next().and_then(|one| one.parse().ok()).unwrap_or(0.0),
+            rustc: output_of("rustc", &["--version"]),
+            revision: output_of("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]),
+        })
+    }
+}
+
+fn field<'t>(text: &'t str, name: &str) -> &'t str {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
+    value.unwrap_or("unknown").trim()
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let text = output.ok().filter(|o| o.status.success()).and_then(|o| String::from_utf8(o.stdout).ok());
+    text.map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_name() {
+        let text = "processor\t: 0\nmodel name\t: A CPU\nMemTotal:       24 kB\n";
+        assert_eq!(
+            [field(text, "model name"), field(text, "MemTotal"), field(text, "flags")],
+            ["A CPU", "24 kB", "unknown"]
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! Goes through the plan: starts a server, drives it, keeps the figure, ends it.
+//!
+//! The contenders of a bench take turns, in reversed order every other round, so that a machine that
+//! warms up or slows down meets all of them alike. Every measurement has a server process of its own.
+
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use super::plan::{Backend, Bench, Contender, Effort, Idle};
+use super::record::{Failure, Run, Sample};
+use super::serving::{Binaries, ServerPlan, Serving, TOKEN_SECRET};
+use crate::kernel;
+
+/// The core of the driver.
+const CORE: usize = 1;
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Benches, in order.
+    pub benches: Vec<Bench>,
+    /// Back ends, in order.
+    pub backends: Vec<Backend>,
+    /// Leaves Roadstead out.
+    pub floors_only: bool,
+}
+
+/// Measures everything of a task into a run. What fails is kept beside what succeeds. `say` gets a line
+/// before and after each measurement.
+pub fn measure(binaries: &Binaries, task: &Task, run: &mut Run, say: &mut dyn FnMut(&str)) -> io::Result<()> {
+    let begun = Instant::now();
+    let total = task.benches.iter().map(|bench| task.measurements(bench, run.effort.repeats)).sum::<usize>();
+    let mut number = 0;
+    if !task.floors_only && task.benches.iter().any(|bench| matches!(bench, Bench::FanOut { .. })) {
+        learn_message_bytes(binaries, task, run, say);
+    }
+    for bench in &task.benches {
+        for round in 0..run.effort.repeats {
+            for backend in &task.backends {
+                for contender in task.order(bench, *backend, round) {
+                    number += 1;
+                    let minutes = begun.elapsed().as_secs() / 60;
+                    say(&format!("[{number}/{total}, {minutes} min] {bench}, {backend}, {contender}"));
+                    let plan = run.server_plan(contender, *backend, *bench);
+                    match one(binaries, &plan, &run.effort) {
+                        Ok(detail) => run.keep(&plan, round, detail, say)?,
+                        Err(error) => run.fail(&plan, &error, say),
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Task {
+    fn order(&self, bench: &Bench, backend: Backend, round: usize) -> Vec<Contender> {
+        let mut order = bench.contenders(backend).to_vec();
+        order.retain(|contender| !self.floors_only || *contender != Contender::Roadstead);
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        order
+    }
+
+    fn measurements(&self, bench: &Bench, repeats: usize) -> usize {
+        self.backends.iter().map(|backend| self.order(bench, *backend, 0).len() * repeats).sum()
+    }
+}
+
+impl Run {
+    fn server_plan(&self, contender: Contender, backend: Backend, bench: Bench) -> ServerPlan {
+        let (floor_buffer_bytes, fan_out_message_bytes) =
+            (self.floor_buffer_bytes, self.fan_out_message_bytes);
+        ServerPlan { contender, backend, bench, floor_buffer_bytes, fan_out_message_bytes }
+    }
+
+    fn keep(
+        &mut self,
+        plan: &ServerPlan,
+        round: usize,
+        detail: serde_json::Value,
+        say: &mut dyn FnMut(&str),
+    ) -> io::Result<()> {
+        let name =
+            if matches!(plan.bench, Bench::Idle(_)) { "rss_bytes_each" } else { "per_server_cpu_second" };
+        let figure =
+            detail[name].as_f64().ok_or_else(|| io::Error::other(format!("the driver gave no {name}")))?;
+        say(&format!("    {figure:.0} {}", name.replace('_', " ")));
+        let (family, bench) = (plan.bench.family(), plan.bench.to_string());
+        let (backend, contender) = (plan.backend, plan.contender);
+        self.samples.push(Sample { family, bench, backend, contender, round, figure, detail });
+        Ok(())
+    }
+
+    fn fail(&mut self, plan: &ServerPlan, error: &io::Error, say: &mut dyn FnMut(&str)) {
+        let reason = error.to_string();
+        say(&format!("    failed: {reason}"));
+        let (backend, contender) = (plan.backend, plan.contender);
+        self.failures.push(Failure { bench: plan.bench.to_string(), backend, contender, reason });
+    }
+}
+
+/// The floor must write the bytes Roadstead writes: one short measurement tells how many those are.
+fn learn_message_bytes(binaries: &Binaries, task: &Task, run: &mut Run, say: &mut dyn FnMut(&str)) {
+    let Some(backend) = task.backends.first() else { return };
+    let plan = run.server_plan(Contender::Roadstead, *backend, Bench::FanOut { window: 1 });
+    let effort = Effort { seconds: 0.1, warm_up_s: 0.0, ..run.effort };
+    let learned = one(binaries, &plan, &effort).ok().and_then(|detail| detail["delivery_bytes"].as_u64());
+    match learned {
+        Some(bytes) if bytes > 0 => run.fan_out_message_bytes = bytes as usize,
+        _ => say("    roadstead delivered nothing; the fan-out floor writes messages of the default size"),
+    }
+    say(&format!("    one delivery of the fan-out is {} bytes", run.fan_out_message_bytes));
+}
+
+fn one(binaries: &Binaries, plan: &ServerPlan, effort: &Effort) -> io::Result<serde_json::Value> {
+    let serving = binaries.start(plan)?;
+    let output = driver(binaries, plan, effort, &serving).output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let log = serving.log_tail();
+        let log = if log.is_empty() { log } else { format!("; the server logged:\n{log}") };
+        return Err(io::Error::other(format!("{said}{log}")));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn driver(binaries: &Binaries, plan: &ServerPlan, effort: &Effort, serving: &Serving) -> Command {
+    let mut command = Command::new(&binaries.drive);
+    let time = [
+        "--seconds".to_owned(),
+        effort.seconds.to_string(),
+        "--warm-up".into(),
+        effort.warm_up_s.to_string(),
+    ];
+    match plan.bench {
+        Bench::Echo { bytes, depth } => {
+            command.arg("echo").args(time);
+            command.args(["--bytes", &bytes.to_string(), "--depth", &depth.to_string()]);
+        }
+        Bench::FanOut { window } => {
+            command.arg("fanout").args(time).args(["--window", &window.to_string()]);
+            command.args(["--floor-bytes", &plan.fan_out_message_bytes.to_string()]);
+        }
+        Bench::Handshakes => {
+            command.arg("handshakes").args(time);
+        }
+        Bench::Idle(kind) => {
+            command.args(["idle", "--settle", &effort.settle_s.to_string()]);
+            if kind != Idle::Echo {
+                command.args(["--token-secret", TOKEN_SECRET]);
+            }
+            if kind == Idle::OwnChannel {
+                command.arg("--own-channel");
+            }
+        }
+    }
+    let speaks_http = plan.contender == Contender::Roadstead || plan.bench == Bench::Handshakes;
+    let in_session =
+        matches!(plan.bench, Bench::FanOut { .. } | Bench::Idle(Idle::OneChannel | Idle::OwnChannel));
+    command.args(["--protocol", if speaks_http { "ws" } else { "raw" }]);
+    command.args(["--path", if in_session { "/connection/websocket" } else { "/echo" }]);
+    command.args(["--to", &serving.address.to_string(), "--pid", &serving.pid().to_string()]);
+    command.stdin(Stdio::null());
+    kernel::confine(&mut command, CORE);
+    command
+}

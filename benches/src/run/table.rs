@@ -1,0 +1,262 @@
+//! The figures of a run as Markdown: medians, spreads, and the ratio to the floor of the same back end.
+
+use std::fmt::Write;
+
+use super::machine::Machine;
+use super::plan::{Backend, Contender, Family};
+use super::record::{Run, Sample};
+
+/// Others' work on the machine above which a figure is marked, in cores.
+const DISTURBED_SHARE: f64 = 0.05;
+
+/// Marks around the generated part of a document.
+const BEGIN: &str = "<!-- begin: bench --table -->";
+const END: &str = "<!-- end: bench --table -->";
+
+/// The summary of a run, as kept beside its raw data.
+pub fn summary(run: &Run, machine: &Machine) -> String {
+    let mut text = format!("# {}\n\n", run.name);
+    text.push_str(&tables(run, machine));
+    if !run.failures.is_empty() {
+        text.push_str("\nFailed:\n\n");
+        for failure in &run.failures {
+            let reason = failure.reason.replace('\n', " ");
+            let (bench, backend, contender) = (&failure.bench, failure.backend, failure.contender);
+            let _ = writeln!(text, "- {bench}, {backend}, {contender}: {reason}");
+        }
+    }
+    text
+}
+
+/// Puts the tables of a run between the marks of a document; `None` if it has no marks.
+pub fn replace_tables(document: &str, run: &Run, machine: &Machine) -> Option<String> {
+    let (before, rest) = document.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n\nRun `{}`.\n\n{}\n{END}{after}", run.name, tables(run, machine)))
+}
+
+fn tables(run: &Run, machine: &Machine) -> String {
+    let mut text = set_up(run, machine);
+    if run.samples.iter().any(|sample| sample.family != Family::Idle) {
+        text.push_str(
+            "\n| bench | back end | floor | polled floor | Roadstead | of the floor | spread | notes |\n\
+             |---|---|---:|---:|---:|---:|---:|---|\n",
+        );
+        for group in groups(run).filter(|group| group.family != Family::Idle) {
+            text.push_str(&rate_row(&group));
+        }
+    }
+    if run.samples.iter().any(|sample| sample.family == Family::Idle) {
+        text.push_str(
+            "\n| bench | back end | bytes each (RSS) | marginal | PSS | private dirty | spread |\n\
+             |---|---|---:|---:|---:|---:|---:|\n",
+        );
+        for group in groups(run).filter(|group| group.family == Family::Idle) {
+            text.push_str(&idle_row(&group));
+        }
+    }
+    text
+}
+
+fn set_up(run: &Run, machine: &Machine) -> String {
+    let (effort, gib) = (&run.effort, machine.memory_bytes as f64 / f64::from(1 << 30));
+    format!(
+        "{} ({} cores{}, {gib:.0} GiB), Linux {}, {}, commit {}.\n\
+         Median of {} × {} s, one core for the server, one for the driver; floors with {} KiB buffers; \
+         a fan-out delivery is {} bytes.\n",
+        machine.cpu,
+        machine.cores,
+        if machine.virtual_machine { ", virtual" } else { "" },
+        machine.kernel,
+        machine.rustc,
+        machine.revision,
+        effort.repeats,
+        effort.seconds,
+        run.floor_buffer_bytes / 1024,
+        run.fan_out_message_bytes,
+    )
+}
+
+/// The samples of one bench on one back end.
+struct Group<'r> {
+    family: Family,
+    bench: &'r str,
+    backend: Backend,
+    samples: Vec<&'r Sample>,
+}
+
+fn groups(run: &Run) -> impl Iterator<Item = Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for sample in &run.samples {
+        match groups.iter_mut().find(|g| g.bench == sample.bench && g.backend == sample.backend) {
+            Some(group) => group.samples.push(sample),
+            None => groups.push(Group {
+                family: sample.family,
+                bench: &sample.bench,
+                backend: sample.backend,
+                samples: vec![sample],
+            }),
+        }
+    }
+    groups.into_iter()
+}
+
+impl Group<'_> {
+    fn figures(&self, contender: Contender) -> Vec<f64> {
+        self.samples.iter().filter(|s| s.contender == contender).map(|s| s.figure).collect()
+    }
+
+    fn details(&self, name: &str) -> Vec<f64> {
+        self.samples.iter().filter_map(|sample| sample.detail[name].as_f64()).collect()
+    }
+
+    fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        let saturated = |sample: &&&Sample| sample.detail["client_saturated"] == true;
+        match self.samples.iter().filter(saturated).count() {
+            0 => {}
+            all if all == self.samples.len() => notes.push("driver's core full".to_owned()),
+            some => notes.push(format!("driver's core full in {some} of {}", self.samples.len())),
+        }
+        let disturbed = |share: &&f64| **share > DISTURBED_SHARE;
+        match self.details("others_core_share").iter().filter(disturbed).count() {
+            0 => {}
+            some => notes.push(format!("other work on the machine in {some} of {}", self.samples.len())),
+        }
+        notes.join("; ")
+    }
+}
+
+fn rate_row(group: &Group<'_>) -> String {
+    let [floor, polled, roadstead] = [Contender::Floor, Contender::PolledFloor, Contender::Roadstead]
+        .map(|contender| group.figures(contender));
+    let best_floor = [median(&floor), median(&polled)].into_iter().flatten().reduce(f64::max);
+    let ratio = median(&roadstead).zip(best_floor).map(|(ours, floor)| format!("{:.2}", ours / floor));
+    let spread =
+        [&floor, &polled, &roadstead].into_iter().filter_map(|figures| spread(figures)).reduce(f64::max);
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        group.bench,
+        group.backend,
+        rate(median(&floor)),
+        rate(median(&polled)),
+        rate(median(&roadstead)),
+        ratio.unwrap_or_default(),
+        percent(spread),
+        group.notes(),
+    )
+}
+
+fn idle_row(group: &Group<'_>) -> String {
+    let figures = group.figures(Contender::Roadstead);
+    let bytes = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.0}"));
+    let detail = |name| bytes(median(&group.details(name)));
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {} |\n",
+        group.bench,
+        group.backend,
+        bytes(median(&figures)),
+        detail("rss_bytes_each_marginal"),
+        detail("pss_bytes_each"),
+        detail("private_dirty_bytes_each"),
+        percent(spread(&figures)),
+    )
+}
+
+fn rate(value: Option<f64>) -> String {
+    match value {
+        None => String::new(),
+        Some(value) if value >= 1e6 => format!("{:.2}M", value / 1e6),
+        Some(value) if value >= 1e5 => format!("{:.0}k", value / 1e3),
+        Some(value) => format!("{:.1}k", value / 1e3),
+    }
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(String::new, |share| format!("{:.0} %", share * 100.0))
+}
+
+fn median(figures: &[f64]) -> Option<f64> {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
+    Some((low + high) / 2.0)
+}
+
+/// Distance of the extremes, as a share of the median; needs two figures.
+fn spread(figures: &[f64]) -> Option<f64> {
+    let least = figures.iter().copied().reduce(f64::min)?;
+    let most = figures.iter().copied().reduce(f64::max)?;
+    median(figures).filter(|median| figures.len() > 1 && *median != 0.0).map(|median| (most - least) / median)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::plan::Effort;
+
+    #[test]
+    fn medians_and_spreads() {
+        let table: [(&[f64], Option<f64>, Option<f64>); 4] = [
+            (&[], None, None),
+            (&[7.0], Some(7.0), None),
+            (&[9.0, 10.0, 8.0], Some(9.0), Some(2.0 / 9.0)),
+            (&[1.0, 3.0], Some(2.0), Some(1.0)),
+        ];
+        for (figures, middle, distance) in table {
+            assert_eq!((median(figures), spread(figures)), (middle, distance));
+        }
+    }
+
+    fn run_of(figures: &[(Contender, f64)]) -> Run {
+        let sample = |(contender, figure): &(Contender, f64)| Sample {
+            family: Family::Echo,
+            bench: "echo 20 B, depth 1".into(),
+            backend: Backend::IoUring,
+            contender: *contender,
+            round: 0,
+            figure: *figure,
+            detail: serde_json::json!({ "client_saturated": *contender == Contender::Roadstead }),
+        };
+        Run {
+            name: "2026-01-01-example".into(),
+            effort: Effort::QUICK,
+            floor_buffer_bytes: 65_536,
+            fan_out_message_bytes: 180,
+            samples: figures.iter().map(sample).collect(),
+            failures: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_ratio_is_to_the_better_floor() {
+        let run = run_of(&[
+            (Contender::Floor, 150_000.0),
+            (Contender::PolledFloor, 200_000.0),
+            (Contender::Roadstead, 190_000.0),
+        ]);
+        let row = groups(&run).map(|group| rate_row(&group)).collect::<String>();
+        assert_eq!(
+            row,
+            "| echo 20 B, depth 1 | io_uring | 150k | 200k | 190k | 0.95 |  | driver's core full in 1 of 3 |\n"
+        );
+    }
+
+    #[test]
+    fn only_the_part_between_the_marks_is_replaced() {
+        let run = run_of(&[(Contender::Floor, 150_000.0)]);
+        let machine = serde_json::from_value(serde_json::json!({
+            "cpu": "A CPU", "cores": 2, "virtual_machine": true, "memory_bytes": 1 << 30, "kernel": "6.18",
+            "congestion_control_default": "cubic", "congestion_controls": "cubic", "descriptors_max": 20_000,
+            "load_before": 0.0, "rustc": "rustc 1.95.0", "revision": "abc"
+        }))
+        .unwrap();
+        let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let replaced = replace_tables(&document, &run, &machine).unwrap();
+        assert!(
+            replaced.starts_with("before\n") && replaced.ends_with("\nafter\n") && !replaced.contains("old")
+        );
+        assert_eq!(replace_tables(&replaced, &run, &machine), Some(replaced.clone()));
+        assert_eq!(replace_tables("no marks", &run, &machine), None);
+    }
+}
