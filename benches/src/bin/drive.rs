@@ -72,7 +72,7 @@ enum Bench {
         #[arg(long, requires = "token_secret")]
         own_channel: bool,
         /// Seconds of rest before memory is read.
-        #[arg(long, default_value_t = 3.0, value_parser = parse_seconds)]
+        #[arg(long, default_value_t = 10.0, value_parser = parse_seconds)]
         settle: f64,
     },
     /// Connections opened and upgraded.

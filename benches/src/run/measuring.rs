@@ -30,13 +30,14 @@ pub struct Task {
 /// before and after each measurement.
 pub fn measure(binaries: &Binaries, task: &Task, run: &mut Run, say: &mut dyn FnMut(&str)) -> io::Result<()> {
     let begun = Instant::now();
-    let total = task.benches.iter().map(|bench| task.measurements(bench, run.effort.repeats)).sum::<usize>();
+    let total =
+        task.benches.iter().map(|bench| task.measurements(bench, run.effort.rounds(bench))).sum::<usize>();
     let mut number = 0;
     if !task.floors_only && task.benches.iter().any(|bench| matches!(bench, Bench::FanOut { .. })) {
         learn_message_bytes(binaries, task, run, say);
     }
     for bench in &task.benches {
-        for round in 0..run.effort.repeats {
+        for round in 0..run.effort.rounds(bench) {
             for backend in &task.backends {
                 for contender in task.order(bench, *backend, round) {
                     number += 1;
@@ -64,8 +65,8 @@ impl Task {
         order
     }
 
-    fn measurements(&self, bench: &Bench, repeats: usize) -> usize {
-        self.backends.iter().map(|backend| self.order(bench, *backend, 0).len() * repeats).sum()
+    fn measurements(&self, bench: &Bench, rounds: usize) -> usize {
+        self.backends.iter().map(|backend| self.order(bench, *backend, 0).len() * rounds).sum()
     }
 }
 

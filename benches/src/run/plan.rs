@@ -162,8 +162,14 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// For figures that are kept.
-    pub const FULL: Self = Self { repeats: 3, seconds: 5.0, warm_up_s: 1.0, settle_s: 3.0 };
+    /// For figures that are kept: many short rounds rather than few long ones, so that the contenders of
+    /// one round meet the same machine.
+    pub const FULL: Self = Self { repeats: 5, seconds: 2.0, warm_up_s: 1.0, settle_s: 10.0 };
+    /// Rounds of one bench. Memory does not change with the speed of the machine: two rounds show that.
+    pub fn rounds(&self, bench: &Bench) -> usize {
+        if bench.family() == Family::Idle { self.repeats.min(2) } else { self.repeats }
+    }
+
     /// To see that everything works.
-    pub const QUICK: Self = Self { repeats: 1, seconds: 1.0, warm_up_s: 0.3, settle_s: 1.0 };
+    pub const QUICK: Self = Self { repeats: 1, seconds: 1.0, warm_up_s: 0.5, settle_s: 1.0 };
 }
