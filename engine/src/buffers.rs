@@ -10,13 +10,12 @@ use crate::limits::KEPT_BUFFER_BYTES;
 #[must_use]
 pub fn reclaim(lent: &mut Vec<Rc<Vec<u8>>>) -> Vec<u8> {
     for place in (0..lent.len()).rev() {
-        if Rc::strong_count(&lent[place]) == 1 {
-            if let Ok(mut buffer) = Rc::try_unwrap(lent.swap_remove(place))
-                && buffer.capacity() <= KEPT_BUFFER_BYTES
-            {
-                buffer.clear();
-                return buffer;
-            }
+        if Rc::strong_count(&lent[place]) == 1
+            && let Ok(mut buffer) = Rc::try_unwrap(lent.swap_remove(place))
+            && buffer.capacity() <= KEPT_BUFFER_BYTES
+        {
+            buffer.clear();
+            return buffer;
         }
     }
     // Whatever is still referred to belongs to its readers alone from now on.

@@ -114,7 +114,11 @@ pub static METRICS: [MetricSpec; 33] = [
         "Connections that broke RFC 6455 or its limits.",
     ),
     counter(Metric::Disconnects, "roadstead_disconnects_total", "Closes begun by this node while serving."),
-    counter(Metric::PongTimeouts, "roadstead_pong_timeouts_total", "Clients that did not answer a ping in time."),
+    counter(
+        Metric::PongTimeouts,
+        "roadstead_pong_timeouts_total",
+        "Clients that did not answer a ping in time.",
+    ),
     counter(Metric::Published, "roadstead_publications_total", "Publications ordered by their hubs."),
     counter(
         Metric::PublishRefused,
@@ -129,14 +133,25 @@ pub static METRICS: [MetricSpec; 33] = [
         ),
         "mailbox_full",
     ),
-    counter(Metric::Deliveries, "roadstead_deliveries_total", "Publications queued for a subscriber's socket."),
+    counter(
+        Metric::Deliveries,
+        "roadstead_deliveries_total",
+        "Publications queued for a subscriber's socket.",
+    ),
     labelled(counter(Metric::DroppedOutboxFull, DELIVERIES_DROPPED, DELIVERIES_DROPPED_HELP), "outbox_full"),
     labelled(counter(Metric::DroppedClosing, DELIVERIES_DROPPED, DELIVERIES_DROPPED_HELP), "closing"),
-    labelled(counter(Metric::DroppedUnsubscribed, DELIVERIES_DROPPED, DELIVERIES_DROPPED_HELP), "unsubscribed"),
+    labelled(
+        counter(Metric::DroppedUnsubscribed, DELIVERIES_DROPPED, DELIVERIES_DROPPED_HELP),
+        "unsubscribed",
+    ),
     counter(Metric::BlockedSends, "roadstead_blocked_sends_total", "Sends that a socket did not take whole."),
     gauge(Metric::InboundBytes, "roadstead_inbound_bytes", "Memory that holds partial input."),
     gauge(Metric::InboundBytesMax, "roadstead_inbound_bytes_max", "Memory that may hold partial input."),
-    gauge(Metric::MailboxMessages, "roadstead_mailbox_messages", "Messages waiting in mailboxes between shards."),
+    gauge(
+        Metric::MailboxMessages,
+        "roadstead_mailbox_messages",
+        "Messages waiting in mailboxes between shards.",
+    ),
     gauge(Metric::MailboxMessagesMax, "roadstead_mailbox_messages_max", "Messages that mailboxes can hold."),
     counter(
         Metric::MailboxBacklogTurns,

@@ -113,4 +113,3 @@ pub struct Delivery {
     /// The answer.
     pub answer: Answer,
 }
-

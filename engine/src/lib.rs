@@ -31,8 +31,8 @@ pub mod shard;
 
 // The process around the shards.
 pub mod config;
-pub mod token;
 pub mod logging;
+pub mod token;
 
 pub mod health;
 

@@ -62,6 +62,6 @@ pub const WHEEL_SLOTS: usize = 1024;
 pub const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
 
 const _: () = assert!(SHARDS_MAX as u32 <= u64::BITS);
-const _: () = assert!(WHEEL_SLOTS.is_power_of_two() && WHEEL_SLOTS % 64 == 0);
+const _: () = assert!(WHEEL_SLOTS.is_power_of_two() && WHEEL_SLOTS.is_multiple_of(64));
 const _: () = assert!(SEND_BYTES <= ARENA_BYTES);
 const _: () = assert!(IDLE_WAIT_MS < 10_000, "a sleeping shard must not look stalled");

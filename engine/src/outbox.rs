@@ -176,7 +176,14 @@ impl Outboxes {
     ///
     /// # Errors
     /// [`Full`]: over the byte limit or the lane's ring; nothing was queued.
-    pub fn push(&mut self, outbox: &mut Outbox, slot: u32, lane: Lane, tag: u32, payload: Payload) -> Result<(), Full> {
+    pub fn push(
+        &mut self,
+        outbox: &mut Outbox,
+        slot: u32,
+        lane: Lane,
+        tag: u32,
+        payload: Payload,
+    ) -> Result<(), Full> {
         let len = payload.len() as u32;
         if len == 0 {
             return Ok(());

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use roadstead_io::{Arena, Event, Io, Listener, Payload, Socket, Waker};
@@ -25,8 +27,19 @@ pub struct SimIo {
     /// Events of the time between two waits.
     pending: Vec<Event>,
     waker: Waker,
+    woken: Arc<AtomicBool>,
+    last: Waited,
     /// Ports of outgoing connections that were given no source.
     port_next: u16,
+}
+
+/// What an owner's last wait asked for and got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Waited {
+    /// How long it would have slept had nothing happened; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// Whether something happened.
+    pub has_events: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +84,8 @@ impl SimIo {
             backlogs: Vec::new(),
             pending: Vec::new(),
             waker: Waker::new().expect("a descriptor for the waker"),
+            woken: Arc::default(),
+            last: Waited::default(),
             port_next: 10_000,
         }
     }
@@ -78,6 +93,19 @@ impl SimIo {
     /// [`Io::listen`] without a real listener: accepts connections to `address`, shared with other back ends that do the same.
     pub fn listen_at(&mut self, address: SocketAddr) {
         self.backlogs.push(self.network.borrow_mut().listen(address));
+    }
+
+    /// What [`Io::waker`] is for real back ends: ends the owner's present or next wait.
+    #[must_use]
+    pub fn wake(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let woken = Arc::clone(&self.woken);
+        Arc::new(move || woken.store(true, Ordering::Release))
+    }
+
+    /// The last wait: with it, a test knows whether a real thread would still sleep in it.
+    #[must_use]
+    pub fn waited(&self) -> Waited {
+        self.last
     }
 
     fn occupy(&mut self, end: EndId, stage: Stage) -> Option<Socket> {
@@ -286,8 +314,12 @@ impl Io for SimIo {
         &mut self,
         arena: &mut Arena,
         events: &mut Vec<Event>,
-        _timeout: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> io::Result<()> {
+        let before = events.len();
+        if self.woken.swap(false, Ordering::Acquire) {
+            events.push(Event::Woken);
+        }
         events.append(&mut self.pending);
         let mut filled = 0;
         let mut sockets: Vec<Socket> = (0_u32..)
@@ -300,9 +332,11 @@ impl Io for SimIo {
             self.turn(socket, arena, &mut filled, events);
         }
         self.accept(events);
+        self.last = Waited { timeout, has_events: events.len() > before };
         Ok(())
     }
 
+    /// A waker of no effect: its state is private to `roadstead-io`. [`SimIo::wake`] is the one that works.
     fn waker(&self) -> Waker {
         self.waker.clone()
     }

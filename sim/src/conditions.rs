@@ -49,7 +49,7 @@ impl Conditions {
         Self {
             delay_us: 20..=[50, 5_000, 80_000][random.below(3)],
             segment_bytes: 1..=SIZES[random.below(SIZES.len())],
-            receive_bytes: 1..=SIZES[random.below(SIZES.len())],
+            receive_bytes: 1..=SIZES[random.within(1..=SIZES.len() - 1)],
             send_buffer_bytes: BUFFERS[random.below(BUFFERS.len())],
             receive_buffer_bytes: BUFFERS[random.below(BUFFERS.len())],
             late_sends: [0, 300, 1_000][random.below(3)],

@@ -4,6 +4,7 @@
 //! are the same run.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,9 +15,15 @@ use crate::network::{EndId, Network, Status};
 use crate::random::Random;
 
 /// A world. Clones are handles of the same one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct World {
     network: Rc<RefCell<Network>>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("now", &self.now()).field("held", &self.held()).finish_non_exhaustive()
+    }
 }
 
 /// The client end of a connection: a socket without any program behind it but the test.
@@ -49,6 +56,12 @@ impl World {
     #[must_use]
     pub fn now(&self) -> Duration {
         self.network.borrow().now
+    }
+
+    /// The network's conditions.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        self.network.borrow().conditions.clone()
     }
 
     /// Lets `by` pass.

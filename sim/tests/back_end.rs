@@ -44,12 +44,11 @@ impl Owner {
         }
     }
 
-    /// One wait, after a millisecond; returns its events without wake-ups, and keeps the bytes.
+    /// One wait, after a millisecond; returns its events, and keeps the bytes.
     fn turn(&mut self) -> Vec<Event> {
         self.world.advance(Duration::from_millis(1));
         self.events.clear();
         self.io.wait(&mut self.arena, &mut self.events, None).expect("it cannot fail");
-        self.events.retain(|event| *event != Event::Woken);
         for event in &self.events {
             if let &Event::Received { socket, start, len } = event {
                 self.received.entry(socket).or_default().extend_from_slice(self.arena.received(start, len));
@@ -279,6 +278,22 @@ fn back_ends_connect_to_each_other() {
     peer.turn();
     let refused = peer.io.connect(None, home(9)).expect("a free slot");
     assert_eq!(peer.turns(2), [Event::Failed { socket: refused, errno: libc::ECONNREFUSED }]);
+}
+
+#[test]
+fn a_wake_ends_one_wait() {
+    let (_world, mut owner) = calm(1);
+    let wait = |owner: &mut Owner| {
+        owner.events.clear();
+        owner.io.wait(&mut owner.arena, &mut owner.events, None).expect("it cannot fail");
+        owner.events.clone()
+    };
+    assert_eq!((wait(&mut owner), owner.io.waited().has_events), (vec![], false));
+    let wake = owner.io.wake();
+    wake();
+    wake();
+    assert_eq!((wait(&mut owner), owner.io.waited().has_events), (vec![Event::Woken], true));
+    assert_eq!(wait(&mut owner), []);
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl<S: BuildHasher, W> Router<S, W> {
     /// Subscriptions on this shard.
     #[must_use]
     pub fn subscriptions(&self) -> usize {
-        self.subscriptions.len()
+        self.subscriptions.count()
     }
 
     /// What was counted since the last call.
@@ -192,8 +192,9 @@ impl<S: BuildHasher, W> Router<S, W> {
                 deliveries.push(Delivery { to: by, id, answer: Answer::Unsubscribed { tag } });
             }
             Command::Publish { by, id, channel, publication, must_subscribe } => {
-                let subscribed =
-                    || self.find(&channel).is_some_and(|place| self.subscriptions.find(seat, place).is_some());
+                let subscribed = || {
+                    self.find(&channel).is_some_and(|place| self.subscriptions.find(seat, place).is_some())
+                };
                 if must_subscribe && !subscribed() {
                     let answer = Answer::Refused(ErrorCode::PermissionDenied);
                     deliveries.push(Delivery { to: by, id, answer });
@@ -331,7 +332,13 @@ impl<S: BuildHasher, W> Router<S, W> {
     }
 
     /// Takes a sibling's message.
-    pub fn hear(&mut self, message: Message, now_ms: u64, post: &mut impl Post, deliveries: &mut Vec<Delivery>) {
+    pub fn hear(
+        &mut self,
+        message: Message,
+        now_ms: u64,
+        post: &mut impl Post,
+        deliveries: &mut Vec<Delivery>,
+    ) {
         match message {
             Message::Interest { channel, from } => {
                 let place = self.find(&channel).unwrap_or_else(|| self.open(&channel));
@@ -357,7 +364,9 @@ impl<S: BuildHasher, W> Router<S, W> {
                 let _ = post.post(from, Message::Published { by, id, answer });
             }
             Message::Published { by, id, answer } => deliveries.push(Delivery { to: by, id, answer }),
-            Message::Deliver { channel, sequence, publication } => self.deliver(&channel, sequence, publication),
+            Message::Deliver { channel, sequence, publication } => {
+                self.deliver(&channel, sequence, publication)
+            }
         }
     }
 
@@ -399,8 +408,10 @@ impl<S: BuildHasher, W> Router<S, W> {
             }
             let hub = hub_shard(channel.name.as_bytes(), self.settings.shards);
             channel.interested &= !(1 << here);
-            if std::mem::replace(&mut channel.interest, Interest::None) == Interest::Confirmed && hub != here {
-                let _ = post.post(hub, Message::Disinterest { channel: Arc::clone(&channel.name), from: here });
+            if std::mem::replace(&mut channel.interest, Interest::None) == Interest::Confirmed && hub != here
+            {
+                let _ =
+                    post.post(hub, Message::Disinterest { channel: Arc::clone(&channel.name), from: here });
             }
             if channel.interested == 0 {
                 self.close(place);

@@ -101,7 +101,7 @@ pub struct Subscriptions {
 impl Subscriptions {
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.all.len()
     }
 

@@ -81,7 +81,7 @@ impl Clients {
     }
 
     pub(super) fn users(&self) -> usize {
-        self.users.len()
+        self.users.count()
     }
 
     /// Ends the session, if there is one; returns whether there was.
@@ -135,7 +135,11 @@ impl Clients {
         }
         if command.is_pong() {
             // Each ping can be answered once.
-            return if std::mem::take(&mut wire.awaits_pong) { Ok(()) } else { Err(DisconnectCode::BadRequest) };
+            return if std::mem::take(&mut wire.awaits_pong) {
+                Ok(())
+            } else {
+                Err(DisconnectCode::BadRequest)
+            };
         }
         let id = command.id;
         let refuse = |code: ErrorCode, tally: &mut Tally, heard: &mut Heard| {
@@ -192,7 +196,13 @@ impl Clients {
             Err(TokenError::Expired) => {
                 tally.errors += 1;
                 wire.connect_failed = true;
-                reply(&mut heard.replies, key.slot, wire.encoding, id, &Reply::Error(ErrorCode::TokenExpired));
+                reply(
+                    &mut heard.replies,
+                    key.slot,
+                    wire.encoding,
+                    id,
+                    &Reply::Error(ErrorCode::TokenExpired),
+                );
                 return Ok(());
             }
         };
@@ -207,8 +217,14 @@ impl Clients {
         let subs: Vec<(&str, SubscribeResult<'_>)> =
             personal.iter().map(|channel| (channel.as_str(), SubscribeResult::default())).collect();
         let (expires, ttl) = time_left(expires_at_s, now);
-        let mut result =
-            ConnectResult { client: &client, version: VERSION, expires, ttl, subs: &subs, ..ConnectResult::default() };
+        let mut result = ConnectResult {
+            client: &client,
+            version: VERSION,
+            expires,
+            ttl,
+            subs: &subs,
+            ..ConnectResult::default()
+        };
         if !wire.frame_ping && self.settings.client.ping_s > 0 {
             result.ping = self.settings.client.ping_s;
             result.pong = true;
@@ -291,7 +307,12 @@ impl Clients {
     }
 
     /// The permission model of the client protocol, as far as there are no namespaces and no subscription tokens.
-    fn may_subscribe(&self, wire: &Wire, channel: &str, request: &SubscribeRequest<'_>) -> Result<(), ErrorCode> {
+    fn may_subscribe(
+        &self,
+        wire: &Wire,
+        channel: &str,
+        request: &SubscribeRequest<'_>,
+    ) -> Result<(), ErrorCode> {
         self.well_named(channel)?;
         if request.kind != 0 {
             return Err(ErrorCode::PermissionDenied);
@@ -315,7 +336,8 @@ impl Clients {
             return if is_listed { Ok(()) } else { Err(ErrorCode::PermissionDenied) };
         }
         let rules = &self.settings.channel;
-        let allowed = rules.allow_subscribe_for_client && (!user.is_empty() || rules.allow_subscribe_for_anonymous);
+        let allowed =
+            rules.allow_subscribe_for_client && (!user.is_empty() || rules.allow_subscribe_for_anonymous);
         if allowed { Ok(()) } else { Err(ErrorCode::PermissionDenied) }
     }
 
@@ -389,7 +411,9 @@ impl Clients {
             if wire.frame_ping {
                 heard.replies.frame(key.slot, Opcode::Ping, &[]);
             } else {
-                heard.replies.message(key.slot, opcode_of(wire.encoding), |out| push_ping(out, wire.encoding));
+                heard
+                    .replies
+                    .message(key.slot, opcode_of(wire.encoding), |out| push_ping(out, wire.encoding));
             }
             heard.timers.push((key.slot, Some(now.ms + timeout_ms)));
             return Ok(());

@@ -14,6 +14,7 @@ pub type Block = Option<Box<Vec<u8>>>;
 #[derive(Debug)]
 pub struct Blocks {
     /// Spare blocks of `BLOCK_BYTES_MIN << index` bytes.
+    #[allow(clippy::vec_box, reason = "a record has room for a pointer only, so blocks move as boxes")]
     spare: Vec<Vec<Box<Vec<u8>>>>,
     held_bytes: usize,
     held_bytes_max: usize,

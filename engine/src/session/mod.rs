@@ -177,7 +177,9 @@ impl Sessions {
                     self.tally.messages += 1;
                     if wire.phase == Phase::Echo {
                         heard.replies.frame(key.slot, opcode_of(kind), payload);
-                    } else if let Err(code) = self.clients.message(key, wire, payload, now, &mut self.tally, heard) {
+                    } else if let Err(code) =
+                        self.clients.message(key, wire, payload, now, &mut self.tally, heard)
+                    {
                         self.tally.disconnects += 1;
                         close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
                     }
@@ -270,7 +272,15 @@ fn opcode_of(kind: MessageKind) -> Opcode {
 }
 
 /// Sends a close frame and waits, a bounded time, for the peer's.
-fn close(key: Key, wire: &mut Wire, code: u16, reason: &str, now: Now, settings: &Settings, heard: &mut Heard) {
+fn close(
+    key: Key,
+    wire: &mut Wire,
+    code: u16,
+    reason: &str,
+    now: Now,
+    settings: &Settings,
+    heard: &mut Heard,
+) {
     if wire.closing.send() {
         heard.replies.close(key.slot, Some(code), reason);
         heard.timers.push((key.slot, Some(close_due_ms(now, settings))));
@@ -278,7 +288,15 @@ fn close(key: Key, wire: &mut Wire, code: u16, reason: &str, now: Now, settings:
 }
 
 /// RFC 6455 section 7.1.7: says why, and hears nothing more.
-fn fail(key: Key, wire: &mut Wire, code: u16, reason: &str, now: Now, settings: &Settings, heard: &mut Heard) {
+fn fail(
+    key: Key,
+    wire: &mut Wire,
+    code: u16,
+    reason: &str,
+    now: Now,
+    settings: &Settings,
+    heard: &mut Heard,
+) {
     if wire.closing.fail() {
         heard.replies.close(key.slot, Some(code), reason);
     }
@@ -286,7 +304,14 @@ fn fail(key: Key, wire: &mut Wire, code: u16, reason: &str, now: Now, settings: 
 }
 
 /// Ends the socket once everything that was said is with the kernel, or the close timeout has passed.
-fn end_after_flush(key: Key, wire: &mut Wire, ending: Ending, now: Now, settings: &Settings, heard: &mut Heard) {
+fn end_after_flush(
+    key: Key,
+    wire: &mut Wire,
+    ending: Ending,
+    now: Now,
+    settings: &Settings,
+    heard: &mut Heard,
+) {
     wire.phase = Phase::Ended;
     if wire.ending == Ending::Close || wire.ending == ending {
         return;

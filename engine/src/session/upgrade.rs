@@ -29,18 +29,28 @@ impl From<Reject> for Refusal {
 
 const NOT_FOUND: Refusal = Refusal { status: 404, reason: "no such path", headers: "" };
 const FORBIDDEN_ORIGIN: Refusal = Refusal { status: 403, reason: "this origin is not allowed", headers: "" };
-const NO_ROOM: Refusal = Refusal { status: 503, reason: "no room for more connections", headers: RETRY_AFTER };
+const NO_ROOM: Refusal =
+    Refusal { status: 503, reason: "no room for more connections", headers: RETRY_AFTER };
 const HEAD_TOO_LARGE: Refusal = Refusal { status: 431, reason: "the request head is too large", headers: "" };
 
 impl Sessions {
     /// Takes bytes of the request; returns how many of `bytes` belonged to it.
-    pub(super) fn upgrade(&mut self, key: Key, wire: &mut Wire, bytes: &[u8], now: Now, heard: &mut Heard) -> usize {
+    pub(super) fn upgrade(
+        &mut self,
+        key: Key,
+        wire: &mut Wire,
+        bytes: &[u8],
+        now: Now,
+        heard: &mut Heard,
+    ) -> usize {
         let kept = wire.inbound.as_ref().map_or(0, |block| block.len());
         // The whole head usually comes at once; only a partial one is kept and searched where it goes on.
         let head_bytes_max = self.settings.limits.handshake_bytes as usize;
         let (outcome, consumed) = if kept == 0 {
             match handshake::head_is_complete(bytes, 0) {
-                Some(end) if end <= head_bytes_max => (self.answer_head(wire, key, &bytes[..end], heard), end),
+                Some(end) if end <= head_bytes_max => {
+                    (self.answer_head(wire, key, &bytes[..end], heard), end)
+                }
                 None if bytes.len() <= head_bytes_max => (self.keep_head(wire, bytes), bytes.len()),
                 _ => (Err(HEAD_TOO_LARGE), bytes.len()),
             }
@@ -92,7 +102,13 @@ impl Sessions {
         }
     }
 
-    fn answer_head(&mut self, wire: &mut Wire, key: Key, head: &[u8], heard: &mut Heard) -> Result<bool, Refusal> {
+    fn answer_head(
+        &mut self,
+        wire: &mut Wire,
+        key: Key,
+        head: &[u8],
+        heard: &mut Heard,
+    ) -> Result<bool, Refusal> {
         if wire.phase == Phase::Refusing {
             return Err(NO_ROOM);
         }
@@ -178,7 +194,8 @@ fn host_of(authority: &str) -> &str {
 }
 
 fn is_loopback_name(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

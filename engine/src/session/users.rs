@@ -39,7 +39,7 @@ impl<S: BuildHasher> Users<S> {
 
     /// How many users are connected.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.all.len()
     }
 
@@ -90,12 +90,12 @@ mod tests {
         let first = users.enter("ann");
         let second = users.enter("ann");
         let other = users.enter("bob");
-        assert_eq!((first, users.len()), (second, 2));
+        assert_eq!((first, users.count()), (second, 2));
         assert_ne!(first, other);
         users.leave(first);
         assert_eq!(&**users.name(second), "ann");
         users.leave(second);
-        assert_eq!(users.len(), 1);
+        assert_eq!(users.count(), 1);
         assert_eq!((users.enter(""), &**users.name(ANONYMOUS)), (ANONYMOUS, ""));
         users.leave(ANONYMOUS);
         assert_eq!(&**users.name(other), "bob");

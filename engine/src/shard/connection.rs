@@ -45,7 +45,8 @@ pub struct Connection {
     pub admitted: bool,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 144, "an idle connection is to cost little more than its record");
+const _: () =
+    assert!(size_of::<Connection>() <= 144, "an idle connection is to cost little more than its record");
 
 /// All connections of a shard, by slot.
 #[derive(Debug)]
@@ -96,7 +97,11 @@ impl Connections {
     /// The open connection in `slot`, with its key.
     pub fn open_at(&mut self, slot: u32) -> Option<(Key, &mut Connection)> {
         let record = self.records.get_mut(slot as usize)?;
-        (record.life == Life::Open).then(|| (Key { slot, generation: record.generation }, record))
+        if record.life == Life::Open {
+            Some((Key { slot, generation: record.generation }, record))
+        } else {
+            None
+        }
     }
 
     /// The open connection that `key` names, if it is still the same.

@@ -43,7 +43,9 @@ impl<I: Io> Shard<I> {
         self.speak(now);
         self.count();
         match self.course {
-            Course::Stopping { deadline_ms } if self.io.sockets() == 0 || now.ms >= deadline_ms => Turned::Finished,
+            Course::Stopping { deadline_ms } if self.io.sockets() == 0 || now.ms >= deadline_ms => {
+                Turned::Finished
+            }
             _ => Turned::Continue,
         }
     }
@@ -68,7 +70,13 @@ impl<I: Io> Shard<I> {
         self.io.stop_listening();
         for slot in 0..self.connections.slots() {
             if let Some((key, connection)) = self.connections.open_at(slot) {
-                self.sessions.close(key, &mut connection.wire, DisconnectCode::Shutdown, now, &mut self.heard);
+                self.sessions.close(
+                    key,
+                    &mut connection.wire,
+                    DisconnectCode::Shutdown,
+                    now,
+                    &mut self.heard,
+                );
             }
         }
     }
@@ -234,7 +242,8 @@ impl<I: Io> Shard<I> {
             let Some((_, connection)) = self.connections.open_at(span.slot) else { continue };
             let shared = Payload::new(Rc::clone(&buffer), span.start as usize, span.len as usize);
             // A blocked socket may keep its reply for long; it must not keep the whole turn's buffer.
-            let payload = if connection.outbox.is_blocked() { Payload::from(shared.to_vec()) } else { shared };
+            let payload =
+                if connection.outbox.is_blocked() { Payload::from(shared.to_vec()) } else { shared };
             let lane = match span.urgency {
                 Urgency::First => Lane::Control,
                 Urgency::Last => Lane::Low,
@@ -267,10 +276,9 @@ impl<I: Io> Shard<I> {
 
     /// Closes connections whose outbox overflowed (3008) or that cannot carry a payload (3506).
     fn close_slow(&mut self, now: Now) {
-        for (list, code) in [
-            (&mut self.slow, DisconnectCode::Slow),
-            (&mut self.unfit, DisconnectCode::InappropriateProtocol),
-        ] {
+        for (list, code) in
+            [(&mut self.slow, DisconnectCode::Slow), (&mut self.unfit, DisconnectCode::InappropriateProtocol)]
+        {
             for slot in list.drain(..) {
                 let Some((key, connection)) = self.connections.open_at(slot) else { continue };
                 if !connection.wire.is_open() {

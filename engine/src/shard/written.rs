@@ -24,7 +24,8 @@ pub struct Written {
 #[must_use]
 pub fn write(encoding: Encoding, channel: &str, publications: &[Arc<Publication>]) -> Written {
     const FRAME_BYTES_TYPICAL: usize = 160;
-    let bytes: usize = publications.iter().map(|publication| publication.data.len() + FRAME_BYTES_TYPICAL).sum();
+    let bytes: usize =
+        publications.iter().map(|publication| publication.data.len() + FRAME_BYTES_TYPICAL).sum();
     let mut out = Vec::with_capacity(bytes + channel.len() * publications.len());
     let mut is_cut = false;
     for publication in publications {
@@ -44,7 +45,8 @@ pub fn write(encoding: Encoding, channel: &str, publications: &[Arc<Publication>
             conn_info: publication.conn_info.as_deref().unwrap_or_default(),
             chan_info: &[],
         };
-        let pushed = protocol::Publication { data: &data, info: Some(info), ..protocol::Publication::default() };
+        let pushed =
+            protocol::Publication { data: &data, info: Some(info), ..protocol::Publication::default() };
         push_message(&mut out, opcode, |out| push_push(out, encoding, channel, &Push::Publication(&pushed)));
     }
     Written { frames: Payload::from(out), is_cut }

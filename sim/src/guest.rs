@@ -1,0 +1,505 @@
+//! A simulated client: a WebSocket and the client protocol over a simulated socket, with a character.
+//!
+//! Invariants: checks what it alone can see (every answer belongs to a question, nothing outside of a subscription) and tells the oracle the
+//! rest; a good one never breaks a rule, so whatever befalls it is the node's doing.
+//!
+//! ```text
+//!   Knocking ── upgraded ──> Entering ── connect answered ──> Inside ── leaves, or is closed ──> Gone
+//!       └──────── refused, reset ──────────┴──────────────────────────────────────────────────────^
+//! ```
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use roadstead_protocol::{
+    Command, ConnectRequest, Encoding, HistoryRequest, PublishRequest, Request, ServerMessage,
+    SubscribeRequest, push_command, replies,
+};
+use wsproto::handshake::{self, ClientRequest};
+use wsproto::{Decoder, Event, Limits, MessageKind, Opcode, Role};
+
+use crate::network::Status;
+use crate::oracle::{MessageId, Oracle, RunId, Wrong};
+use crate::random::Random;
+use crate::world::{Client, World};
+
+/// How a client behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Character {
+    /// Keeps all rules, reads at once, and stays.
+    Good,
+    /// Keeps all rules, and leaves at some moment in some way: politely, abruptly, or without a trace.
+    Fickle,
+    /// Keeps all rules but reads only now and then.
+    Slow,
+    /// Sends what no client should.
+    Rude,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The client left.
+    Left,
+    /// The node refused the upgrade with this status, or (0) without an answer.
+    Refused(u16),
+    /// The node closed with this code.
+    Closed(u16),
+    /// The connection broke without a close.
+    Broken,
+}
+
+/// A client.
+#[derive(Debug)]
+pub struct Guest {
+    number: u32,
+    character: Character,
+    encoding: Encoding,
+    world: World,
+    random: Random,
+    socket: Client,
+    stage: Stage,
+    /// Written, but not taken by the socket yet.
+    outgoing: Vec<u8>,
+    head: Vec<u8>,
+    decoder: Decoder,
+    assembly: Vec<u8>,
+    asked: BTreeMap<u32, (Ask, Duration)>,
+    asks: u32,
+    publications: u32,
+    subscriptions: BTreeMap<String, RunId>,
+    reads: bool,
+    acts_at: Duration,
+    close_code: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Knocking {
+        key: [u8; 16],
+    },
+    Entering,
+    Inside,
+    /// A close frame was sent; the node's answer is awaited.
+    Leaving,
+    Gone(Ended),
+}
+
+/// A question that awaits its answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Ask {
+    Connect,
+    Subscribe(String),
+    Unsubscribe(String),
+    Publish(MessageId),
+    /// Something that is answered by "not available" (108).
+    Unavailable,
+}
+
+const LIMITS: Limits = Limits { frame_bytes: 1 << 20, message_bytes: 1 << 20, fragments: 64 };
+
+/// Error codes of the client protocol that a good client may meet.
+const NOT_AVAILABLE: u32 = 108;
+const TOO_MANY_REQUESTS: u32 = 111;
+
+impl Guest {
+    /// A client that starts to connect to `node`.
+    #[must_use]
+    pub fn new(world: &World, number: u32, character: Character, node: SocketAddr) -> Self {
+        let mut random = world.random();
+        let home = SocketAddr::from(([127, 0, 1, (number / 200) as u8], 20_000 + (number % 200) as u16));
+        let encoding = if random.chance(500) { Encoding::Json } else { Encoding::Protobuf };
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&random.bits().to_le_bytes());
+        let mut guest = Self {
+            number,
+            character,
+            encoding,
+            world: world.clone(),
+            socket: world.connect(home, node),
+            stage: Stage::Knocking { key },
+            outgoing: Vec::new(),
+            head: Vec::new(),
+            decoder: Decoder::new(Role::Client),
+            assembly: Vec::new(),
+            asked: BTreeMap::new(),
+            asks: 0,
+            publications: 0,
+            subscriptions: BTreeMap::new(),
+            reads: true,
+            acts_at: world.now(),
+            close_code: None,
+            random,
+        };
+        guest.knock(key);
+        guest
+    }
+
+    /// Its character.
+    #[must_use]
+    pub fn character(&self) -> Character {
+        self.character
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        if let Stage::Gone(ended) = self.stage { Some(ended) } else { None }
+    }
+
+    /// When it wants to do something by itself next.
+    #[must_use]
+    pub fn acts_at(&self) -> Option<Duration> {
+        matches!(self.stage, Stage::Inside).then_some(self.acts_at)
+    }
+
+    /// How long its oldest question has waited.
+    #[must_use]
+    pub fn waits(&self) -> Duration {
+        let oldest = self.asked.values().map(|(_, at)| *at).min();
+        oldest.map_or(Duration::ZERO, |at| self.world.now() - at)
+    }
+
+    /// Reads from now on, however slow it was.
+    pub fn wake_up(&mut self) {
+        self.reads = true;
+    }
+
+    /// Writes and reads what is there. Returns whether anything moved.
+    ///
+    /// # Errors
+    /// [`Wrong`]: the node broke a rule.
+    pub fn run(&mut self, oracle: &mut Oracle) -> Result<bool, Wrong> {
+        if self.ended().is_some() {
+            return Ok(false);
+        }
+        let mut moved = self.flush();
+        while self.reads && self.ended().is_none() {
+            let bytes_max = self.random.within(1..=20_000);
+            let mut bytes = self.world.read(self.socket, bytes_max);
+            if bytes.is_empty() {
+                break;
+            }
+            moved = true;
+            self.hear(&mut bytes, oracle)?;
+        }
+        self.flush();
+        self.look_for_the_end(oracle);
+        Ok(moved)
+    }
+
+    /// Does something by itself, if it is time. Returns whether it did.
+    pub fn act(&mut self, oracle: &mut Oracle, channels: usize) -> bool {
+        if self.acts_at > self.world.now() || !matches!(self.stage, Stage::Inside) {
+            return false;
+        }
+        self.acts_at = self.world.now() + Duration::from_millis(self.random.within(1..=600) as u64);
+        match (self.character, self.random.below(20)) {
+            (Character::Fickle, 0) => self.leave_somehow(oracle),
+            (Character::Rude, 0..=3) => self.misbehave(),
+            (Character::Slow, 0..=2) => self.reads = self.random.chance(200),
+            (_, 4..=8) => self.subscribe(channels),
+            (_, 9) => self.unsubscribe(oracle),
+            (_, 10) => self.ask_for_the_unavailable(channels),
+            (_, 11) => self.say(Opcode::Ping, b"are you there"),
+            _ => (0..self.random.within(1..=3)).for_each(|_| self.publish(oracle, channels)),
+        }
+        self.flush();
+        true
+    }
+
+    /// Leaves with a close frame.
+    pub fn leave(&mut self, oracle: &mut Oracle) {
+        self.reads = true;
+        match self.stage {
+            Stage::Gone(_) | Stage::Leaving => {}
+            Stage::Inside => {
+                self.forget(oracle);
+                self.say(Opcode::Close, &1_000_u16.to_be_bytes());
+                self.stage = Stage::Leaving;
+                self.flush();
+            }
+            Stage::Knocking { .. } | Stage::Entering => self.end(Ended::Left, oracle),
+        }
+    }
+
+    fn knock(&mut self, key: [u8; 16]) {
+        if self.character == Character::Rude && self.random.chance(200) {
+            let garbage = (0..self.random.within(1..=9_000)).map(|_| self.random.bits() as u8);
+            self.outgoing = garbage.collect();
+            return;
+        }
+        let protocol = [self.encoding.subprotocol()];
+        let request = ClientRequest {
+            host: "sim.example",
+            target: "/connection/websocket",
+            origin: None,
+            protocols: &protocol,
+            key,
+            headers: &[],
+        };
+        handshake::push_request(&mut self.outgoing, &request);
+    }
+
+    fn flush(&mut self) -> bool {
+        if self.outgoing.is_empty() || self.world.status(self.socket) != Status::Open {
+            return false;
+        }
+        let written = self.world.write(self.socket, &self.outgoing);
+        self.outgoing.drain(..written);
+        written > 0
+    }
+
+    // What it says.
+
+    fn say(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mask = (self.random.bits() as u32).to_be_bytes();
+        wsproto::push_frame(&mut self.outgoing, opcode, payload, Some(mask));
+    }
+
+    fn ask(&mut self, ask: Ask, request: Request<'_>) {
+        self.asks += 1;
+        let mut message = Vec::new();
+        push_command(&mut message, self.encoding, &Command { id: self.asks, request });
+        self.say(opcode_of(self.encoding), &message);
+        self.asked.insert(self.asks, (ask, self.world.now()));
+    }
+
+    fn subscribe(&mut self, channels: usize) {
+        let channel = self.any_channel(channels);
+        let about_it =
+            |ask: &Ask| *ask == Ask::Subscribe(channel.clone()) || *ask == Ask::Unsubscribe(channel.clone());
+        if self.subscriptions.contains_key(&channel) || self.asked.values().any(|(ask, _)| about_it(ask)) {
+            return;
+        }
+        let request =
+            SubscribeRequest { channel: Cow::Owned(channel.clone()), ..SubscribeRequest::default() };
+        self.ask(Ask::Subscribe(channel), Request::Subscribe(request));
+    }
+
+    fn unsubscribe(&mut self, oracle: &mut Oracle) {
+        let asked: Vec<&Ask> = self.asked.values().map(|(ask, _)| ask).collect();
+        let open = |channel: &&String| !asked.contains(&&Ask::Unsubscribe((*channel).clone()));
+        let Some(channel) = self.subscriptions.keys().find(open).cloned() else { return };
+        oracle.leave(self.subscriptions[&channel]);
+        self.ask(Ask::Unsubscribe(channel.clone()), Request::Unsubscribe(Cow::Owned(channel)));
+    }
+
+    fn publish(&mut self, oracle: &mut Oracle, channels: usize) {
+        self.publications += 1;
+        let id = MessageId { by: self.number, number: self.publications };
+        let channel = self.any_channel(channels);
+        let padding = "x".repeat(self.random.within(0..=60));
+        let data = format!("[{},{},\"{padding}\"]", id.by, id.number).into_bytes();
+        oracle.publish(id, &channel, &data);
+        let request = PublishRequest { channel: Cow::Owned(channel), data: Cow::Owned(data), kind: 0 };
+        self.ask(Ask::Publish(id), Request::Publish(request));
+    }
+
+    fn ask_for_the_unavailable(&mut self, channels: usize) {
+        let channel = Cow::Owned(self.any_channel(channels));
+        let request = match self.random.below(3) {
+            0 => Request::Presence(channel),
+            1 => Request::PresenceStats(channel),
+            _ => Request::History(HistoryRequest { channel, ..HistoryRequest::default() }),
+        };
+        self.ask(Ask::Unavailable, request);
+    }
+
+    fn any_channel(&mut self, channels: usize) -> String {
+        format!("channel-{}", self.random.below(channels))
+    }
+
+    fn misbehave(&mut self) {
+        match self.random.below(6) {
+            0 => self.say(Opcode::Text, b"this is no command"),
+            1 => self.say(Opcode::Text, &[0xff, 0xfe]),
+            2 => self.say(Opcode::Binary, &[0xff; 40]),
+            // A frame that is announced and never comes.
+            3 => self.outgoing.extend([0x82, 0xfe, 0xff, 0xff, 1, 2, 3, 4, 5]),
+            4 => self.say(Opcode::Binary, &[0; 70_000]),
+            _ => {
+                let garbage = (0..self.random.within(1..=300)).map(|_| self.random.bits() as u8);
+                let garbage: Vec<u8> = garbage.collect();
+                self.outgoing.extend(garbage);
+            }
+        }
+    }
+
+    fn leave_somehow(&mut self, oracle: &mut Oracle) {
+        match self.random.below(4) {
+            0 => return self.leave(oracle),
+            1 => self.world.close(self.socket),
+            2 => self.world.reset(self.socket),
+            _ => self.world.vanish(self.socket),
+        }
+        self.end(Ended::Left, oracle);
+    }
+
+    // What it hears.
+
+    fn hear(&mut self, bytes: &mut Vec<u8>, oracle: &mut Oracle) -> Result<(), Wrong> {
+        if let Stage::Knocking { key } = self.stage {
+            self.head.append(bytes);
+            let head = std::mem::take(&mut self.head);
+            let upgraded = handshake::read_response(&head, &key, &[self.encoding.subprotocol()]);
+            match upgraded {
+                Ok(None) => self.head = head,
+                Ok(Some((_, end))) => {
+                    bytes.extend_from_slice(&head[end..]);
+                    self.stage = Stage::Entering;
+                    self.ask(Ask::Connect, Request::Connect(ConnectRequest::default()));
+                }
+                Err(handshake::Refusal::Status(status)) => self.end(Ended::Refused(status), oracle),
+                Err(refusal) => return Err(self.wrong(&format!("its upgrade was answered badly: {refusal}"))),
+            }
+        }
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Role::Client));
+        let mut assembly = std::mem::take(&mut self.assembly);
+        let mut rest = &mut bytes[..];
+        while self.ended().is_none() {
+            match decoder.decode(&mut rest, &mut assembly, &LIMITS) {
+                Ok(Some(event)) => self.hear_event(event, oracle)?,
+                Ok(None) => break,
+                Err(violation) => return Err(self.wrong(&format!("the node sent {}", violation.reason()))),
+            }
+        }
+        if !decoder.is_partial() {
+            assembly.clear();
+        }
+        (self.decoder, self.assembly) = (decoder, assembly);
+        Ok(())
+    }
+
+    fn hear_event(&mut self, event: Event<'_>, oracle: &mut Oracle) -> Result<(), Wrong> {
+        match event {
+            Event::Message { kind, payload, .. } => {
+                if (kind == MessageKind::Text) != (self.encoding == Encoding::Json) {
+                    return Err(self.wrong("a message of the other encoding"));
+                }
+                for message in replies(self.encoding, payload) {
+                    let message = message.map_err(|_| self.wrong("a malformed message"))?;
+                    self.hear_message(&message, oracle)?;
+                }
+            }
+            Event::Ping(payload) => {
+                let payload = payload.to_vec();
+                self.say(Opcode::Pong, &payload);
+            }
+            Event::Pong(_) => {}
+            Event::Close(frame) => {
+                self.forget(oracle);
+                if self.stage != Stage::Leaving {
+                    self.close_code = Some(frame.map_or(1_005, |frame| frame.code));
+                    self.say(Opcode::Close, &[]);
+                    self.stage = Stage::Leaving;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_message(&mut self, message: &ServerMessage<'_>, oracle: &mut Oracle) -> Result<(), Wrong> {
+        match message {
+            ServerMessage::Ping => {
+                let mut pong = Vec::new();
+                push_command(&mut pong, self.encoding, &Command { id: 0, request: Request::Empty });
+                self.say(opcode_of(self.encoding), &pong);
+                Ok(())
+            }
+            ServerMessage::Reply { id, error, .. } => {
+                let Some((ask, _)) = self.asked.remove(id) else {
+                    return Err(self.wrong(&format!("an answer to nothing: {id}")));
+                };
+                self.hear_answer(ask, error.as_ref().map(|(code, _)| *code), oracle)
+            }
+            ServerMessage::Publication { channel, data, .. } => self.hear_publication(channel, data, oracle),
+            ServerMessage::Other => Err(self.wrong("a push that nobody asked for")),
+        }
+    }
+
+    fn hear_answer(&mut self, ask: Ask, error: Option<u32>, oracle: &mut Oracle) -> Result<(), Wrong> {
+        match (ask, error) {
+            (Ask::Connect, None) => {
+                self.stage = Stage::Inside;
+                self.acts_at = self.world.now();
+            }
+            (Ask::Subscribe(channel), None) => {
+                let run = oracle.subscribe(self.number, &channel);
+                if self.stage == Stage::Leaving {
+                    oracle.leave(run);
+                }
+                self.subscriptions.insert(channel, run);
+            }
+            (Ask::Unsubscribe(channel), None) => drop(self.subscriptions.remove(&channel)),
+            (Ask::Publish(id), None) => oracle.answer(id, true)?,
+            (Ask::Publish(id), Some(TOO_MANY_REQUESTS)) => oracle.answer(id, false)?,
+            (Ask::Unavailable, Some(NOT_AVAILABLE)) => {}
+            (ask, error) => return Err(self.wrong(&format!("{ask:?} was answered with {error:?}"))),
+        }
+        Ok(())
+    }
+
+    fn hear_publication(&mut self, channel: &str, data: &[u8], oracle: &mut Oracle) -> Result<(), Wrong> {
+        let Some(&run) = self.subscriptions.get(channel) else {
+            return Err(self.wrong(&format!("a publication of {channel} outside of any subscription")));
+        };
+        let Some(id) = id_of(data) else {
+            return Err(self.wrong(&format!("a payload that nobody sent: {}", data.escape_ascii())));
+        };
+        oracle.hear(run, id, data)
+    }
+
+    // How it ends.
+
+    fn look_for_the_end(&mut self, oracle: &mut Oracle) {
+        if self.ended().is_some() {
+            return;
+        }
+        let ended = match (self.close_code, self.stage) {
+            (Some(code), _) => Ended::Closed(code),
+            (None, Stage::Leaving) => Ended::Left,
+            (None, Stage::Knocking { .. }) => Ended::Refused(0),
+            (None, _) => Ended::Broken,
+        };
+        match self.world.status(self.socket) {
+            Status::Refused | Status::Reset | Status::Gone => self.end(ended, oracle),
+            Status::Open if self.reads && self.world.is_at_end(self.socket) => self.end(ended, oracle),
+            Status::Open | Status::Connecting => {}
+        }
+    }
+
+    fn end(&mut self, ended: Ended, oracle: &mut Oracle) {
+        self.forget(oracle);
+        self.asked.clear();
+        self.world.close(self.socket);
+        self.stage = Stage::Gone(ended);
+    }
+
+    /// Its subscriptions are over, as far as it is concerned.
+    fn forget(&mut self, oracle: &mut Oracle) {
+        self.subscriptions.values().for_each(|&run| oracle.leave(run));
+    }
+
+    fn wrong(&self, what: &str) -> Wrong {
+        Wrong(format!("client {} ({:?}): {what}", self.number, self.character))
+    }
+}
+
+fn opcode_of(encoding: Encoding) -> Opcode {
+    match encoding {
+        Encoding::Json => Opcode::Text,
+        Encoding::Protobuf => Opcode::Binary,
+    }
+}
+
+/// The id at the beginning of a payload that a guest has made.
+fn id_of(data: &[u8]) -> Option<MessageId> {
+    let text = std::str::from_utf8(data).ok()?.strip_prefix('[')?;
+    let mut numbers = text.splitn(3, ',');
+    let by = numbers.next()?.parse().ok()?;
+    let number = numbers.next()?.parse().ok()?;
+    Some(MessageId { by, number })
+}

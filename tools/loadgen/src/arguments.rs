@@ -1,0 +1,351 @@
+//! The command line: flags, their help, and how their values are written.
+//!
+//! Invariant: says what was asked for; whether it makes sense together is for `plan` to judge.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, DURATION_S_MAX, RATE_MAX, THREADS_MAX};
+use crate::target::{SourceChoice, Url};
+
+const ABOUT: &str = "Opens WebSocket connections by the thousand or million, sends messages at a steady rate, and checks \
+that every one arrives once, in order, and when.";
+
+const EXAMPLES: &str = "\
+Examples:
+  How fast does the server accept? 10,000 connections, 500 a second:
+    loadgen connect --url ws://127.0.0.1:8000/echo --connections 10000 --rate 500
+
+  Hold 100,000 logged-in users, each subscribed to one of 1,000 channels, for a minute:
+    loadgen idle --url ws://127.0.0.1:8000/connection/websocket --connections 100000 \\
+            --subscribe --channels 1000 --token-secret SECRET --duration 60
+
+  Echo latency at 50,000 messages a second over 200 connections (open loop):
+    loadgen echo --url ws://127.0.0.1:8000/echo --connections 200 --rate 50000 --duration 30
+
+  Echo throughput, 16 messages outstanding on each connection (closed loop):
+    loadgen echo --url ws://127.0.0.1:8000/echo --connections 200 --depth 16 --size 1KiB
+
+  Fan-out: 10 messages a second to 5,000 subscribers of one channel, result as JSON:
+    loadgen fanout --url ws://127.0.0.1:8000/connection/websocket --connections 5000 \\
+            --rate 10 --duration 30 --json result.json
+
+How time is measured:
+  With a rate, messages are due at fixed times whatever the server does, and a latency counts from the time a
+  message was due. A stall therefore shows in every message it delayed. Without a rate (closed loop), a message is
+  sent when an earlier one has come back, and its latency counts from then.
+
+Exit codes:
+  0  all connections opened and stayed, all messages arrived once and in order
+  1  connections failed, or messages were lost, duplicated, out of order or damaged
+  2  usage";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "loadgen", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) scenario: ScenarioFlags,
+}
+
+/// The scenarios; all share the flags, so that a line can be changed by one word.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScenarioFlags {
+    /// Open connections at a rate, each with a whole WebSocket upgrade, then close them properly
+    #[command(after_help = EXAMPLES)]
+    Connect(Flags),
+    /// Open connections and hold them for the duration, answering pings
+    #[command(after_help = EXAMPLES)]
+    Idle(Flags),
+    /// Send messages to a server that sends them back (any WebSocket echo server)
+    #[command(after_help = EXAMPLES)]
+    Echo(Flags),
+    /// Publish to channels with many subscribers (any server of the Centrifuge client protocol)
+    #[command(after_help = EXAMPLES)]
+    Fanout(Flags),
+}
+
+impl ScenarioFlags {
+    /// The flags of whichever scenario was chosen.
+    #[must_use]
+    pub(crate) fn flags(&self) -> &Flags {
+        match self {
+            Self::Connect(flags) | Self::Idle(flags) | Self::Echo(flags) | Self::Fanout(flags) => flags,
+        }
+    }
+}
+
+/// Flags of all scenarios.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Flags {
+    /// Where to connect: ws://HOST:PORT/PATH. Repeat it to spread the connections over several targets
+    #[arg(long, value_name = "URL", required = true, help_heading = "Target")]
+    pub(crate) url: Vec<Url>,
+
+    /// Addresses to connect from: 127.0.0.2-127.0.0.9, a list with commas, or a count of addresses of 127.0.0.0/8.
+    /// Automatic for loopback targets: one for each 20,000 connections
+    #[arg(long, value_name = "ADDRESSES", help_heading = "Target")]
+    pub(crate) source: Option<SourceChoice>,
+
+    /// Value of the Origin header; none by default
+    #[arg(long, value_name = "ORIGIN", value_parser = header_value, help_heading = "Target")]
+    pub(crate) origin: Option<String>,
+
+    /// Connections to open (fanout: subscribers)
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)), help_heading = "Load")]
+    pub(crate) connections: u32,
+
+    /// echo, fanout: messages per second in all; 0: closed loop, see --depth. connect, idle: connections per second;
+    /// 0: as fast as they open [default: 0; fanout: 100]
+    #[arg(short, long, value_name = "R", value_parser = rate, help_heading = "Load")]
+    pub(crate) rate: Option<f64>,
+
+    /// How long to send or to hold, in seconds, or with a unit: 90s, 5m, 1h. connect: the time in which all must be
+    /// open [default: 10; connect: no limit]
+    #[arg(short, long, value_name = "S", value_parser = duration, help_heading = "Load")]
+    pub(crate) duration: Option<Seconds>,
+
+    /// Time before the duration in which messages are sent and checked, but not measured
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "0", help_heading = "Load")]
+    pub(crate) warmup: Seconds,
+
+    /// Payload of a message, in bytes, or with a unit: 16KiB [default: echo 20, fanout 128]
+    #[arg(short, long, value_name = "B", value_parser = size, help_heading = "Load")]
+    pub(crate) size: Option<usize>,
+
+    /// Closed loop: messages outstanding on each connection (fanout: publications of each publisher that are not
+    /// yet delivered to all)
+    #[arg(long, value_name = "D", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(DEPTH_MAX)), help_heading = "Load")]
+    pub(crate) depth: u32,
+
+    /// Connections opened per second; 0: as fast as they open [default: 0; connect, idle: --rate]
+    #[arg(long, value_name = "C", value_parser = rate, help_heading = "Load")]
+    pub(crate) connect_rate: Option<f64>,
+
+    /// Handshakes in progress at most, over all threads
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..),
+          help_heading = "Load")]
+    pub(crate) in_flight: u32,
+
+    /// echo: send text frames instead of binary ones
+    #[arg(long, help_heading = "Load")]
+    pub(crate) text: bool,
+
+    /// Time for one connection to open
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "10", help_heading = "Load")]
+    pub(crate) timeout: Seconds,
+
+    /// Time at the end for messages that are still under way
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "5", help_heading = "Load")]
+    pub(crate) drain: Seconds,
+
+    /// Log in with the client protocol on every connection, and answer its pings (fanout always does)
+    #[arg(long, help_heading = "Client protocol")]
+    pub(crate) connect: bool,
+
+    /// Log in and subscribe each connection to one channel (fanout always does)
+    #[arg(long, help_heading = "Client protocol")]
+    pub(crate) subscribe: bool,
+
+    /// Channels; connection number i subscribes to channel i mod K
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..),
+          help_heading = "Client protocol")]
+    pub(crate) channels: u32,
+
+    /// Channels are named by this and their number
+    #[arg(long, value_name = "TEXT", default_value = "loadgen-", value_parser = name_prefix,
+          help_heading = "Client protocol")]
+    pub(crate) channel_prefix: String,
+
+    /// fanout: connections that publish, beside the subscribers
+    #[arg(long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..),
+          help_heading = "Client protocol")]
+    pub(crate) publishers: u32,
+
+    /// Speak the Protobuf form of the client protocol instead of JSON
+    #[arg(long, help_heading = "Client protocol")]
+    pub(crate) protobuf: bool,
+
+    /// The token that every connection logs in with
+    #[arg(long, value_name = "JWT", conflicts_with = "token_secret", help_heading = "Client protocol")]
+    pub(crate) token: Option<String>,
+
+    /// HS256 secret to make a token of its own for the user of every connection
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "LOADGEN_TOKEN_SECRET",
+        hide_env_values = true,
+        help_heading = "Client protocol"
+    )]
+    pub(crate) token_secret: Option<String>,
+
+    /// Users are named by this and the number of their connection (with --token-secret)
+    #[arg(long, value_name = "TEXT", default_value = "loadgen-", value_parser = name_prefix,
+          help_heading = "Client protocol")]
+    pub(crate) user_prefix: String,
+
+    /// Threads that drive connections [default: half of the cores]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=i64::from(THREADS_MAX)),
+          help_heading = "Generator")]
+    pub(crate) threads: Option<u32>,
+
+    /// How to talk to the kernel
+    #[arg(long, value_enum, default_value_t = IoChoice::Auto, help_heading = "Generator")]
+    pub(crate) io: IoChoice,
+
+    /// Seed of masking and handshake keys [default: by time]
+    #[arg(long, value_name = "N", help_heading = "Generator")]
+    pub(crate) seed: Option<u64>,
+
+    /// Write the result as JSON to this file; -: to stdout, and the text to stderr
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// No progress while it runs
+    #[arg(short, long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+}
+
+/// `--io`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IoChoice {
+    /// io_uring where the kernel allows it, otherwise epoll
+    Auto,
+    /// io_uring or nothing
+    #[value(name = "io_uring")]
+    Uring,
+    /// epoll
+    Epoll,
+}
+
+/// A span of time, seconds.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(crate) struct Seconds(pub(crate) f64);
+
+/// A number with one of `units` behind it: the number times the unit's factor.
+fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number = f64::from_str(number).ok()?;
+    let (_, factor) = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()))?;
+    Some(number * factor)
+}
+
+fn duration(text: &str) -> Result<Seconds, String> {
+    let units = [("", 1.0), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)];
+    match with_unit(text, &units) {
+        Some(seconds) if seconds <= DURATION_S_MAX => Ok(Seconds(seconds)),
+        Some(_) => Err(format!("at most {DURATION_S_MAX} seconds")),
+        None => Err("seconds, or a number with ms, s, m or h".to_owned()),
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let units = [
+        ("", 1.0),
+        ("b", 1.0),
+        ("k", 1e3),
+        ("kb", 1e3),
+        ("kib", 1024.0),
+        ("m", 1e6),
+        ("mb", 1e6),
+        ("mib", 1048576.0),
+    ];
+    match with_unit(text, &units) {
+        Some(bytes) if bytes.fract() == 0.0 && bytes < 1e15 => Ok(bytes as usize),
+        _ => Err("whole bytes, or a number with k, KiB, M or MiB".to_owned()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match with_unit(text, &[("", 1.0), ("k", 1e3), ("m", 1e6)]) {
+        Some(rate) if rate <= RATE_MAX => Ok(rate),
+        Some(_) => Err(format!("at most {RATE_MAX} a second")),
+        None => Err("a number per second, or one with k or M".to_owned()),
+    }
+}
+
+/// Names go into JSON strings unescaped, and channel names of servers are ASCII.
+fn name_prefix(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    if text.bytes().all(allowed) && text.len() <= 128 {
+        Ok(text.to_owned())
+    } else {
+        Err("at most 128 printable ASCII characters without quotes, backslashes and spaces".to_owned())
+    }
+}
+
+fn header_value(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("printable ASCII characters without spaces".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_sizes_and_rates_have_units() {
+        let seconds =
+            [("10", 10.0), ("1.5", 1.5), ("250ms", 0.25), ("2m", 120.0), ("1h", 3_600.0), ("7 s", 7.0)];
+        for (text, expected) in seconds {
+            assert_eq!(duration(text), Ok(Seconds(expected)), "{text}");
+        }
+        for text in ["", "-1", "x", "1d", "1e9", "99999h", "nan", "inf"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for (text, expected) in [("20", 20), ("16KiB", 16_384), ("1k", 1_000), ("2MiB", 2 << 20), ("0", 0)] {
+            assert_eq!(size(text), Ok(expected), "{text}");
+        }
+        for text in ["1.5", "-4", "KiB", "1gib"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        for (text, expected) in [("0", 0.0), ("50k", 50_000.0), ("1.5M", 1_500_000.0), ("0.5", 0.5)] {
+            assert_eq!(rate(text), Ok(expected), "{text}");
+        }
+        assert!(rate("1e12").is_err() && rate("9999999999").is_err());
+    }
+
+    #[test]
+    fn every_scenario_takes_the_documented_flags() {
+        for scenario in ["connect", "idle", "echo", "fanout"] {
+            let line = "--url ws://a/ --connections 3 --rate 5 --duration 2 --size 64 --depth 2 --json out";
+            let words = ["loadgen", scenario].into_iter().chain(line.split(' '));
+            let parsed = Arguments::try_parse_from(words).expect("parses");
+            assert_eq!(parsed.scenario.flags().connections, 3);
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        for line in [
+            "loadgen",
+            "loadgen echo",
+            "loadgen echo --url http://a/",
+            "loadgen echo --url ws://a/ --connections 0",
+            "loadgen echo --url ws://a/ --depth 0",
+            "loadgen echo --url ws://a/ --threads 0",
+            "loadgen echo --url ws://a/ --io kqueue",
+            "loadgen idle --url ws://a/ --token x --token-secret y",
+            "loadgen dance --url ws://a/",
+        ] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The record of one connection, and how far it has come.
+//!
+//! Invariant: an idle connection costs its record and nothing else; what is partial or blocked lives in a box that is
+//! given back.
+
+use roadstead_io::Socket;
+use wsproto::{Closing, Decoder, Opcode, Role, push_close, push_frame};
+
+use crate::outbound::{Outbound, PieceMark};
+use crate::random::Random;
+use crate::schedule::Nanos;
+
+/// Where a connection stands.
+///
+/// ```text
+///                                      login asked for           replies
+///  Free ──connect──> Connecting ──> Upgrading ──101──> Joining ──────────> Open
+///   ^                    │              │  └──────101──────────────────────^ │
+///   │                    v              v                 │                  │ run ends: our close frame
+///   │                (failure: the socket is closed)  <───┘                  v
+///   │                    │                                                Parting
+///   │                    │                               close frame from  │
+///   │                    v                               the server        v
+///   └────Closed─────── Ended <──FIN or time────────────────────────────── Lingering
+/// ```
+///
+/// A close frame from the server in `Joining` or `Open` is a failure; it is answered and leads to `Lingering` too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nobody has this slot.
+    Free,
+    /// The TCP connection is being made.
+    Connecting,
+    /// The request is out.
+    Upgrading,
+    /// `connect` (bit 0) and `subscribe` (bit 1) are out; set bits have no reply yet.
+    Joining {
+        /// Replies that are missing.
+        awaited: u8,
+    },
+    /// Usable.
+    Open,
+    /// Our close frame is out.
+    Parting,
+    /// Both close frames were exchanged; the server ends the TCP connection (RFC 6455 section 7.1.1).
+    Lingering,
+    /// The socket is being closed.
+    Ended,
+}
+
+/// What a connection holds while something is incomplete.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// The head of the upgrade response, or the incomplete message.
+    pub(crate) partial: Vec<u8>,
+    /// Bytes that wait until the socket takes some again.
+    pub(crate) backlog: Vec<u8>,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Frames from the server.
+    pub(crate) decoder: Decoder,
+    /// When it was meant to be opened.
+    pub(crate) since: Nanos,
+    /// What is incomplete.
+    pub(crate) held: Option<Box<Held>>,
+    /// Which client of the plan this is.
+    pub(crate) number: u32,
+    /// Its bytes in this turn's buffer.
+    pub(crate) piece: PieceMark,
+    /// How far it has come.
+    pub(crate) state: State,
+    /// The closing handshake.
+    pub(crate) closing: Closing,
+    /// The back end still has bytes that the kernel did not take.
+    pub(crate) is_blocked: bool,
+}
+
+const _: () = assert!(size_of::<Client>() <= 72, "a million of them are held by one process");
+
+impl Client {
+    /// A slot without a connection.
+    #[must_use]
+    pub(crate) fn free() -> Self {
+        Self {
+            decoder: Decoder::new(Role::Client),
+            since: 0,
+            held: None,
+            number: 0,
+            piece: PieceMark::default(),
+            state: State::Free,
+            closing: Closing::Open,
+            is_blocked: false,
+        }
+    }
+
+    /// Client `number`, meant to be opened at `since`.
+    #[must_use]
+    pub(crate) fn connecting(number: u32, since: Nanos) -> Self {
+        Self { number, since, state: State::Connecting, ..Self::free() }
+    }
+
+    /// Whether bytes for it can still leave.
+    #[must_use]
+    pub(crate) fn can_send(&self) -> bool {
+        !matches!(self.state, State::Free | State::Connecting | State::Ended)
+    }
+
+    /// Whether it is on its way to `Open`.
+    #[must_use]
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.state, State::Connecting | State::Upgrading | State::Joining { .. })
+    }
+
+    /// Gives the box back if there is nothing in it.
+    pub(crate) fn release(&mut self) {
+        if self.held.as_ref().is_some_and(|held| held.partial.is_empty() && held.backlog.is_empty()) {
+            self.held = None;
+        }
+    }
+
+    /// Bytes that wait for the socket.
+    #[must_use]
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.backlog.len())
+    }
+
+    /// Queues one frame.
+    pub(crate) fn send(
+        &mut self,
+        socket: Socket,
+        opcode: Opcode,
+        payload: &[u8],
+        to: &mut Outbound,
+        random: &mut Random,
+    ) {
+        push_frame(to.begin(socket, &mut self.piece), opcode, payload, Some(random.mask()));
+    }
+
+    /// Queues a close frame, unless one was sent before.
+    pub(crate) fn send_close(
+        &mut self,
+        socket: Socket,
+        code: Option<u16>,
+        to: &mut Outbound,
+        random: &mut Random,
+    ) {
+        if self.closing.send() {
+            push_close(to.begin(socket, &mut self.piece), code, "", Some(random.mask()));
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! The connections of one thread: what each event does to one of them.
+//!
+//! Invariants: knows no back end (sockets to close are handed out); every connection that was begun ends in exactly one
+//! of the counters opened, failed or abandoned, and every opened one in closed, dropped or unclean.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use roadstead_io::Socket;
+use roadstead_protocol::{ServerMessage, replies};
+use wsproto::handshake::{ClientRequest, Refusal, push_request, read_response};
+use wsproto::{Event, Limits, Opcode};
+
+use crate::client::{Client, State};
+use crate::failure::{Failure, Step};
+use crate::limits::{BACKLOG_BYTES_MAX, LINGER_MS, PAYLOAD_BYTES_MAX, TURN_CLOSES_MAX};
+use crate::plan::{Login, Plan};
+use crate::random::handshake_key;
+use crate::scenario::Scenario;
+use crate::schedule::Nanos;
+use crate::session;
+use crate::turn::Turn;
+
+/// What a server may send: more than any payload that is asked for.
+const LIMITS: Limits = Limits {
+    frame_bytes: 2 * PAYLOAD_BYTES_MAX as u32,
+    message_bytes: 2 * PAYLOAD_BYTES_MAX as u32,
+    fragments: u32::MAX,
+};
+
+/// A time by which a connection must have got on.
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    at: Nanos,
+    socket: Socket,
+    number: u32,
+}
+
+/// All connections of a thread.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    plan: Arc<Plan>,
+    records: Vec<Client>,
+    scenario: Scenario,
+    /// Sockets that the owner must close now.
+    closes: Vec<Socket>,
+    /// Of opening connections, in order of time.
+    opening: VecDeque<Deadline>,
+    /// Of lingering connections, in order of time.
+    lingering: VecDeque<Deadline>,
+    /// Slots below this have got their close frame at the end of the run.
+    parted: usize,
+    /// Connections whose close frame is out and unanswered.
+    parting: u64,
+    /// When a connection last parted or was answered.
+    parted_at: Nanos,
+    /// Lent to decoders; a connection with an incomplete message keeps it.
+    assembly: Vec<u8>,
+    /// Commands before they are framed.
+    message: Vec<u8>,
+}
+
+impl Clients {
+    /// No connections yet.
+    #[must_use]
+    pub(crate) fn new(plan: Arc<Plan>, thread: u32, scenario: Scenario) -> Self {
+        let count = plan.clients_of(thread) as usize;
+        Self {
+            plan,
+            records: Vec::with_capacity(count),
+            scenario,
+            closes: Vec::new(),
+            opening: VecDeque::new(),
+            lingering: VecDeque::new(),
+            parted: 0,
+            parting: 0,
+            parted_at: 0,
+            assembly: Vec::new(),
+            message: Vec::new(),
+        }
+    }
+
+    /// The record of a socket, whose slot must be in use or just freed.
+    pub(crate) fn record(&mut self, socket: Socket) -> &mut Client {
+        &mut self.records[socket.0 as usize]
+    }
+
+    /// Sockets that the owner must close now.
+    pub(crate) fn take_closes(&mut self, to: &mut Vec<Socket>) {
+        to.append(&mut self.closes);
+    }
+
+    /// Client `number` is being connected.
+    pub(crate) fn begin(&mut self, socket: Socket, number: u32, since: Nanos, turn: &mut Turn) {
+        let slot = socket.0 as usize;
+        while self.records.len() <= slot {
+            self.records.push(Client::free());
+        }
+        debug_assert_eq!(self.records[slot].state, State::Free);
+        self.records[slot] = Client::connecting(number, since);
+        self.opening.push_back(Deadline { at: turn.now + self.plan.opening.timeout, socket, number });
+        turn.ledger.counters.attempted += 1;
+        turn.ledger.counters.opening += 1;
+    }
+
+    /// Client `number` could not even be begun.
+    pub(crate) fn refuse(&mut self, number: u32, error: &std::io::Error, turn: &mut Turn) {
+        let errno = error.raw_os_error().unwrap_or(0);
+        turn.ledger.counters.attempted += 1;
+        turn.ledger.counters.failed += 1;
+        turn.ledger.fail(number, Failure::Local(errno), || error.to_string());
+    }
+
+    /// The TCP connection stands: asks for the upgrade.
+    pub(crate) fn connected(&mut self, socket: Socket, turn: &mut Turn) {
+        let plan = &self.plan;
+        let client = &mut self.records[socket.0 as usize];
+        if client.state != State::Connecting {
+            return;
+        }
+        client.state = State::Upgrading;
+        let url = &plan.targets[client.number as usize % plan.targets.len()].url;
+        let request = ClientRequest {
+            host: &url.authority,
+            target: &url.target,
+            origin: plan.origin.as_deref(),
+            protocols: offered(plan),
+            key: handshake_key(plan.seed, client.number),
+            headers: &[],
+        };
+        push_request(turn.outbound.begin(socket, &mut client.piece), &request);
+    }
+
+    /// Bytes arrived.
+    pub(crate) fn received(&mut self, socket: Socket, bytes: &mut [u8], turn: &mut Turn) {
+        turn.ledger.counters.bytes_received += bytes.len() as u64;
+        match self.records[socket.0 as usize].state {
+            State::Upgrading => self.response(socket, bytes, turn),
+            State::Joining { .. } | State::Open | State::Parting => self.frames(socket, bytes, turn),
+            // What follows the server's close frame is nothing; a slot that is being closed hears nothing more.
+            State::Free | State::Connecting | State::Lingering | State::Ended => {}
+        }
+    }
+
+    /// The server sends no more.
+    pub(crate) fn peer_closed(&mut self, socket: Socket, turn: &mut Turn) {
+        match self.records[socket.0 as usize].state {
+            State::Lingering => self.end(socket),
+            State::Free | State::Ended => {}
+            _ => self.fail(socket, Failure::Cut, turn, String::new),
+        }
+    }
+
+    /// The socket is of no more use.
+    pub(crate) fn failed(&mut self, socket: Socket, errno: i32, turn: &mut Turn) {
+        let client = &self.records[socket.0 as usize];
+        let number = client.number;
+        match client.state {
+            State::Lingering => self.end(socket),
+            State::Free | State::Ended => {}
+            State::Connecting => {
+                let peer = self.plan.targets[number as usize % self.plan.targets.len()].peer;
+                self.fail(socket, Failure::of_errno(errno), turn, || peer.to_string());
+            }
+            _ => self.fail(socket, Failure::of_errno(errno), turn, String::new),
+        }
+    }
+
+    /// The socket takes no bytes for now.
+    pub(crate) fn blocked(&mut self, socket: Socket) {
+        self.records[socket.0 as usize].is_blocked = true;
+    }
+
+    /// The socket takes bytes again: what waited goes first.
+    pub(crate) fn drained(&mut self, socket: Socket, turn: &mut Turn) {
+        let client = &mut self.records[socket.0 as usize];
+        client.is_blocked = false;
+        if matches!(client.state, State::Free | State::Ended) {
+            return;
+        }
+        if let Some(held) = &mut client.held {
+            turn.outbound.begin(socket, &mut client.piece).append(&mut held.backlog);
+            client.release();
+        }
+        self.scenario.drained(&mut self.records[socket.0 as usize], socket, turn);
+    }
+
+    /// The slot is free again.
+    pub(crate) fn closed(&mut self, socket: Socket) {
+        self.records[socket.0 as usize] = Client::free();
+    }
+
+    /// Keeps bytes for a connection that takes none now. They are pongs and close frames.
+    pub(crate) fn hold_back(&mut self, socket: Socket, bytes: &[u8], turn: &mut Turn) {
+        let client = &mut self.records[socket.0 as usize];
+        if client.backlog_bytes() + bytes.len() > BACKLOG_BYTES_MAX {
+            self.fail(socket, Failure::Backlog, turn, String::new);
+            return;
+        }
+        client.held.get_or_insert_default().backlog.extend_from_slice(bytes);
+    }
+
+    /// Sends what the scenario has due. True: more is due at once.
+    pub(crate) fn send_due(&mut self, turn: &mut Turn) -> bool {
+        self.scenario.send_due(&mut self.records, turn)
+    }
+
+    /// When the scenario has something to do.
+    #[must_use]
+    pub(crate) fn next_due(&self, turn: &Turn) -> Option<Nanos> {
+        self.scenario.next_due(turn)
+    }
+
+    /// Fails what took too long.
+    pub(crate) fn expire(&mut self, turn: &mut Turn) {
+        while let Some(deadline) = self.opening.front().copied() {
+            let client = &self.records[deadline.socket.0 as usize];
+            let is_waiting = client.number == deadline.number && client.is_opening();
+            if is_waiting && deadline.at > turn.now {
+                break;
+            }
+            self.opening.pop_front();
+            if is_waiting {
+                let step = match client.state {
+                    State::Connecting => Step::Connecting,
+                    State::Upgrading => Step::Upgrading,
+                    _ => Step::Joining,
+                };
+                self.fail(deadline.socket, Failure::Timeout(step), turn, String::new);
+            }
+        }
+        while let Some(deadline) = self.lingering.front().copied() {
+            let client = &self.records[deadline.socket.0 as usize];
+            let is_waiting = client.number == deadline.number && client.state == State::Lingering;
+            if is_waiting && deadline.at > turn.now {
+                break;
+            }
+            self.lingering.pop_front();
+            if is_waiting {
+                self.end(deadline.socket);
+            }
+        }
+    }
+
+    /// Gives up the connections that are still being opened: as failures, unless the run was ended early.
+    pub(crate) fn stop_opening(&mut self, is_interrupted: bool, turn: &mut Turn) {
+        for slot in 0..self.records.len() {
+            if !self.records[slot].is_opening() {
+                continue;
+            }
+            let socket = Socket(slot as u32);
+            if is_interrupted {
+                turn.ledger.counters.opening -= 1;
+                self.end(socket);
+            } else {
+                let step = if self.records[slot].state == State::Connecting {
+                    Step::Connecting
+                } else {
+                    Step::Upgrading
+                };
+                self.fail(socket, Failure::Timeout(step), turn, || "the time for opening is over".to_owned());
+            }
+        }
+        self.opening.clear();
+    }
+
+    /// Books what the scenario has left, before connections are closed.
+    pub(crate) fn finish(&mut self, turn: &mut Turn) {
+        self.scenario.finish(turn);
+        self.parted_at = turn.now;
+    }
+
+    /// Sends close frames to a bounded number of connections. True: more wait for theirs.
+    pub(crate) fn part(&mut self, turn: &mut Turn) -> bool {
+        let mut count = 0;
+        while self.parted < self.records.len()
+            && count < TURN_CLOSES_MAX
+            && self.parting < u64::from(TURN_CLOSES_MAX)
+        {
+            let socket = Socket(self.parted as u32);
+            let client = &mut self.records[self.parted];
+            self.parted += 1;
+            if client.state == State::Open {
+                client.send_close(socket, Some(wsproto::code::NORMAL), &mut turn.outbound, &mut turn.random);
+                client.state = State::Parting;
+                self.parting += 1;
+                self.parted_at = turn.now;
+                count += 1;
+            }
+        }
+        self.parted < self.records.len()
+    }
+
+    /// Gives up on close frames that do not come, once none has come for `patience`.
+    pub(crate) fn expire_parting(&mut self, patience: Nanos, turn: &mut Turn) {
+        if self.parting == 0 || turn.now.saturating_sub(self.parted_at) < patience {
+            return;
+        }
+        for slot in 0..self.parted {
+            if self.records[slot].state == State::Parting {
+                self.fail(Socket(slot as u32), Failure::Timeout(Step::Closing), turn, String::new);
+            }
+        }
+    }
+
+    fn response(&mut self, socket: Socket, bytes: &mut [u8], turn: &mut Turn) {
+        let client = &mut self.records[socket.0 as usize];
+        let key = handshake_key(self.plan.seed, client.number);
+        let mut held = client.held.as_mut().map(|held| std::mem::take(&mut held.partial)).unwrap_or_default();
+        let head = if held.is_empty() {
+            &mut *bytes
+        } else {
+            held.extend_from_slice(bytes);
+            held.as_mut_slice()
+        };
+        match read_response(head, &key, offered(&self.plan)) {
+            Ok(Some((_, len))) => {
+                client.release();
+                turn.ledger.latencies.handshake.record(turn.now.saturating_sub(client.since));
+                self.upgraded(socket, turn);
+                let rest = &mut head[len..];
+                if !rest.is_empty() {
+                    self.frames(socket, rest, turn);
+                }
+            }
+            Ok(None) => {
+                let partial = if held.is_empty() { bytes.to_vec() } else { held };
+                client.held.get_or_insert_default().partial = partial;
+            }
+            Err(Refusal::Status(status)) => {
+                let text = first_line(head);
+                self.fail(socket, Failure::Status(status), turn, || text);
+            }
+            Err(refusal) => self.fail(socket, Failure::Response, turn, || refusal.to_string()),
+        }
+    }
+
+    fn upgraded(&mut self, socket: Socket, turn: &mut Turn) {
+        let plan = Arc::clone(&self.plan);
+        let client = &mut self.records[socket.0 as usize];
+        let Some(login) = &plan.login else {
+            self.opened(socket, turn);
+            return;
+        };
+        self.message.clear();
+        let awaited = session::push_login(&mut self.message, login, client.number);
+        let opcode = session::opcode(login.encoding);
+        client.send(socket, opcode, &self.message, &mut turn.outbound, &mut turn.random);
+        client.state = State::Joining { awaited };
+    }
+
+    fn opened(&mut self, socket: Socket, turn: &mut Turn) {
+        let client = &mut self.records[socket.0 as usize];
+        client.state = State::Open;
+        turn.ledger.counters.opening -= 1;
+        turn.ledger.counters.opened += 1;
+        turn.ledger.counters.open += 1;
+        self.scenario.opened(client, socket);
+    }
+
+    fn frames(&mut self, socket: Socket, mut input: &mut [u8], turn: &mut Turn) {
+        let plan = Arc::clone(&self.plan);
+        let client = &mut self.records[socket.0 as usize];
+        let mut assembly = std::mem::take(&mut self.assembly);
+        if let Some(held) = &mut client.held
+            && !held.partial.is_empty()
+        {
+            std::mem::swap(&mut assembly, &mut held.partial);
+        }
+        loop {
+            let client = &mut self.records[socket.0 as usize];
+            match client.decoder.decode(&mut input, &mut assembly, &LIMITS) {
+                Ok(None) => break,
+                Ok(Some(event)) => self.event(socket, event, plan.login.as_ref(), turn),
+                Err(violation) => {
+                    let code = violation.close_code();
+                    client.send_close(socket, Some(code), &mut turn.outbound, &mut turn.random);
+                    self.fail(socket, Failure::Violation(code), turn, || violation.reason().to_owned());
+                    break;
+                }
+            }
+        }
+        let client = &mut self.records[socket.0 as usize];
+        if client.decoder.is_partial() && client.state != State::Ended {
+            client.held.get_or_insert_default().partial = assembly;
+        } else {
+            assembly.clear();
+            self.assembly = assembly;
+            client.release();
+        }
+    }
+
+    fn event(&mut self, socket: Socket, event: Event<'_>, login: Option<&Login>, turn: &mut Turn) {
+        let client = &mut self.records[socket.0 as usize];
+        match event {
+            // After our close frame pings need no answer (RFC 6455 section 5.5.1: nothing may follow it).
+            Event::Ping(payload) if client.closing.sends() => {
+                turn.ledger.counters.pings += 1;
+                client.send(socket, Opcode::Pong, payload, &mut turn.outbound, &mut turn.random);
+            }
+            Event::Ping(_) | Event::Pong(_) => {}
+            Event::Close(frame) => {
+                let code = frame.map_or(1005, |frame| frame.code);
+                let reason = frame.map_or_else(String::new, |frame| frame.reason.escape_debug().to_string());
+                self.close_received(socket, code, reason, turn);
+            }
+            Event::Message { payload, .. } => match login {
+                Some(login) => self.replies(socket, payload, login, turn),
+                None => match &mut self.scenario {
+                    Scenario::Echo(echo) => echo.message(client, socket, payload, turn),
+                    Scenario::Hold | Scenario::Fanout(_) => turn.ledger.counters.received += 1,
+                },
+            },
+        }
+    }
+
+    /// Messages of the client protocol.
+    fn replies(&mut self, socket: Socket, message: &[u8], login: &Login, turn: &mut Turn) {
+        for reply in replies(login.encoding, message) {
+            let client = &mut self.records[socket.0 as usize];
+            match reply {
+                Ok(ServerMessage::Ping) if client.closing.sends() => {
+                    turn.ledger.counters.pings += 1;
+                    let (opcode, pong) = (session::opcode(login.encoding), session::pong(login.encoding));
+                    client.send(socket, opcode, pong, &mut turn.outbound, &mut turn.random);
+                }
+                Ok(ServerMessage::Ping | ServerMessage::Other) => {}
+                Ok(ServerMessage::Reply { id, error, .. }) => {
+                    let error = error.map(|(code, text)| (code, text.into_owned()));
+                    self.reply(socket, id, error, turn);
+                }
+                Ok(ServerMessage::Publication { data, .. }) => match &mut self.scenario {
+                    Scenario::Fanout(fanout) => fanout.publication(client, &data, turn),
+                    Scenario::Hold | Scenario::Echo(_) => turn.ledger.counters.received += 1,
+                },
+                Err(malformed) => {
+                    self.fail(socket, Failure::Malformed, turn, || format!("{malformed:?}"));
+                }
+            }
+            if self.records[socket.0 as usize].state == State::Ended {
+                break;
+            }
+        }
+    }
+
+    fn reply(&mut self, socket: Socket, id: u32, error: Option<(u32, String)>, turn: &mut Turn) {
+        let client = &mut self.records[socket.0 as usize];
+        let State::Joining { awaited } = &mut client.state else {
+            if let Scenario::Fanout(fanout) = &mut self.scenario {
+                fanout.reply(client, id, error.map(|(code, _)| code), turn);
+            }
+            return;
+        };
+        if let Some((code, text)) = error {
+            let failure = match id {
+                session::CONNECT_ID => Failure::ConnectError(code),
+                _ => Failure::SubscribeError(code),
+            };
+            client.send_close(socket, Some(wsproto::code::NORMAL), &mut turn.outbound, &mut turn.random);
+            self.fail(socket, failure, turn, || text);
+            return;
+        }
+        *awaited &= !session::awaited_bit(id);
+        if *awaited == 0 {
+            turn.ledger.latencies.login.record(turn.now.saturating_sub(client.since));
+            self.opened(socket, turn);
+        }
+    }
+
+    fn close_received(&mut self, socket: Socket, code: u16, reason: String, turn: &mut Turn) {
+        let client = &mut self.records[socket.0 as usize];
+        let number = client.number;
+        let state = client.state;
+        client.send_close(socket, (code != 1005).then_some(code), &mut turn.outbound, &mut turn.random);
+        client.state = State::Lingering;
+        self.lingering.push_back(Deadline { at: turn.now + LINGER_MS * 1_000_000, socket, number });
+        if state == State::Parting {
+            turn.ledger.counters.open -= 1;
+            turn.ledger.counters.closed += 1;
+            self.parting -= 1;
+            self.parted_at = turn.now;
+        } else {
+            self.book_failure(socket, state, Failure::Closed(code), turn, || reason);
+        }
+    }
+
+    fn fail(&mut self, socket: Socket, failure: Failure, turn: &mut Turn, detail: impl FnOnce() -> String) {
+        let state = self.records[socket.0 as usize].state;
+        self.end(socket);
+        self.book_failure(socket, state, failure, turn, detail);
+    }
+
+    /// Books the failure of a connection that was in `state`.
+    fn book_failure(
+        &mut self,
+        socket: Socket,
+        state: State,
+        failure: Failure,
+        turn: &mut Turn,
+        detail: impl FnOnce() -> String,
+    ) {
+        let client = &self.records[socket.0 as usize];
+        let counters = &mut turn.ledger.counters;
+        match state {
+            State::Connecting | State::Upgrading | State::Joining { .. } => {
+                counters.opening -= 1;
+                counters.failed += 1;
+            }
+            State::Open => {
+                counters.open -= 1;
+                counters.dropped += 1;
+                self.scenario.lost(client);
+            }
+            State::Parting => {
+                counters.open -= 1;
+                counters.unclean += 1;
+                self.parting -= 1;
+                self.parted_at = turn.now;
+            }
+            // It was booked when it left the states above.
+            State::Free | State::Lingering | State::Ended => return,
+        }
+        turn.ledger.fail(client.number, failure, detail);
+    }
+
+    /// Has the socket closed at the end of the turn.
+    fn end(&mut self, socket: Socket) {
+        let client = &mut self.records[socket.0 as usize];
+        debug_assert!(!matches!(client.state, State::Free | State::Ended));
+        client.state = State::Ended;
+        client.held = None;
+        self.closes.push(socket);
+    }
+}
+
+/// The subprotocols offered: servers of the client protocol choose the encoding by them.
+fn offered(plan: &Plan) -> &'static [&'static str] {
+    match &plan.login {
+        Some(login) if !login.encoding.is_text() => &["centrifuge-protobuf"],
+        _ => &[],
+    }
+}
+
+/// The status line of a response, for people.
+fn first_line(head: &[u8]) -> String {
+    let line = head.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(&line[..line.len().min(100)]).escape_debug().to_string()
+}

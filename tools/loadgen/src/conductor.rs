@@ -1,0 +1,361 @@
+//! Leads a run: starts the threads, moves all of them from stage to stage, adds up what they report.
+//!
+//! Invariant: totals are exact at the end (every thread hands over its last snapshot) and at most a snapshot's age
+//! behind before.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use roadstead_io::{Kind, Selected, Waker};
+
+use crate::clock::Clock;
+use crate::counters::{Counters, LatencySet, Snapshot};
+use crate::failure::Failures;
+use crate::latency::Latencies;
+use crate::ledger::Ledger;
+use crate::limits::{SNAPSHOT_MS, SNAPSHOTS_MAX, START_DELAY_MS};
+use crate::plan::{Load, Plan};
+use crate::progress::Progress;
+use crate::result::{Outcome, Second, Times};
+use crate::scenario::Audience;
+use crate::schedule::{Nanos, SECOND};
+use crate::stage::{Conduct, Stage, Window};
+use crate::worker::{self, Assignment};
+
+const MILLISECOND: Nanos = 1_000_000;
+
+/// Runs `plan` on the back end `selected`. It ends early once `interrupt` is raised.
+///
+/// # Errors
+/// A thread could not be started, or its back end failed as a whole.
+pub(crate) fn conduct(
+    plan: &Arc<Plan>,
+    selected: &Selected,
+    progress: &Progress,
+    interrupt: &AtomicBool,
+) -> Result<Outcome, String> {
+    let started_unix_ms =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let crew =
+        Crew::start(plan, selected.kind).map_err(|error| format!("cannot start the threads: {error}"))?;
+    let mut conductor = Conductor::new(Arc::clone(plan), crew);
+    conductor.lead(progress, interrupt);
+    progress.finish();
+    conductor.outcome(selected, started_unix_ms)
+}
+
+/// The threads.
+struct Crew {
+    conduct: Arc<Conduct>,
+    clock: Clock,
+    wakers: Vec<Waker>,
+    threads: Vec<JoinHandle<()>>,
+    snapshots: Receiver<Snapshot>,
+}
+
+impl Crew {
+    fn start(plan: &Arc<Plan>, kind: Kind) -> io::Result<Self> {
+        let conduct = Arc::new(Conduct::default());
+        let clock = Clock::new();
+        let (sender, snapshots) = bounded(SNAPSHOTS_MAX);
+        let channels = match &plan.load {
+            Load::Fanout(fanout) => fanout.streams.channels,
+            _ => 0,
+        };
+        let audience = Arc::new(Audience::new(channels));
+        // All before the first thread: a thread with a descriptor table of its own must find its waker in it.
+        let wakers = (0..plan.threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
+        let mut threads = Vec::new();
+        for (thread, waker) in (0..plan.threads).zip(&wakers) {
+            let assignment = Assignment {
+                thread,
+                plan: Arc::clone(plan),
+                conduct: Arc::clone(&conduct),
+                clock,
+                kind,
+                waker: waker.clone(),
+                ledger: Ledger::new(thread, sender.clone()),
+                audience: Arc::clone(&audience),
+            };
+            let builder = std::thread::Builder::new().name(format!("loadgen-{thread}"));
+            threads.push(builder.spawn(move || worker::run(assignment))?);
+        }
+        Ok(Self { conduct, clock, wakers, threads, snapshots })
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.conduct.enter(stage);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.wakers.iter().for_each(Waker::wake);
+    }
+}
+
+/// What is known of one thread.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    counters: Counters,
+    /// Processor time when the main part began, and the latest.
+    cpu_start: Nanos,
+    cpu_end: Nanos,
+    is_done: bool,
+}
+
+struct Conductor {
+    plan: Arc<Plan>,
+    crew: Crew,
+    stage: Stage,
+    window: Window,
+    parts: Vec<Part>,
+    latencies: LatencySet,
+    failures: Failures,
+    fatal: Option<String>,
+    is_interrupted: bool,
+    opened_at: Option<Nanos>,
+    drain_until: Nanos,
+    series: Series,
+}
+
+impl Conductor {
+    fn new(plan: Arc<Plan>, crew: Crew) -> Self {
+        Self {
+            parts: vec![Part::default(); plan.threads as usize],
+            plan,
+            crew,
+            stage: Stage::Opening,
+            window: Window::default(),
+            latencies: LatencySet::default(),
+            failures: Failures::default(),
+            fatal: None,
+            is_interrupted: false,
+            opened_at: None,
+            drain_until: 0,
+            series: Series::default(),
+        }
+    }
+
+    fn lead(&mut self, progress: &Progress, interrupt: &AtomicBool) {
+        loop {
+            match self.crew.snapshots.recv_timeout(Duration::from_millis(SNAPSHOT_MS)) {
+                Ok(snapshot) => self.take(snapshot),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            while let Ok(snapshot) = self.crew.snapshots.try_recv() {
+                self.take(snapshot);
+            }
+            if self.parts.iter().all(|part| part.is_done) {
+                break;
+            }
+            let now = self.crew.clock.now();
+            let totals = self.totals();
+            if let Some(second) = self.series.advance(now, &totals) {
+                progress.show(self.stage.word(), &second, &totals);
+            }
+            if !self.is_interrupted && interrupt.load(Ordering::Relaxed) {
+                self.interrupt(now);
+            }
+            self.advance(now, &totals);
+        }
+    }
+
+    fn take(&mut self, snapshot: Snapshot) {
+        let part = &mut self.parts[snapshot.thread as usize];
+        part.counters = snapshot.counters;
+        part.is_done |= snapshot.counters.threads_done > 0;
+        if snapshot.stage < Stage::Running && !matches!(self.plan.load, Load::Connect) {
+            part.cpu_start = snapshot.cpu;
+        }
+        if snapshot.stage <= Stage::Running {
+            part.cpu_end = snapshot.cpu;
+        }
+        if let Some(latencies) = snapshot.latencies {
+            self.series.record(self.stage, &latencies);
+            self.latencies.merge(&latencies);
+        }
+        self.failures.merge(snapshot.failures);
+        if let Some(fatal) = snapshot.fatal {
+            // The others must not wait for a thread that is gone.
+            self.fatal.get_or_insert(format!("thread {}: {fatal}", snapshot.thread));
+            self.is_interrupted = true;
+            self.crew.conduct.interrupt();
+            self.close();
+        }
+    }
+
+    fn totals(&self) -> Counters {
+        let mut totals = Counters::default();
+        self.parts.iter().for_each(|part| totals.add(&part.counters));
+        totals
+    }
+
+    /// Moves on to the next stage if the present one has come to its end.
+    fn advance(&mut self, now: Nanos, totals: &Counters) {
+        match self.stage {
+            Stage::Opening => {
+                let is_settled = totals.threads_settled == u64::from(self.plan.threads);
+                let is_late = self.plan.opening.limit.is_some_and(|limit| now >= limit);
+                if !is_settled && !is_late {
+                    return;
+                }
+                self.opened_at = Some(now);
+                if matches!(self.plan.load, Load::Connect) || totals.open == 0 {
+                    self.close();
+                } else {
+                    self.run(now);
+                }
+            }
+            Stage::Running => {
+                if now >= self.window.end || totals.open == 0 {
+                    self.window.end = self.window.end.min(now);
+                    self.drain(now);
+                }
+            }
+            Stage::Draining => {
+                let is_answered =
+                    totals.answered == totals.sent || !matches!(self.plan.load, Load::Fanout(_));
+                let is_complete = totals.distinct >= totals.expected && is_answered;
+                if is_complete || now >= self.drain_until || totals.open == 0 {
+                    self.close();
+                }
+            }
+            Stage::Closing => {}
+        }
+    }
+
+    fn run(&mut self, now: Nanos) {
+        let start = now + START_DELAY_MS * MILLISECOND;
+        let measured = start + self.plan.warmup;
+        self.window = Window { start, measured, end: measured + self.plan.duration };
+        self.stage = Stage::Running;
+        self.crew.conduct.run(self.window);
+        self.crew.wake();
+    }
+
+    fn drain(&mut self, now: Nanos) {
+        self.stage = Stage::Draining;
+        self.drain_until = now + self.plan.drain;
+        self.crew.enter(Stage::Draining);
+    }
+
+    fn close(&mut self) {
+        self.stage = Stage::Closing;
+        self.crew.enter(Stage::Closing);
+    }
+
+    fn interrupt(&mut self, now: Nanos) {
+        self.is_interrupted = true;
+        self.crew.conduct.interrupt();
+        match self.stage {
+            Stage::Opening => {
+                self.opened_at = Some(now);
+                self.close();
+            }
+            Stage::Running => {
+                self.window.end = self.window.end.min(now);
+                self.drain(now);
+            }
+            Stage::Draining | Stage::Closing => {}
+        }
+    }
+
+    fn outcome(mut self, selected: &Selected, started_unix_ms: u64) -> Result<Outcome, String> {
+        for thread in self.crew.threads.drain(..) {
+            // A panic has been printed by the thread itself.
+            thread.join().map_err(|_| "a thread panicked".to_owned())?;
+        }
+        if let Some(fatal) = self.fatal {
+            return Err(fatal);
+        }
+        let counters = {
+            let mut totals = Counters::default();
+            self.parts.iter().for_each(|part| totals.add(&part.counters));
+            totals
+        };
+        let opening = self.opened_at.unwrap_or_else(|| self.crew.clock.now());
+        let window = self.window;
+        let busy = if matches!(self.plan.load, Load::Connect) { opening } else { window.end - window.start };
+        let mut io = selected.kind.to_string();
+        if !selected.notes.is_empty() {
+            io.push_str(&format!(" ({})", selected.notes.join("; ")));
+        }
+        Ok(Outcome {
+            counters,
+            latencies: self.latencies,
+            failures: self.failures,
+            times: Times { opening, measured: window.end.saturating_sub(window.measured), busy },
+            busy: self.parts.iter().map(|part| part.cpu_end.saturating_sub(part.cpu_start)).collect(),
+            io,
+            series: self.series.seconds,
+            interrupted: self.is_interrupted,
+            started_unix_ms,
+        })
+    }
+}
+
+/// The run second by second.
+#[derive(Debug, Default)]
+struct Series {
+    seconds: Vec<Second>,
+    last: Counters,
+    last_at: Nanos,
+    latencies: Latencies,
+}
+
+impl Series {
+    /// Adds what counts in the present stage: handshakes while opening, messages after.
+    fn record(&mut self, stage: Stage, latencies: &LatencySet) {
+        let kind = if stage == Stage::Opening { &latencies.handshake } else { &latencies.message };
+        self.latencies.merge(kind);
+    }
+
+    /// Closes a second if one has passed.
+    fn advance(&mut self, now: Nanos, totals: &Counters) -> Option<Second> {
+        if now < self.last_at + SECOND {
+            return None;
+        }
+        let elapsed = (now - self.last_at) as f64 / SECOND as f64;
+        let per_second = |new: u64, old: u64| (new.saturating_sub(old) as f64 / elapsed).round() as u64;
+        let microseconds = |quantile| self.latencies.at(quantile) as f64 / 1e3;
+        let second = Second {
+            at: (now as f64 / SECOND as f64 * 10.0).round() / 10.0,
+            open: totals.open,
+            failed: totals.failed + totals.dropped,
+            opened: per_second(totals.opened, self.last.opened),
+            sent: per_second(totals.sent, self.last.sent),
+            received: per_second(totals.received, self.last.received),
+            p50_us: microseconds(0.5),
+            p99_us: microseconds(0.99),
+        };
+        self.seconds.push(second);
+        self.last = *totals;
+        // Keeps to whole seconds when a late turn closes one.
+        self.last_at += (now - self.last_at) / SECOND * SECOND;
+        self.latencies = Latencies::default();
+        Some(second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_has_rates_per_second() {
+        let mut series = Series::default();
+        assert_eq!(series.advance(SECOND / 2, &Counters::default()), None);
+        let totals = Counters { open: 5, opened: 5, sent: 300, received: 100, ..Counters::default() };
+        let first = series.advance(2 * SECOND, &totals).unwrap();
+        assert_eq!((first.at, first.open, first.sent, first.received, first.opened), (2.0, 5, 150, 50, 3));
+        let totals = Counters { sent: 400, received: 400, open: 4, dropped: 1, ..totals };
+        let second = series.advance(3 * SECOND, &totals).unwrap();
+        assert_eq!((second.sent, second.received, second.failed, second.opened), (100, 300, 1, 0));
+        assert_eq!(series.seconds.len(), 2);
+    }
+}

@@ -1,0 +1,185 @@
+//! The numbers of a run, and how they travel from threads to the conductor.
+//!
+//! Invariant: a number has one writer, its thread; totals exist only where all snapshots meet.
+
+use crate::failure::Failures;
+use crate::latency::Latencies;
+use crate::schedule::Nanos;
+use crate::stage::Stage;
+
+/// Counts of one thread, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Connections that were begun.
+    pub(crate) attempted: u64,
+    /// Connections that are being opened now.
+    pub(crate) opening: u64,
+    /// Connections that became usable (upgraded, and logged in where that was asked for).
+    pub(crate) opened: u64,
+    /// Connections that are usable now.
+    pub(crate) open: u64,
+    /// Connections that never became usable.
+    pub(crate) failed: u64,
+    /// Connections that were lost after they had become usable and before the end.
+    pub(crate) dropped: u64,
+    /// Connections that ended with a close frame from both sides.
+    pub(crate) closed: u64,
+    /// Connections that the server did not close properly at the end.
+    pub(crate) unclean: u64,
+    /// Messages sent.
+    pub(crate) sent: u64,
+    /// Messages received, duplicates and damaged ones included.
+    pub(crate) received: u64,
+    /// Deliveries that ought to happen: of each message one (echo) or one for each subscriber (fan-out).
+    pub(crate) expected: u64,
+    /// Different messages that arrived.
+    pub(crate) distinct: u64,
+    /// Messages that arrived again.
+    pub(crate) duplicated: u64,
+    /// Messages that arrived after later ones of their stream.
+    pub(crate) reordered: u64,
+    /// Messages whose content is not what was sent.
+    pub(crate) corrupt: u64,
+    /// Messages of somebody else, or of an earlier run.
+    pub(crate) foreign: u64,
+    /// Messages that were due but could not be sent, because their connection was gone or did not read.
+    pub(crate) unsent: u64,
+    /// Messages sent whose intended time lies in the measured part.
+    pub(crate) measured_sent: u64,
+    /// Messages received whose intended time lies in the measured part.
+    pub(crate) measured_received: u64,
+    /// Publish commands that were answered.
+    pub(crate) answered: u64,
+    /// Publish commands that were refused.
+    pub(crate) refused: u64,
+    /// Pings answered, of RFC 6455 and of the client protocol.
+    pub(crate) pings: u64,
+    /// Bytes given to the kernel.
+    pub(crate) bytes_sent: u64,
+    /// Bytes received from the kernel.
+    pub(crate) bytes_received: u64,
+    /// Threads that have opened (or failed to open) all their connections.
+    pub(crate) threads_settled: u64,
+    /// Threads that have nothing more to do.
+    pub(crate) threads_done: u64,
+}
+
+impl Counters {
+    /// Adds all of `other`.
+    pub(crate) fn add(&mut self, other: &Counters) {
+        let Counters {
+            attempted,
+            opening,
+            opened,
+            open,
+            failed,
+            dropped,
+            closed,
+            unclean,
+            sent,
+            received,
+            expected,
+            distinct,
+            duplicated,
+            reordered,
+            corrupt,
+            foreign,
+            unsent,
+            measured_sent,
+            measured_received,
+            answered,
+            refused,
+            pings,
+            bytes_sent,
+            bytes_received,
+            threads_settled,
+            threads_done,
+        } = other;
+        self.attempted += attempted;
+        self.opening += opening;
+        self.opened += opened;
+        self.open += open;
+        self.failed += failed;
+        self.dropped += dropped;
+        self.closed += closed;
+        self.unclean += unclean;
+        self.sent += sent;
+        self.received += received;
+        self.expected += expected;
+        self.distinct += distinct;
+        self.duplicated += duplicated;
+        self.reordered += reordered;
+        self.corrupt += corrupt;
+        self.foreign += foreign;
+        self.unsent += unsent;
+        self.measured_sent += measured_sent;
+        self.measured_received += measured_received;
+        self.answered += answered;
+        self.refused += refused;
+        self.pings += pings;
+        self.bytes_sent += bytes_sent;
+        self.bytes_received += bytes_received;
+        self.threads_settled += threads_settled;
+        self.threads_done += threads_done;
+    }
+
+    /// Deliveries that did not happen. Two errors that cancel out cannot hide here: duplicates are not distinct.
+    #[must_use]
+    pub(crate) fn lost(&self) -> u64 {
+        self.expected.saturating_sub(self.distinct)
+    }
+}
+
+/// Latencies of all kinds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LatencySet {
+    /// From the time a connection was due to be opened to the 101 response.
+    pub(crate) handshake: Latencies,
+    /// From the same time to the replies to `connect` and `subscribe`.
+    pub(crate) login: Latencies,
+    /// From a message's intended time to its return (echo) or delivery (fan-out).
+    pub(crate) message: Latencies,
+    /// From a publication's intended time to the reply to its publisher.
+    pub(crate) publish: Latencies,
+    /// How late messages left: from their intended time to the turn in which they were sent. The generator's own
+    /// share of the latencies above.
+    pub(crate) lag: Latencies,
+}
+
+impl LatencySet {
+    /// Adds all of `other`.
+    pub(crate) fn merge(&mut self, other: &LatencySet) {
+        self.handshake.merge(&other.handshake);
+        self.login.merge(&other.login);
+        self.message.merge(&other.message);
+        self.publish.merge(&other.publish);
+        self.lag.merge(&other.lag);
+    }
+
+    /// Whether nothing was recorded.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.handshake, &self.login, &self.message, &self.publish, &self.lag]
+            .iter()
+            .all(|kind| kind.is_empty())
+    }
+}
+
+/// What a thread tells the conductor from time to time.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// Which thread.
+    pub(crate) thread: u32,
+    /// The part of the run it is in.
+    pub(crate) stage: Stage,
+    /// Its counters since the start.
+    pub(crate) counters: Counters,
+    /// Latencies since its last snapshot that had some.
+    pub(crate) latencies: Option<Box<LatencySet>>,
+    /// Failures since its last snapshot.
+    pub(crate) failures: Failures,
+    /// Processor time of the thread since the start.
+    pub(crate) cpu: Nanos,
+    /// The error that ended the thread, if one did.
+    pub(crate) fatal: Option<String>,
+}

@@ -1,0 +1,114 @@
+//! Every number that bounds the load generator, with its reason.
+
+/// Connections from one source address to one target: the default `ip_local_port_range` has 28,232 ports, of which
+/// some are in use or in TIME_WAIT. Beyond it, another source address is taken (loopback) or asked for.
+pub(crate) const CONNECTIONS_PER_SOURCE: u32 = 20_000;
+
+/// Source addresses that can be asked for: a /16 of 127.0.0.0/8, far more than a million connections need.
+pub(crate) const SOURCES_MAX: u32 = 65_536;
+
+/// Connections of one run: client numbers are `u32` and every table is sized by them.
+pub(crate) const CONNECTIONS_MAX: u32 = 16_000_000;
+
+/// Threads of one run: more than any machine here has cores; a larger number is a slip of the finger.
+pub(crate) const THREADS_MAX: u32 = 256;
+
+/// Streams (pairs of publisher and channel) of one run: their number is written in five base-64 digits of a stamp.
+pub(crate) const STREAMS_MAX: u64 = 1 << 30;
+
+/// Streams that are checked over all subscribers of one run, 16 bytes each: a gibibyte.
+pub(crate) const CHECKERS_MAX: u64 = 1 << 26;
+
+/// Messages per second of one run. Above it, times between messages fall below a nanosecond.
+pub(crate) const RATE_MAX: f64 = 1e9;
+
+/// Length of a run, seconds: a stamp's time has nine base-64 digits of nanoseconds (208 days).
+pub(crate) const DURATION_S_MAX: f64 = 30.0 * 86_400.0;
+
+/// Payload of one message, bytes: what one frame of a typical server's limit allows, and far above it.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+
+/// Payload of one publication, bytes: must leave room for the command around it within [`PAYLOAD_BYTES_MAX`].
+pub(crate) const PUBLICATION_BYTES_MAX: usize = 16 << 20;
+
+/// Messages outstanding on one connection in closed loop.
+pub(crate) const DEPTH_MAX: u32 = 65_536;
+
+/// Messages outstanding on one connection in open loop; each costs eight bytes. A server this far behind has stopped:
+/// further messages of that connection are counted as unsent.
+pub(crate) const OUTSTANDING_MAX: usize = 1 << 20;
+
+/// Bytes of control frames and pongs that wait for one blocked connection; messages wait as numbers, not as bytes. A
+/// server that lets this much pile up does not read.
+pub(crate) const BACKLOG_BYTES_MAX: usize = 64 << 10;
+
+/// Receive buffer of a thread, bytes: stays within the second-level cache.
+pub(crate) const ARENA_BYTES: usize = 512 << 10;
+
+/// Receive buffer of a thread for messages of more than [`LARGE_MESSAGE_BYTES`]: several fit into one turn.
+pub(crate) const ARENA_BYTES_LARGE: usize = 2 << 20;
+
+/// Payloads above this size get the larger receive buffer.
+pub(crate) const LARGE_MESSAGE_BYTES: usize = 64 << 10;
+
+/// Bytes queued for sending in one turn before it ends early: bounds the send buffer of a thread, so that a burst
+/// of due messages becomes several turns, between which input is read.
+pub(crate) const TURN_BYTES_MAX: usize = 1 << 20;
+
+/// Due messages handled in one turn: the same bound for small messages.
+pub(crate) const TURN_MESSAGES_MAX: u32 = 16_384;
+
+/// Connections started in one turn: accept queues overflow in bursts, and a burst delays the answers to others.
+pub(crate) const TURN_CONNECTS_MAX: u32 = 128;
+
+/// Connections closed in one turn: a million closes in one go would fill every queue on the way.
+pub(crate) const TURN_CLOSES_MAX: u32 = 1_024;
+
+/// Longest sleep of a thread, milliseconds: how late it can notice that a second has passed.
+pub(crate) const SLEEP_MS_MAX: u64 = 50;
+
+/// Time between two snapshots of a thread's counters, milliseconds.
+pub(crate) const SNAPSHOT_MS: u64 = 50;
+
+/// Time between two snapshots of a thread's histograms (some 200 KiB each), milliseconds.
+pub(crate) const HISTOGRAM_MS: u64 = 500;
+
+/// Snapshots in flight between all threads and the conductor. When it is full a thread keeps adding to its own.
+pub(crate) const SNAPSHOTS_MAX: usize = 1_024;
+
+/// Failures that are kept with their text, over all threads. The rest is only counted.
+pub(crate) const EXAMPLES_MAX: usize = 8;
+
+/// Time for the closing handshakes at the end, once no further ones complete, milliseconds.
+pub(crate) const CLOSE_MS_MAX: u64 = 5_000;
+
+/// Time after the peer's close frame in which it has to end the TCP connection, milliseconds. RFC 6455 section
+/// 7.1.1 lets the server go first; one that does not is no failure.
+pub(crate) const LINGER_MS: u64 = 2_000;
+
+/// Pause between the end of opening and the first message, milliseconds: every thread has heard of it by then.
+pub(crate) const START_DELAY_MS: u64 = 50;
+
+/// In closed-loop fan-out, time without any delivery after which what is outstanding counts as lost and the window
+/// opens again, milliseconds.
+pub(crate) const STALL_MS: u64 = 1_000;
+
+/// Wait between looks at the other threads' deliveries in closed-loop fan-out, microseconds.
+pub(crate) const WINDOW_POLL_US: u64 = 100;
+
+/// Latencies are recorded from 64 ns (finer differences mean nothing) ...
+pub(crate) const LATENCY_NS_MIN: u64 = 64;
+
+/// ... to 10 minutes, where longer ones are cut off.
+pub(crate) const LATENCY_NS_MAX: u64 = 600_000_000_000;
+
+/// Significant decimal digits of a latency.
+pub(crate) const LATENCY_DIGITS: u8 = 3;
+
+/// Share of a core from which on a thread of the generator counts as saturated.
+pub(crate) const BUSY_SHARE: f64 = 0.9;
+
+const _: () = assert!(PUBLICATION_BYTES_MAX < PAYLOAD_BYTES_MAX);
+const _: () = assert!(LARGE_MESSAGE_BYTES < ARENA_BYTES);
+const _: () = assert!(SNAPSHOT_MS <= HISTOGRAM_MS);
+const _: () = assert!(LATENCY_NS_MIN < LATENCY_NS_MAX);

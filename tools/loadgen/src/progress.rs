@@ -1,0 +1,107 @@
+//! One line a second on stderr while a run lasts: redrawn on a terminal, plain lines elsewhere.
+
+use std::io::{IsTerminal, Write, stderr};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::counters::Counters;
+use crate::latency::readable;
+use crate::report::grouped;
+use crate::result::Second;
+
+/// Where progress goes.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Nowhere.
+    Quiet,
+    /// A line that is redrawn in place.
+    Redrawn(ProgressBar),
+    /// A line below the other.
+    Lines,
+}
+
+impl Progress {
+    /// Picks what fits stderr.
+    #[must_use]
+    pub(crate) fn new(is_quiet: bool) -> Self {
+        if is_quiet {
+            return Progress::Quiet;
+        }
+        if !stderr().is_terminal() {
+            return Progress::Lines;
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        Progress::Redrawn(bar)
+    }
+
+    /// Shows a second.
+    pub(crate) fn show(&self, phase: &str, second: &Second, totals: &Counters) {
+        match self {
+            Progress::Quiet => {}
+            Progress::Redrawn(bar) => {
+                bar.set_message(line(phase, second, totals));
+                bar.tick();
+            }
+            // A closed stderr must not end a run.
+            Progress::Lines => drop(writeln!(stderr(), "{}", line(phase, second, totals))),
+        }
+    }
+
+    /// Leaves the terminal as it was.
+    pub(crate) fn finish(&self) {
+        if let Progress::Redrawn(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn line(phase: &str, second: &Second, totals: &Counters) -> String {
+    let mut line = format!(
+        "{:>5.0}s {phase:<8} open {}  failed {}  opened {}/s  sent {}/s  received {}/s",
+        second.at,
+        grouped(second.open),
+        grouped(second.failed),
+        grouped(second.opened),
+        grouped(second.sent),
+        grouped(second.received),
+    );
+    if second.p99_us > 0.0 {
+        line.push_str(&format!("  p50 {}  p99 {}", readable(second.p50_us), readable(second.p99_us)));
+    }
+    if totals.duplicated + totals.reordered + totals.corrupt > 0 {
+        line.push_str(&format!(
+            "  duplicated {}  out of order {}  damaged {}",
+            totals.duplicated, totals.reordered, totals.corrupt
+        ));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_rates_and_trouble() {
+        let second = Second {
+            at: 3.0,
+            open: 1_200,
+            failed: 1,
+            opened: 400,
+            sent: 50_000,
+            received: 49_000,
+            p50_us: 80.0,
+            p99_us: 1_500.0,
+        };
+        let plain = line("sending", &second, &Counters::default());
+        assert_eq!(
+            plain,
+            "    3s sending  open 1,200  failed 1  opened 400/s  sent 50,000/s  received 49,000/s  p50 80.0 us  p99 1.50 ms"
+        );
+        let troubled = line("sending", &second, &Counters { reordered: 2, ..Counters::default() });
+        assert!(troubled.ends_with("duplicated 0  out of order 2  damaged 0"));
+    }
+}

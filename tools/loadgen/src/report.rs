@@ -1,0 +1,209 @@
+//! The result as text for a terminal.
+//!
+//! Invariant: reads a `RunResult` and nothing else.
+
+use std::fmt::Write as _;
+
+use crate::latency::{Summary, readable};
+use crate::result::RunResult;
+
+/// The whole text, lines ended by LF.
+#[must_use]
+pub(crate) fn text(result: &RunResult) -> String {
+    let mut text = String::with_capacity(2_048);
+    // Writing to a String cannot fail.
+    let _ = write_all(&mut text, result);
+    text
+}
+
+fn write_all(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    write_head(to, result)?;
+    write_connections(to, result)?;
+    write_messages(to, result)?;
+    write_latencies(to, result)?;
+    write_errors(to, result)?;
+    write_generator(to, result)?;
+    write_verdict(to, result)
+}
+
+fn write_head(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    let settings = &result.settings;
+    write!(to, "{} of {}", result.scenario, settings.urls.join(", "))?;
+    if result.interrupted {
+        write!(to, " (ended early)")?;
+    }
+    writeln!(to)
+}
+
+fn write_connections(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    let connections = &result.connections;
+    writeln!(
+        to,
+        "connections   planned {}   opened {}   failed {}   closed {}",
+        grouped(connections.planned),
+        grouped(connections.opened),
+        grouped(connections.failed),
+        grouped(connections.closed),
+    )?;
+    writeln!(to, "opening       {:.2} s   {:.0}/s", connections.opening_s, connections.opened_per_s)?;
+    if connections.dropped > 0 {
+        writeln!(to, "lost          {} connections after they had opened", grouped(connections.dropped))?;
+    }
+    if connections.unclean > 0 {
+        writeln!(to, "unclean       {} connections without a proper end", grouped(connections.unclean))?;
+    }
+    Ok(())
+}
+
+fn write_messages(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    let messages = &result.messages;
+    if messages.pings > 0 {
+        writeln!(to, "pings         {} answered", grouped(messages.pings))?;
+    }
+    if messages.expected == 0 && messages.sent == 0 {
+        return Ok(());
+    }
+    writeln!(
+        to,
+        "messages      sent {}   received {}   lost {}   duplicated {}   out of order {}   damaged {}",
+        grouped(messages.sent),
+        grouped(messages.received),
+        grouped(messages.lost),
+        grouped(messages.duplicated),
+        grouped(messages.reordered),
+        grouped(messages.corrupt),
+    )?;
+    writeln!(
+        to,
+        "rate          sent {:.0}/s   received {:.0}/s   over {:.2} s, {} bytes each",
+        messages.sent_per_s, messages.received_per_s, messages.measured_s, result.settings.size,
+    )?;
+    if let Some(rate) = result.settings.rate.filter(|rate| messages.sent_per_s < 0.98 * rate) {
+        writeln!(to, "              only {:.0} of the {rate:.0}/s asked for were sent", messages.sent_per_s)?;
+    }
+    if messages.unsent > 0 {
+        writeln!(to, "unsent        {} (connection gone or not reading)", grouped(messages.unsent))?;
+    }
+    if messages.foreign > 0 {
+        writeln!(to, "foreign       {} messages of other senders", grouped(messages.foreign))?;
+    }
+    Ok(())
+}
+
+fn write_latencies(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    let table = &result.latency_us;
+    let rows = [
+        ("handshake", &table.handshake),
+        ("login", &table.login),
+        ("message", &table.message),
+        ("publish", &table.publish),
+        ("lag", &table.lag),
+    ];
+    if rows.iter().all(|(_, summary)| summary.is_none()) {
+        return Ok(());
+    }
+    writeln!(
+        to,
+        "latency       {:>10} {:>10} {:>10} {:>10} {:>10} {:>12}",
+        "p50", "p90", "p99", "p99.9", "max", "count"
+    )?;
+    for (name, summary) in rows {
+        let Some(Summary { count, p50, p90, p99, p999, max, .. }) = summary else { continue };
+        let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(|value| readable(*value));
+        let count = grouped(*count);
+        writeln!(to, "  {name:<11} {p50:>10} {p90:>10} {p99:>10} {p999:>10} {max:>10} {count:>12}")?;
+    }
+    Ok(())
+}
+
+fn write_errors(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    if result.errors.is_empty() {
+        return writeln!(to, "errors        none");
+    }
+    writeln!(to, "errors")?;
+    for error in &result.errors {
+        writeln!(to, "  {:>9}  {:<20} {}", grouped(error.count), error.kind, error.text)?;
+    }
+    writeln!(to, "the first of them")?;
+    for example in &result.examples {
+        writeln!(to, "  {example}")?;
+    }
+    Ok(())
+}
+
+fn write_generator(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    let generator = &result.generator;
+    writeln!(
+        to,
+        "generator     {}   {} thread{}   {:.2} cores   busiest thread {:.0} %",
+        generator.io,
+        generator.threads,
+        if generator.threads == 1 { "" } else { "s" },
+        generator.cpu_cores,
+        100.0 * generator.busiest_thread,
+    )?;
+    if generator.saturated {
+        writeln!(
+            to,
+            "              a thread was saturated: the generator may have been the bottleneck (try --threads)"
+        )?;
+    }
+    Ok(())
+}
+
+fn write_verdict(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    if result.ok {
+        writeln!(to, "result        ok")
+    } else {
+        writeln!(to, "result        FAILED: {}", result.faults.join("; "))
+    }
+}
+
+/// A number with commas between groups of three digits.
+#[must_use]
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+    use crate::result::tests::{good_outcome, plan};
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn a_good_run_says_so() {
+        let text = text(&RunResult::new(&plan(), good_outcome()));
+        assert!(text.contains("messages      sent 1,000   received 1,000   lost 0"), "{text}");
+        assert!(text.contains("  message         500 us"), "{text}");
+        assert!(text.contains("errors        none"), "{text}");
+        assert!(text.ends_with("result        ok\n"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_run_says_why() {
+        let mut outcome = good_outcome();
+        outcome.counters.failed = 2;
+        outcome.failures.add(Failure::Status(503), || "client 7: busy".to_owned());
+        outcome.failures.add_times(Failure::Status(503), 1);
+        let text = text(&RunResult::new(&plan(), outcome));
+        assert!(text.contains("status_503"), "{text}");
+        assert!(text.contains("  client 7: busy\n"), "{text}");
+        assert!(text.contains("result        FAILED: 2 connections could not be opened\n"), "{text}");
+    }
+}

@@ -1,0 +1,38 @@
+//! What a scenario may touch while it handles a turn's events: time, output, randomness and books.
+
+use crate::ledger::Ledger;
+use crate::outbound::Outbound;
+use crate::random::Random;
+use crate::schedule::Nanos;
+use crate::stage::{Stage, Window};
+
+/// One turn of a thread. The clock was read once, when the turn's input had arrived.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// The time of this turn.
+    pub(crate) now: Nanos,
+    /// The part of the run.
+    pub(crate) stage: Stage,
+    /// When messages are due and measured.
+    pub(crate) window: Window,
+    /// What is sent at the end of the turn.
+    pub(crate) outbound: Outbound,
+    /// Masking keys.
+    pub(crate) random: Random,
+    /// Counts, latencies and failures.
+    pub(crate) ledger: Ledger,
+}
+
+impl Turn {
+    /// Whether messages may be sent now.
+    #[must_use]
+    pub(crate) fn is_sending(&self) -> bool {
+        self.stage == Stage::Running && self.now >= self.window.start && self.now < self.window.end
+    }
+
+    /// Whether a message of this intended time counts in rates and latencies.
+    #[must_use]
+    pub(crate) fn is_measured(&self, intended: Nanos) -> bool {
+        intended >= self.window.measured && self.window.measured > 0
+    }
+}
