@@ -204,10 +204,23 @@ impl Guest {
             (_, 9) => self.unsubscribe(oracle),
             (_, 10) => self.ask_for_the_unavailable(channels),
             (_, 11) => self.say(Opcode::Ping, b"are you there"),
-            _ => (0..self.random.within(1..=3)).for_each(|_| self.publish(oracle, channels)),
+            _ => {
+                for _ in 0..self.random.within(1..=3) {
+                    let channel = self.any_channel(channels);
+                    self.publish(oracle, channel);
+                }
+            }
         }
         self.flush();
         true
+    }
+
+    /// Publishes once to the channel of this number, if it is inside.
+    pub fn speak_up(&mut self, oracle: &mut Oracle, channel: usize) {
+        if self.stage == Stage::Inside {
+            self.publish(oracle, channel_name(channel));
+            self.flush();
+        }
     }
 
     /// Leaves with a close frame.
@@ -287,10 +300,9 @@ impl Guest {
         self.ask(Ask::Unsubscribe(channel.clone()), Request::Unsubscribe(Cow::Owned(channel)));
     }
 
-    fn publish(&mut self, oracle: &mut Oracle, channels: usize) {
+    fn publish(&mut self, oracle: &mut Oracle, channel: String) {
         self.publications += 1;
         let id = MessageId { by: self.number, number: self.publications };
-        let channel = self.any_channel(channels);
         let padding = "x".repeat(self.random.within(0..=60));
         let data = format!("[{},{},\"{padding}\"]", id.by, id.number).into_bytes();
         oracle.publish(id, &channel, &data);
@@ -309,7 +321,7 @@ impl Guest {
     }
 
     fn any_channel(&mut self, channels: usize) -> String {
-        format!("channel-{}", self.random.below(channels))
+        channel_name(self.random.below(channels))
     }
 
     fn misbehave(&mut self) {
@@ -493,6 +505,10 @@ fn opcode_of(encoding: Encoding) -> Opcode {
         Encoding::Json => Opcode::Text,
         Encoding::Protobuf => Opcode::Binary,
     }
+}
+
+fn channel_name(number: usize) -> String {
+    format!("channel-{number}")
 }
 
 /// The id at the beginning of a payload that a guest has made.
