@@ -141,8 +141,8 @@ pub(crate) struct LatencySet {
     pub(crate) message: Latencies,
     /// From a publication's intended time to the reply to its publisher.
     pub(crate) publish: Latencies,
-    /// How late messages left: from their intended time to the turn in which they were sent. The generator's own
-    /// share of the latencies above.
+    /// How late the generator was with messages of a schedule: from their intended time to the turn that saw them due.
+    /// Its own share of the latencies above.
     pub(crate) lag: Latencies,
 }
 

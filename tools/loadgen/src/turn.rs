@@ -35,4 +35,11 @@ impl Turn {
     pub(crate) fn is_measured(&self, intended: Nanos) -> bool {
         intended >= self.window.measured && self.window.measured > 0
     }
+
+    /// Notes how late this thread is with a message of a schedule: its own doing, not the server's.
+    pub(crate) fn record_lag(&mut self, intended: Nanos) {
+        if self.is_measured(intended) {
+            self.ledger.latencies.lag.record(self.now - intended);
+        }
+    }
 }

@@ -12,6 +12,7 @@ use crate::outstanding::Outstanding;
 use crate::plan::{EchoLoad, Pace, Plan};
 use crate::schedule::{Nanos, Schedule};
 use crate::sequence::{Checker, Tally};
+use crate::stage::Stage;
 use crate::stamp::EchoPayload;
 use crate::turn::Turn;
 
@@ -167,6 +168,7 @@ impl Echo {
                 return true;
             }
             let Some((number, due)) = schedule.pop(turn.now) else { return false };
+            turn.record_lag(due);
             let place = self.ready[(number % self.ready.len() as u64) as usize];
             let lane = &mut self.lanes[place as usize];
             if !lane.is_open || lane.times.len() >= OUTSTANDING_MAX {
@@ -207,7 +209,7 @@ impl Echo {
                 lane.times.push(turn.now);
             }
         }
-        if turn.stage <= crate::stage::Stage::Draining {
+        if turn.stage <= Stage::Draining {
             send_unsent(lane, &mut self.payload, self.opcode, client, turn);
         }
     }
@@ -231,7 +233,6 @@ fn send_unsent(
         turn.ledger.counters.expected += 1;
         if turn.is_measured(intended) {
             turn.ledger.counters.measured_sent += 1;
-            turn.ledger.latencies.lag.record(turn.now - intended);
         }
     }
 }

@@ -303,6 +303,7 @@ impl Fanout {
                 is_more = false;
                 break;
             };
+            turn.record_lag(intended);
             let index = (number % self.publishers.len() as u64) as usize;
             self.publish(index, intended, clients, turn);
         }
@@ -390,7 +391,6 @@ impl Fanout {
             turn.ledger.counters.expected += audience;
             if turn.is_measured(intended) {
                 turn.ledger.counters.measured_sent += 1;
-                turn.ledger.latencies.lag.record(turn.now - intended);
             }
         }
     }
