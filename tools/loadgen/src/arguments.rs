@@ -190,10 +190,14 @@ pub(crate) struct Flags {
           help_heading = "Client protocol")]
     pub(crate) user_prefix: String,
 
-    /// Threads that drive connections [default: half of the cores]
+    /// Threads that drive connections [default: as many as --cores, else half of the machine's cores]
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=i64::from(THREADS_MAX)),
           help_heading = "Generator")]
     pub(crate) threads: Option<u32>,
+
+    /// Cores to pin the threads to, in turn: 1,3
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Generator")]
+    pub(crate) cores: Vec<usize>,
 
     /// How to talk to the kernel
     #[arg(long, value_enum, default_value_t = IoChoice::Auto, help_heading = "Generator")]

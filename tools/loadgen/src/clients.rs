@@ -265,8 +265,8 @@ impl Clients {
     }
 
     /// Books what the scenario has left, before connections are closed.
-    pub(crate) fn finish(&mut self, turn: &mut Turn) {
-        self.scenario.finish(turn);
+    pub(crate) fn finish(&mut self, is_interrupted: bool, turn: &mut Turn) {
+        self.scenario.finish(is_interrupted, turn);
         self.parted_at = turn.now;
     }
 

@@ -17,7 +17,7 @@ use crate::counters::{Counters, LatencySet, Snapshot};
 use crate::failure::Failures;
 use crate::latency::Latencies;
 use crate::ledger::Ledger;
-use crate::limits::{SNAPSHOT_MS, SNAPSHOTS_MAX, START_DELAY_MS};
+use crate::limits::{SLEEP_MS_MAX, SNAPSHOT_MS, SNAPSHOTS_MAX, START_DELAY_MS};
 use crate::plan::{Load, Plan};
 use crate::progress::Progress;
 use crate::result::{Outcome, Second, Times};
@@ -101,6 +101,7 @@ impl Crew {
 #[derive(Clone, Debug, Default)]
 struct Part {
     counters: Counters,
+    settled_at: Nanos,
     /// Processor time when the main part began, and the latest.
     cpu_start: Nanos,
     cpu_end: Nanos,
@@ -150,7 +151,7 @@ impl Conductor {
             while let Ok(snapshot) = self.crew.snapshots.try_recv() {
                 self.take(snapshot);
             }
-            if self.parts.iter().all(|part| part.is_done) {
+            if self.parts.iter().all(|part| part.is_done) || self.has_lost_thread() {
                 break;
             }
             let now = self.crew.clock.now();
@@ -165,9 +166,18 @@ impl Conductor {
         }
     }
 
+    /// Whether a thread ended without its last snapshot: it panicked, and the others wait for stages in vain.
+    fn has_lost_thread(&self) -> bool {
+        let threads = self.crew.threads.iter().zip(&self.parts);
+        // A thread may have ended after its snapshot was sent and before it was taken.
+        self.crew.snapshots.is_empty()
+            && threads.into_iter().any(|(thread, part)| thread.is_finished() && !part.is_done)
+    }
+
     fn take(&mut self, snapshot: Snapshot) {
         let part = &mut self.parts[snapshot.thread as usize];
         part.counters = snapshot.counters;
+        part.settled_at = snapshot.settled_at;
         part.is_done |= snapshot.counters.threads_done > 0;
         if snapshot.stage < Stage::Running && !matches!(self.plan.load, Load::Connect) {
             part.cpu_start = snapshot.cpu;
@@ -204,7 +214,8 @@ impl Conductor {
                 if !is_settled && !is_late {
                     return;
                 }
-                self.opened_at = Some(now);
+                let settled_at = self.parts.iter().map(|part| part.settled_at).max().unwrap_or(now);
+                self.opened_at = Some(if is_settled { settled_at } else { now });
                 if matches!(self.plan.load, Load::Connect) || totals.open == 0 {
                     self.close();
                 } else {
@@ -212,8 +223,10 @@ impl Conductor {
                 }
             }
             Stage::Running => {
-                if now >= self.window.end || totals.open == 0 {
-                    self.window.end = self.window.end.min(now);
+                let is_complete = totals.threads_complete == u64::from(self.plan.threads);
+                let is_over =
+                    now >= self.window.end && (is_complete || now >= self.window.end + self.plan.drain);
+                if is_over || totals.open == 0 {
                     self.drain(now);
                 }
             }
@@ -240,6 +253,9 @@ impl Conductor {
 
     fn drain(&mut self, now: Nanos) {
         self.stage = Stage::Draining;
+        // Earlier than planned if interrupted; later if a thread could not keep up with its schedule.
+        let is_punctual = now.abs_diff(self.window.end) <= SLEEP_MS_MAX * MILLISECOND;
+        self.window.end = if is_punctual { self.window.end } else { now };
         self.drain_until = now + self.plan.drain;
         self.crew.enter(Stage::Draining);
     }
@@ -257,17 +273,15 @@ impl Conductor {
                 self.opened_at = Some(now);
                 self.close();
             }
-            Stage::Running => {
-                self.window.end = self.window.end.min(now);
-                self.drain(now);
-            }
+            Stage::Running => self.drain(now),
             Stage::Draining | Stage::Closing => {}
         }
     }
 
     fn outcome(mut self, selected: &Selected, started_unix_ms: u64) -> Result<Outcome, String> {
+        // Finished ones first: after a panic the others are not waited for. It was printed by the thread itself.
+        self.crew.threads.sort_by_key(|thread| !thread.is_finished());
         for thread in self.crew.threads.drain(..) {
-            // A panic has been printed by the thread itself.
             thread.join().map_err(|_| "a thread panicked".to_owned())?;
         }
         if let Some(fatal) = self.fatal {
@@ -280,7 +294,11 @@ impl Conductor {
         };
         let opening = self.opened_at.unwrap_or_else(|| self.crew.clock.now());
         let window = self.window;
-        let busy = if matches!(self.plan.load, Load::Connect) { opening } else { window.end - window.start };
+        let busy = if matches!(self.plan.load, Load::Connect) {
+            opening
+        } else {
+            window.end.saturating_sub(window.start)
+        };
         let mut io = selected.kind.to_string();
         if !selected.notes.is_empty() {
             io.push_str(&format!(" ({})", selected.notes.join("; ")));

@@ -42,7 +42,8 @@ pub(crate) struct Counters {
     pub(crate) corrupt: u64,
     /// Messages of somebody else, or of an earlier run.
     pub(crate) foreign: u64,
-    /// Messages that were due but could not be sent, because their connection was gone or did not read.
+    /// Messages that were due but could not be sent: their connection was gone or did not read, or this generator was
+    /// too slow.
     pub(crate) unsent: u64,
     /// Messages sent whose intended time lies in the measured part.
     pub(crate) measured_sent: u64,
@@ -60,6 +61,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_received: u64,
     /// Threads that have opened (or failed to open) all their connections.
     pub(crate) threads_settled: u64,
+    /// Threads that have sent all that was due.
+    pub(crate) threads_complete: u64,
     /// Threads that have nothing more to do.
     pub(crate) threads_done: u64,
 }
@@ -93,6 +96,7 @@ impl Counters {
             bytes_sent,
             bytes_received,
             threads_settled,
+            threads_complete,
             threads_done,
         } = other;
         self.attempted += attempted;
@@ -120,6 +124,7 @@ impl Counters {
         self.bytes_sent += bytes_sent;
         self.bytes_received += bytes_received;
         self.threads_settled += threads_settled;
+        self.threads_complete += threads_complete;
         self.threads_done += threads_done;
     }
 
@@ -174,6 +179,8 @@ pub(crate) struct Snapshot {
     pub(crate) stage: Stage,
     /// Its counters since the start.
     pub(crate) counters: Counters,
+    /// When all its connections were open or failed; 0 before.
+    pub(crate) settled_at: Nanos,
     /// Latencies since its last snapshot that had some.
     pub(crate) latencies: Option<Box<LatencySet>>,
     /// Failures since its last snapshot.

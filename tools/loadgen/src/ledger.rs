@@ -23,6 +23,7 @@ pub(crate) struct Ledger {
     failures: Failures,
     thread: u32,
     conductor: Sender<Snapshot>,
+    settled_at: Nanos,
     snapshot_at: Nanos,
     latencies_at: Nanos,
 }
@@ -37,6 +38,7 @@ impl Ledger {
             failures: Failures::default(),
             thread,
             conductor,
+            settled_at: 0,
             snapshot_at: 0,
             latencies_at: 0,
         }
@@ -54,6 +56,23 @@ impl Ledger {
     /// Counts a failure that many operations share.
     pub(crate) fn fail_times(&mut self, failure: Failure, times: u64) {
         self.failures.add_times(failure, times);
+    }
+
+    /// Notes that all connections of this thread are open or failed, and says so at once.
+    pub(crate) fn settle(&mut self, now: Nanos) {
+        if self.counters.threads_settled == 0 {
+            self.counters.threads_settled = 1;
+            self.settled_at = now;
+            self.report(Stage::Opening, now, true);
+        }
+    }
+
+    /// Notes that this thread has sent all that was due, and says so at once.
+    pub(crate) fn complete(&mut self, now: Nanos) {
+        if self.counters.threads_complete == 0 {
+            self.counters.threads_complete = 1;
+            self.report(Stage::Running, now, true);
+        }
     }
 
     /// When the next snapshot is due.
@@ -95,6 +114,7 @@ impl Ledger {
             thread: self.thread,
             stage,
             counters: self.counters,
+            settled_at: self.settled_at,
             latencies,
             failures: std::mem::take(&mut self.failures),
             cpu: cpu::thread_time(),

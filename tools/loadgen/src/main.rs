@@ -44,6 +44,7 @@ mod cpu;
 mod failure;
 mod latency;
 mod ledger;
+mod timer;
 
 mod progress;
 mod report;

@@ -18,7 +18,8 @@ struct Piece {
     len: usize,
 }
 
-/// Where a connection's piece of this turn is. A client record holds one; the default means none.
+/// Where a connection's last piece is. A client record holds one; that of an earlier turn is recognised, because a
+/// connection that has a piece in this turn has a mark of this turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PieceMark(u32);
 
@@ -33,17 +34,18 @@ pub(crate) struct Outbound {
 impl Outbound {
     /// The buffer, to append bytes for `socket` to it. Valid until the next call for another connection.
     pub(crate) fn begin(&mut self, socket: Socket, mark: &mut PieceMark) -> &mut Vec<u8> {
-        let count = self.pieces.len() as u32;
-        if mark.0 == 0 || mark.0 != count {
+        let index = mark.0 as usize;
+        let is_current = self.pieces.get(index).is_some_and(|piece| piece.socket == socket);
+        if !is_current || index + 1 != self.pieces.len() {
             self.seal();
             let start = self.buffer.len();
-            if mark.0 != 0 {
-                let old = &mut self.pieces[mark.0 as usize - 1];
+            if is_current {
+                let old = &mut self.pieces[index];
                 let (from, len) = (old.start, std::mem::take(&mut old.len));
                 self.buffer.extend_from_within(from..from + len);
             }
+            mark.0 = self.pieces.len() as u32;
             self.pieces.push(Piece { socket, start, len: 0 });
-            mark.0 = count + 1;
         }
         &mut self.buffer
     }
@@ -54,7 +56,7 @@ impl Outbound {
         self.buffer.len()
     }
 
-    /// Ends the turn: gives each connection's bytes to `send` and starts over. Marks must be reset by the receiver.
+    /// Ends the turn: gives each connection's bytes to `send` and starts over.
     pub(crate) fn flush(&mut self, mut send: impl FnMut(Socket, Payload)) {
         if self.pieces.is_empty() {
             return;
@@ -116,6 +118,20 @@ mod tests {
         let (mut outbound, mut mark) = (Outbound::default(), PieceMark::default());
         outbound.begin(Socket(3), &mut mark);
         assert!(flushed(&mut outbound).is_empty());
+    }
+
+    #[test]
+    fn marks_of_earlier_turns_mean_nothing() {
+        let (mut outbound, mut marks) = (Outbound::default(), [PieceMark::default(); 3]);
+        outbound.begin(Socket(2), &mut marks[2]);
+        flushed(&mut outbound);
+        for turn in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+            for socket in turn {
+                outbound.begin(Socket(socket), &mut marks[socket as usize]).push(socket as u8);
+            }
+            let sent = flushed(&mut outbound);
+            assert_eq!(sent, turn.map(|socket| (socket, vec![socket as u8])));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use roadstead_protocol::Encoding;
 
 use crate::arguments::{Flags, IoChoice, ScenarioFlags, Seconds};
-use crate::limits::{CHECKERS_MAX, PAYLOAD_BYTES_MAX, PUBLICATION_BYTES_MAX, STREAMS_MAX};
+use crate::limits::{CHECKERS_MAX, PAYLOAD_BYTES_MAX, PUBLICATION_BYTES_MAX, STREAMS_MAX, THREADS_MAX};
 use crate::schedule::{Nanos, SECOND};
 use crate::stamp::{PUBLICATION_BYTES_MIN, RUN_BITS};
 use crate::target::{Sources, Target};
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) drain: Nanos,
     /// Threads. Client `number` lives on thread `number % threads`.
     pub(crate) threads: u32,
+    /// Cores that threads are pinned to, in turn; empty: they are not.
+    pub(crate) cores: Vec<usize>,
     /// Back end.
     pub(crate) io: IoChoice,
     /// Seed of all random numbers.
@@ -212,7 +214,7 @@ impl Plan {
         let targets = flags.url.iter().map(Target::resolve).collect::<Result<Vec<_>, _>>()?;
         let peers: Vec<_> = targets.iter().map(|target| target.peer).collect();
         let sources = Sources::new(flags.source.as_ref(), &peers, clients)?;
-        let threads = flags.threads.unwrap_or_else(threads_default).min(clients);
+        let threads = flags.threads.unwrap_or_else(|| threads_default(flags.cores.len())).min(clients);
         let seed = flags.seed.unwrap_or_else(seed_by_time);
         Ok(Self {
             opening: opening(scenario, threads),
@@ -226,6 +228,7 @@ impl Plan {
             duration: nanos(flags.duration.unwrap_or(Seconds(10.0))),
             drain: nanos(flags.drain),
             threads,
+            cores: cores(flags)?,
             io: flags.io,
             seed,
             run: run_mark(),
@@ -363,8 +366,23 @@ fn nanos(seconds: Seconds) -> Nanos {
     (seconds.0 * SECOND as f64) as Nanos
 }
 
-/// Half of the cores: the server under test usually needs the other half.
-fn threads_default() -> u32 {
+/// The cores of the command line, if this process may use them.
+fn cores(flags: &Flags) -> Result<Vec<usize>, String> {
+    let usable = core_affinity::get_core_ids().unwrap_or_default();
+    match flags.cores.iter().find(|core| !usable.iter().any(|usable| usable.id == **core)) {
+        Some(core) => {
+            let usable: Vec<_> = usable.iter().map(|core| core.id.to_string()).collect();
+            Err(format!("--cores: core {core} cannot be used; these can: {}", usable.join(",")))
+        }
+        None => Ok(flags.cores.clone()),
+    }
+}
+
+/// As many as cores were named; without, half of the machine's: the server under test usually needs the other half.
+fn threads_default(cores_named: usize) -> u32 {
+    if cores_named > 0 {
+        return (cores_named as u32).min(THREADS_MAX);
+    }
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() as u32 / 2).max(1))
 }
 
@@ -436,6 +454,7 @@ mod tests {
             "loadgen fanout --url ws://127.0.0.1/ --size 10",
             "loadgen echo --url ws://127.0.0.1/ --size 1000MiB",
             "loadgen echo --url ws://127.0.0.1/ --source ::1",
+            "loadgen echo --url ws://127.0.0.1/ --cores 99999",
             "loadgen fanout --url ws://127.0.0.1/ --channels 2000000000 --publishers 2",
         ] {
             assert!(plan(line).is_err(), "{line}");

@@ -82,7 +82,11 @@ fn write_messages(to: &mut String, result: &RunResult) -> std::fmt::Result {
         writeln!(to, "              only {:.0} of the {rate:.0}/s asked for were sent", messages.sent_per_s)?;
     }
     if messages.unsent > 0 {
-        writeln!(to, "unsent        {} (connection gone or not reading)", grouped(messages.unsent))?;
+        writeln!(
+            to,
+            "unsent        {} (connection gone or not reading, or the generator too slow)",
+            grouped(messages.unsent)
+        )?;
     }
     if messages.foreign > 0 {
         writeln!(to, "foreign       {} messages of other senders", grouped(messages.foreign))?;

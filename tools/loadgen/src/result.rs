@@ -320,6 +320,7 @@ fn faults(plan: &Plan, counters: &Counters, failures: &Failures, interrupted: bo
         (counters.dropped, "connections were lost"),
         (counters.unclean, "connections were not closed properly by the server"),
         (counters.lost(), "messages were lost"),
+        (counters.unsent, "messages could not be sent"),
         (counters.duplicated, "messages arrived more than once"),
         (counters.reordered, "messages arrived out of order"),
         (counters.corrupt, "messages arrived damaged"),
@@ -432,12 +433,13 @@ pub(crate) mod tests {
     #[test]
     fn every_kind_of_trouble_is_a_fault() {
         type Spoil = fn(&mut Outcome);
-        let table: [(&str, Spoil); 10] = [
+        let table: [(&str, Spoil); 11] = [
             ("5 connections could not be opened", |o| o.counters.failed = 5),
             ("40 connections were not begun in time", |o| o.counters.attempted = 60),
             ("2 connections were lost", |o| o.counters.dropped = 2),
             ("3 connections were not closed properly by the server", |o| o.counters.unclean = 3),
             ("1 messages were lost", |o| o.counters.distinct = 999),
+            ("9 messages could not be sent", |o| o.counters.unsent = 9),
             ("4 messages arrived more than once", |o| o.counters.duplicated = 4),
             ("6 messages arrived out of order", |o| o.counters.reordered = 6),
             ("7 messages arrived damaged", |o| o.counters.corrupt = 7),

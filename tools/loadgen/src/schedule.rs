@@ -49,6 +49,20 @@ impl Schedule {
         Some((self.next - 1, due))
     }
 
+    /// Messages that are not consumed yet, those of the future included.
+    pub(crate) fn rest(&self) -> u64 {
+        let span = self.end.saturating_sub(self.start) as f64 - self.offset_ns;
+        let mut count = (span / self.interval_ns).ceil().max(0.0) as u64;
+        // Rounding may be off by one either way: what `pop` gives is what counts.
+        while count > 0 && self.intended(count - 1) >= self.end {
+            count -= 1;
+        }
+        while self.intended(count) < self.end {
+            count += 1;
+        }
+        count.saturating_sub(self.next)
+    }
+
     /// When the next message is due; `None` after the end.
     #[must_use]
     pub(crate) fn next_due(&self) -> Option<Nanos> {
@@ -89,6 +103,18 @@ mod tests {
             let mut schedule = Schedule::new(rate, 7, 7 + 2 * SECOND, 0, 1);
             let count = all(&mut schedule, u64::MAX).len() as f64;
             assert!((count - 2.0 * rate).abs() <= 1.0, "{rate}: {count}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_what_would_still_come() {
+        for (rate, lane) in [(10.0, 0), (10.0, 3), (7.3, 1), (0.1, 0), (333_333.0, 2)] {
+            let mut schedule = Schedule::new(rate, 9, 9 + 2 * SECOND, lane, 4);
+            let total = schedule.rest();
+            let early = std::iter::from_fn(|| schedule.pop(9 + SECOND)).count() as u64;
+            assert_eq!(schedule.rest(), total - early);
+            assert_eq!(all(&mut schedule, u64::MAX).len() as u64, total - early);
+            assert_eq!(schedule.rest(), 0);
         }
     }
 

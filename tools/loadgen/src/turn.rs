@@ -24,7 +24,13 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Whether messages may be sent now.
+    /// Whether messages of a schedule may be sent now. Those that were due before the end are, however late it is.
+    #[must_use]
+    pub(crate) fn follows_schedule(&self) -> bool {
+        self.stage == Stage::Running && self.now >= self.window.start
+    }
+
+    /// Whether the closed loop may send more now.
     #[must_use]
     pub(crate) fn is_sending(&self) -> bool {
         self.stage == Stage::Running && self.now >= self.window.start && self.now < self.window.end

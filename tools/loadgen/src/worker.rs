@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use core_affinity::CoreId;
 use roadstead_io::{Arena, Epoll, Event, Io, Kind, Options, Socket, Uring, Waker};
 
 use crate::clients::Clients;
@@ -22,6 +23,7 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::scenario::{Audience, Scenario};
 use crate::stage::{Conduct, Stage, Window};
+use crate::timer;
 use crate::turn::Turn;
 
 /// What a thread is given.
@@ -48,6 +50,11 @@ pub(crate) struct Assignment {
 /// Runs a thread's part from first connection to last close; the last snapshot says how it ended.
 pub(crate) fn run(assignment: Assignment) {
     let (kind, waker, plan) = (assignment.kind, assignment.waker.clone(), Arc::clone(&assignment.plan));
+    timer::wake_in_time();
+    if let Some(id) = plan.cores.get(assignment.thread as usize % plan.cores.len().max(1)) {
+        // The plan has checked that the core may be used; a thread that stays where it is works as well.
+        core_affinity::set_for_current(CoreId { id: *id });
+    }
     let mut options = Options::new(plan.clients_of(assignment.thread));
     options.waker = Some(waker);
     options.own_descriptor_table = plan.threads > 1;
@@ -134,7 +141,7 @@ impl Worker {
             self.clients.stop_opening(self.conduct.is_interrupted(), &mut self.turn);
         }
         if stage == Stage::Closing {
-            self.clients.finish(&mut self.turn);
+            self.clients.finish(self.conduct.is_interrupted(), &mut self.turn);
         }
     }
 
@@ -163,7 +170,14 @@ impl Worker {
                 self.open(io);
                 false
             }
-            Stage::Running | Stage::Draining => self.clients.send_due(&mut self.turn),
+            Stage::Running | Stage::Draining => {
+                let is_behind = self.clients.send_due(&mut self.turn);
+                let is_over = self.turn.stage == Stage::Running && self.turn.now >= self.turn.window.end;
+                if is_over && !is_behind {
+                    self.turn.ledger.complete(self.turn.now);
+                }
+                is_behind
+            }
             Stage::Closing => {
                 self.clients.expire_parting(CLOSE_MS_MAX * 1_000_000, &mut self.turn);
                 self.clients.part(&mut self.turn)
@@ -180,8 +194,9 @@ impl Worker {
                 Err(error) => self.clients.refuse(due.number, &error, &mut self.turn),
             }
         }
-        let is_settled = self.opener.is_done() && self.turn.ledger.counters.opening == 0;
-        self.turn.ledger.counters.threads_settled = u64::from(is_settled);
+        if self.opener.is_done() && self.turn.ledger.counters.opening == 0 {
+            self.turn.ledger.settle(self.turn.now);
+        }
     }
 
     /// Sends each connection's bytes, then closes sockets.
@@ -190,7 +205,6 @@ impl Worker {
         let mut outbound = std::mem::take(&mut turn.outbound);
         outbound.flush(|socket, payload| {
             let client = clients.record(socket);
-            client.piece = Default::default();
             if !client.can_send() {
                 return;
             }

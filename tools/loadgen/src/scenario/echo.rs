@@ -121,7 +121,7 @@ impl Echo {
 
     /// Begins, then follows the schedule or makes the first messages of the closed loop.
     pub(crate) fn send_due(&mut self, clients: &mut [Client], turn: &mut Turn) -> bool {
-        if !turn.is_sending() {
+        if !turn.follows_schedule() {
             return false;
         }
         if !self.has_begun {
@@ -129,7 +129,7 @@ impl Echo {
         }
         match self.load.pace {
             Pace::Open(_) => self.send_scheduled(clients, turn),
-            Pace::Closed(_) => self.prime(clients, turn),
+            Pace::Closed(_) => turn.is_sending() && self.prime(clients, turn),
         }
     }
 
@@ -146,7 +146,10 @@ impl Echo {
     }
 
     /// Counts what was due and never sent.
-    pub(crate) fn finish(&mut self, turn: &mut Turn) {
+    pub(crate) fn finish(&mut self, is_interrupted: bool, turn: &mut Turn) {
+        if let Some(schedule) = self.schedule.as_ref().filter(|_| !is_interrupted) {
+            turn.ledger.counters.unsent += schedule.rest();
+        }
         for lane in &self.lanes {
             turn.ledger.counters.unsent += u64::from(lane.times.next() - lane.sent);
         }

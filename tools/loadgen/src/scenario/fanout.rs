@@ -244,12 +244,12 @@ impl Fanout {
         if self.delivered > 0 {
             self.audience.delivered.fetch_add(std::mem::take(&mut self.delivered), Ordering::AcqRel);
         }
-        if !turn.is_sending() || self.publishers.is_empty() {
+        if !turn.follows_schedule() || self.publishers.is_empty() {
             return false;
         }
         match self.load.pace {
             Pace::Open(_) => self.send_scheduled(clients, turn),
-            Pace::Closed(depth) => self.send_window(u64::from(depth), clients, turn),
+            Pace::Closed(depth) => turn.is_sending() && self.send_window(u64::from(depth), clients, turn),
         }
     }
 
@@ -269,7 +269,10 @@ impl Fanout {
     }
 
     /// Counts what was due and never sent, and what was sent and never answered.
-    pub(crate) fn finish(&mut self, turn: &mut Turn) {
+    pub(crate) fn finish(&mut self, is_interrupted: bool, turn: &mut Turn) {
+        if let Some(schedule) = self.schedule.as_ref().filter(|_| !is_interrupted) {
+            turn.ledger.counters.unsent += schedule.rest();
+        }
         for publisher in &self.publishers {
             turn.ledger.counters.unsent += u64::from(publisher.times.next() - publisher.sent);
             turn.ledger

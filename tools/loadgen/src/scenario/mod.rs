@@ -85,12 +85,13 @@ impl Scenario {
         }
     }
 
-    /// No more messages will be sent or received: books what is still open.
-    pub(crate) fn finish(&mut self, turn: &mut Turn) {
+    /// No more messages will be sent or received: books what is still open. What a run that was ended early had yet
+    /// to send is no failure.
+    pub(crate) fn finish(&mut self, is_interrupted: bool, turn: &mut Turn) {
         match self {
             Scenario::Hold => {}
-            Scenario::Echo(echo) => echo.finish(turn),
-            Scenario::Fanout(fanout) => fanout.finish(turn),
+            Scenario::Echo(echo) => echo.finish(is_interrupted, turn),
+            Scenario::Fanout(fanout) => fanout.finish(is_interrupted, turn),
         }
     }
 }
