@@ -326,10 +326,7 @@ impl Clients {
         if self.settings.insecure {
             return Ok(());
         }
-        if channel.contains(':') {
-            // No namespace is configured, so none is known.
-            return Err(ErrorCode::UnknownChannel);
-        }
+        known(channel)?;
         let user = self.user(wire);
         if let Some((_, listed)) = channel.rsplit_once('#') {
             let is_listed = !user.is_empty() && listed.split(',').any(|name| name == &**user);
@@ -359,6 +356,11 @@ impl Clients {
         }
         if request.data.is_empty() {
             return Ok(Err(ErrorCode::BadRequest));
+        }
+        if !self.settings.insecure
+            && let Err(code) = known(channel)
+        {
+            return Ok(Err(code));
         }
         let rules = &self.settings.channel;
         let for_everyone = self.settings.insecure || rules.allow_publish_for_client;
@@ -438,6 +440,11 @@ impl Clients {
 /// A channel is required; its absence is misuse.
 fn named(channel: &str) -> Result<&str, DisconnectCode> {
     if channel.is_empty() { Err(DisconnectCode::BadRequest) } else { Ok(channel) }
+}
+
+/// No namespace can be configured yet, so a channel of one is unknown.
+fn known(channel: &str) -> Result<(), ErrorCode> {
+    if channel.contains(':') { Err(ErrorCode::UnknownChannel) } else { Ok(()) }
 }
 
 /// `expires` and `ttl` of a token that ends at `expires_at_s` (0: never), at most a year.

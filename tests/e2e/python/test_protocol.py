@@ -182,7 +182,8 @@ async def test_misuse_after_connect(server, sent, code):
         ("presence", {"presence": {"channel": "c"}}, 108),
         ("presence stats", {"presence_stats": {"channel": "c"}}, 108),
         ("history", {"history": {"channel": "c", "limit": 1}}, 108),
-        ("a namespace that is not there", {"subscribe": {"channel": "nowhere:1"}}, 102),
+        ("a private channel without a token", {"subscribe": {"channel": "$c"}}, 103),
+        ("a subscription token", {"subscribe": {"channel": "c", "token": "a.b.c"}}, 108),
         ("a name of 256 bytes", {"subscribe": {"channel": "c" * 256}}, 107),
         ("a name outside ascii", {"subscribe": {"channel": "größe"}}, 107),
         ("publish without data", {"publish": {"channel": "c"}}, 107),
@@ -196,6 +197,13 @@ async def test_error_reply(server, command, code):
         assert reply["error"]["message"]
         assert "temporary" not in reply["error"]
         assert (await client.ask(unsubscribe={"channel": "c"}))["unsubscribe"] == {}, "the connection goes on"
+
+
+async def test_development_mode_allows_any_namespace(server):
+    """Nothing is configured there, and everything is allowed."""
+    async with await joined(server) as client:
+        assert (await client.ask(subscribe={"channel": "nowhere:1"}))["subscribe"] == {}
+        assert (await client.ask(publish={"channel": "nowhere:1", "data": 1}))["publish"] == {}
 
 
 async def test_name_of_255_bytes(server):

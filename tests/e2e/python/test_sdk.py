@@ -196,9 +196,9 @@ async def test_what_is_not_available(server, encoding):
             client.new_subscription("sdk-none")
 
 
-async def test_unknown_namespace_ends_the_subscription(server, encoding):
-    async with Session(server, encoding) as session:
-        client = await session.connected()
+async def test_unknown_namespace_ends_the_subscription(guarded, encoding):
+    async with Session(guarded, encoding) as session:
+        client = await session.connected(token=token(SECRET, sub="ann"))
         events = Channel()
         subscription = client.new_subscription("nowhere:1", events=events)
         await subscription.subscribe()

@@ -56,6 +56,22 @@ async def test_personal_channel_of_another_is_denied(guarded):
 
 
 @cases(
+    "command, code",
+    [
+        ("subscribe to a namespace that is not there", {"subscribe": {"channel": "nowhere:1"}}, 102),
+        ("publish to a namespace that is not there", {"publish": {"channel": "nowhere:1", "data": 1}}, 102),
+        ("subscribe to a private channel", {"subscribe": {"channel": "$room"}}, 103),
+        ("subscribe where others are listed", {"subscribe": {"channel": "room#bob,carl"}}, 103),
+        ("subscribe with a subscription token", {"subscribe": {"channel": "room", "token": "a.b.c"}}, 108),
+    ],
+)
+async def test_refused(guarded, command, code):
+    async with await joined(guarded, token=token(SECRET, sub="ann")) as ann:
+        assert (await ann.ask(**command))["error"]["code"] == code
+        assert (await ann.ask(subscribe={"channel": "room#ann,bob"}))["subscribe"] == {}, "what is allowed goes on"
+
+
+@cases(
     "bad",
     [
         ("garbage", "garbage"),
