@@ -47,6 +47,16 @@ pub const STALL_S: u64 = 10;
 /// Share of one core above which a process counts as saturated.
 pub const SATURATED_SHARE: f64 = 0.97;
 
+/// Cores kept busy by others above which a measurement is disturbed. Below it lie the kernel's own threads
+/// and the coarseness of its clock (10 ms on each core).
+pub const DISTURBED_SHARE: f64 = 0.1;
+
+/// Tries of a measurement that is disturbed; the last one is kept and marked.
+pub const TRIES: usize = 4;
+
+/// Seconds between two tries: others rarely work in bursts shorter than that.
+pub const PAUSE_S: u64 = 5;
+
 const _: () = assert!(FLOOR_SLOTS > 18_000 && FLOOR_SLOTS < 20_000);
 const _: () = assert!(FLOOR_BUFFERS.is_power_of_two());
 const _: () = assert!(FLOOR_COMPLETIONS > 5_000 && FLOOR_COMPLETIONS.is_power_of_two());

@@ -5,9 +5,7 @@ use std::fmt::Write;
 use super::machine::Machine;
 use super::plan::{Backend, Contender, Family};
 use super::record::{Run, Sample};
-
-/// Others' work on the machine above which a figure is marked, in cores.
-const DISTURBED_SHARE: f64 = 0.05;
+use crate::limits;
 
 /// Marks around the generated part of a document.
 const BEGIN: &str = "<!-- begin: bench --table -->";
@@ -131,7 +129,7 @@ impl Group<'_> {
             all if all == self.samples.len() => notes.push("driver's core full".to_owned()),
             some => notes.push(format!("driver's core full in {some} of {}", self.samples.len())),
         }
-        let disturbed = |share: &&f64| **share > DISTURBED_SHARE;
+        let disturbed = |share: &&f64| **share > limits::DISTURBED_SHARE;
         match self.details("others_core_share").iter().filter(disturbed).count() {
             0 => {}
             some => notes.push(format!("other work on the machine in {some} of {}", self.samples.len())),
