@@ -1,7 +1,7 @@
 //! Who announces registry entries to an owner, in which link session, and up to where it was heard.
 //!
-//! Invariants: an announcer is in the owner's View or it is not here; of two sessions of one announcer the earlier never
-//! speaks again; within a session nothing is applied twice and nothing after a gap.
+//! Invariants: an announcer is in the owner's View or it is not here; of two sessions of one announcer the
+//! earlier never speaks again; within a session nothing is applied twice and nothing after a gap.
 //!
 //! One announcer, seen from the owner:
 //!
@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use crate::node::{Incarnation, NodeId};
 use crate::view::View;
 
-/// The one voice that may add and remove entries for the connections of a node's users, of those channels that have their hub
-/// on this shard of the node.
+/// The one voice that may add and remove entries for the connections of a node's users, of those channels
+/// that have their hub on this shard of the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Announcer {
     /// The node that holds the connections.
@@ -48,17 +48,19 @@ pub enum Refusal {
     StaleSession,
     /// This sequence number was applied before; nothing changed. Confirm it again.
     Repeated,
-    /// Statements before this one are missing; nothing changed. The announcer must begin a new session and say all.
+    /// Statements before this one are missing; nothing changed. The announcer must begin a new session and
+    /// say all.
     Gap {
         /// The sequence number that was due.
         expected: u64,
     },
-    /// The user has [`crate::limits::USER_CONNECTIONS_MAX`] connections: this one is not kept. Its sequence number counts as applied.
+    /// The user has [`crate::limits::USER_CONNECTIONS_MAX`] connections: this one is not kept. Its sequence
+    /// number counts as applied.
     UserFull,
 }
 
-/// All announcers of one owner shard. Slots are reused; their generations go on rising, so that nothing said by a former
-/// holder of a slot counts for the next.
+/// All announcers of one owner shard. Slots are reused; their generations go on rising, so that nothing said
+/// by a former holder of a slot counts for the next.
 #[derive(Debug, Default)]
 pub(crate) struct Announcers {
     slots: Vec<Slot>,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Nodes in one View. Links, interest sets and ownership look at every node; 1,024 is the size that their costs were
-/// thought through for. A larger View cannot be built.
+/// Nodes in one View. Links, interest sets and ownership look at every node; 1,024 is the size that their
+/// costs were thought through for. A larger View cannot be built.
 pub const VIEW_NODES_MAX: usize = 1_024;
 
 /// Bytes of a node's name: what a DNS label holds, so that a host name serves as one.
@@ -12,27 +12,29 @@ pub const NODE_NAME_BYTES_MAX: usize = 63;
 /// Bytes of a region's name, by the same rule.
 pub const REGION_BYTES_MAX: usize = 63;
 
-/// The largest weight of a node. Four digits tell any two machines apart well enough, and keep the products that compare
-/// scores inside 64 bits.
+/// The largest weight of a node. Four digits tell any two machines apart well enough, and keep the products
+/// that compare scores inside 64 bits.
 pub const WEIGHT_MAX: u16 = 10_000;
 
 /// The weight of a node that was not told one: room to be half or double without changing the others.
 pub const WEIGHT_DEFAULT: u16 = 100;
 
-/// How long a join, a weight or an undrained node must have stayed as it is before ownership moves for it. Longer than a
-/// process that fails at start takes to fail again, and than suspicion takes to find a death in a small fleet (5 s).
+/// How long a join, a weight or an undrained node must have stayed as it is before ownership moves for it.
+/// Longer than a process that fails at start takes to fail again, and than suspicion takes to find a death in
+/// a small fleet (5 s).
 pub const STABILITY_WINDOW: Duration = Duration::from_secs(10);
 
 /// Changes that would mature within this time of a View that is published anyway are taken along: nodes that start
 /// together move ownership once.
 pub const STABILITY_BATCH: Duration = Duration::from_millis(2_500);
 
-/// How long a user without any connection is still held as present-until-proven-gone. A client that loses its network
-/// reconnects within seconds; announcing its absence and return would cost more than the wait.
+/// How long a user without any connection is still held as present-until-proven-gone. A client that loses its
+/// network reconnects within seconds; announcing its absence and return would cost more than the wait.
 pub const VACANCY: Duration = Duration::from_secs(10);
 
-/// Connections of one user in the registry. A lookup lists them all and an addition scans them; one that has more devices than
-/// this is a shared account or an attack, and further connections of it are not found by the registry.
+/// Connections of one user in the registry. A lookup lists them all and an addition scans them; one that has
+/// more devices than this is a shared account or an attack, and further connections of it are not found by
+/// the registry.
 pub const USER_CONNECTIONS_MAX: usize = 1_024;
 
 const _: () = {

@@ -1,7 +1,7 @@
 //! What a node tells the fleet about itself.
 //!
-//! Invariants: only the node itself writes its record; of two records of one node the later one wins, whichever arrives
-//! last; nothing here decides ownership but what [`Member::in_view`] copies.
+//! Invariants: only the node itself writes its record; of two records of one node the later one wins,
+//! whichever arrives last; nothing here decides ownership but what [`Member::in_view`] copies.
 
 use crate::limits::{REGION_BYTES_MAX, WEIGHT_DEFAULT, WEIGHT_MAX};
 use crate::node::{BadName, Incarnation, NodeId, NodeName, check};

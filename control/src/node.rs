@@ -1,7 +1,8 @@
 //! Who a node is: its name, the id that follows from it, and which of its lives this is.
 //!
-//! Invariants: an id is never handed out, it is the hash of a name, so a restarted node is the same owner again; an
-//! incarnation is never reused by a node, so nothing of an earlier life is taken for the present one.
+//! Invariants: an id is never handed out, it is the hash of a name, so a restarted node is the same owner
+//! again; an incarnation is never reused by a node, so nothing of an earlier life is taken for the present
+//! one.
 
 use std::fmt;
 
@@ -30,11 +31,13 @@ pub enum BadName {
 
 /// A node, in 32 bits that fit into connection ids: the hash of its name.
 ///
-/// Two names of one fleet can share an id (about 1 in 10,000 for 1,000 nodes); that is refused like a duplicate name.
+/// Two names of one fleet can share an id (about 1 in 10,000 for 1,000 nodes); that is refused like a
+/// duplicate name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeId(pub u32);
 
-/// One life of a node: larger is later. The process takes its start time (milliseconds of Unix time), given from outside.
+/// One life of a node: larger is later. The process takes its start time (milliseconds of Unix time), given
+/// from outside.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Incarnation(pub u64);
 

@@ -1,12 +1,12 @@
 //! Which node owns a channel: weighted rendezvous hashing over the active nodes of a View.
 //!
-//! Invariants: a pure function of View and channel, in integers only, so that all machines agree to the last bit (a
-//! logarithm of floats may differ between libraries); a node that leaves moves its own channels and no others, each to
-//! the node that was ranked second for it.
+//! Invariants: a pure function of View and channel, in integers only, so that all machines agree to the last
+//! bit (a logarithm of floats may differ between libraries); a node that leaves moves its own channels and no
+//! others, each to the node that was ranked second for it.
 //!
-//! Each node draws a number for the channel, uniform in (0, 1): the hash of the pair. Its score is `-log2(draw) / weight`; the
-//! smallest score owns. A draw's logarithm is exponentially distributed, and the smallest of exponential variables belongs to each
-//! in proportion to its rate, which here is its weight.
+//! Each node draws a number for the channel, uniform in (0, 1): the hash of the pair. Its score is
+//! `-log2(draw) / weight`; the smallest score owns. A draw's logarithm is exponentially distributed, and the
+//! smallest of exponential variables belongs to each in proportion to its rate, which here is its weight.
 
 use crate::hash::{channel_hash, pair_hash};
 use crate::limits::WEIGHT_MAX;
@@ -16,7 +16,8 @@ use crate::view::View;
 /// Fractional bits of a logarithm. A draw's resolution beyond them decides only between equals.
 const FRACTION_BITS: u32 = 40;
 
-// The logarithm of a draw is below 65, so seven bits of whole part: its product with a weight stays inside 64 bits.
+// The logarithm of a draw is below 65, so seven bits of whole part: its product with a weight stays inside 64
+// bits.
 const _: () = assert!((65_u64 << FRACTION_BITS).checked_mul(WEIGHT_MAX as u64).is_some());
 
 /// The nodes that rank first and second for a channel.

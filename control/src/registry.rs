@@ -1,8 +1,10 @@
-//! Where the users are: the rules by which an owner keeps, for each of its users, the connections that nodes announce.
+//! Where the users are: the rules by which an owner keeps, for each of its users, the connections that nodes
+//! announce.
 //!
-//! Invariants: an entry is added and removed only by the node that holds the connection, or voided with that node's life or link
-//! session; a dead node's entries are never shown once the View without it was handled; a user who reconnects
-//! within the vacancy period was never gone; nothing here is sent, waited for or timed by itself.
+//! Invariants: an entry is added and removed only by the node that holds the connection, or voided with that
+//! node's life or link session; a dead node's entries are never shown once the View without it was handled; a
+//! user who reconnects within the vacancy period was never gone; nothing here is sent, waited for or timed by
+//! itself.
 //!
 //! | who          | may                                                                                            |
 //! |--------------|------------------------------------------------------------------------------------------------|
@@ -128,7 +130,8 @@ impl Registry {
         self.users.len()
     }
 
-    /// The last sequence number applied in a session, to be confirmed to the announcer; `None` if the session is over.
+    /// The last sequence number applied in a session, to be confirmed to the announcer; `None` if the session
+    /// is over.
     #[must_use]
     pub fn confirmed(&self, key: SessionKey) -> Option<u64> {
         self.announcers.heard(key)
@@ -142,7 +145,8 @@ impl Registry {
         }
     }
 
-    /// A link session of `announcer` begins; numbers of sessions rise. What earlier ones said stays until this one has said all.
+    /// A link session of `announcer` begins; numbers of sessions rise. What earlier ones said stays until
+    /// this one has said all.
     ///
     /// # Errors
     /// [`Refusal::NotInView`], [`Refusal::StaleSession`]; nothing changed.

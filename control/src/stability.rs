@@ -1,8 +1,9 @@
 //! From what membership reports to the Views that are acted upon: losses at once, gains when they have lasted.
 //!
-//! Invariants: a dead or draining node owns nothing from the next View on; nothing is given to a node that has not stayed as
-//! it is for the window; there is no View at all before the first window has passed, so a node that starts does not own
-//! everything for a moment (the first View takes all who are alive then); one node that flaps delays no other.
+//! Invariants: a dead or draining node owns nothing from the next View on; nothing is given to a node that
+//! has not stayed as it is for the window; there is no View at all before the first window has passed, so a
+//! node that starts does not own everything for a moment (the first View takes all who are alive then); one
+//! node that flaps delays no other.
 //!
 //! A node, as this sees it:
 //!

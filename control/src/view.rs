@@ -1,7 +1,7 @@
 //! The View: one node's settled opinion of who the fleet is, immutable, shared by all its shards.
 //!
-//! Invariants: never changes once built; holds no load and no counts; its nodes are sorted and distinct; its number
-//! orders the Views of the node that built it and says nothing about another node's.
+//! Invariants: never changes once built; holds no load and no counts; its nodes are sorted and distinct; its
+//! number orders the Views of the node that built it and says nothing about another node's.
 
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 
 use roadstead_control::{HASH_VERSION, channel_hash, hub_shard};
 
-/// Version of the hash these values belong to. New values need a new version, and a way for both to live in a fleet.
+/// Version of the hash these values belong to. New values need a new version, and a way for both to live in a
+/// fleet.
 const TABLE_VERSION: u16 = 1;
 
 /// (channel, hash, hub of 2 shards, hub of 64 shards)

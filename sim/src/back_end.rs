@@ -1,8 +1,8 @@
 //! The third back end of `roadstead-io`: sockets of the simulated network behind the real trait.
 //!
-//! Invariants: never sleeps, whatever the timeout; the order of sockets within a turn is drawn anew each time; an owner that breaks the
-//! contract of [`Io`] panics here, also in release builds: a second send in a turn, a send to a blocked, finished or closed
-//! socket, a socket number that is not in use.
+//! Invariants: never sleeps, whatever the timeout; the order of sockets within a turn is drawn anew each
+//! time; an owner that breaks the contract of [`Io`] panics here, also in release builds: a second send in a
+//! turn, a send to a blocked, finished or closed socket, a socket number that is not in use.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -90,7 +90,8 @@ impl SimIo {
         }
     }
 
-    /// [`Io::listen`] without a real listener: accepts connections to `address`, shared with other back ends that do the same.
+    /// [`Io::listen`] without a real listener: accepts connections to `address`, shared with other back ends
+    /// that do the same.
     pub fn listen_at(&mut self, address: SocketAddr) {
         self.backlogs.push(self.network.borrow_mut().listen(address));
     }

@@ -20,7 +20,8 @@ pub struct Conditions {
     pub send_buffer_bytes: usize,
     /// What may be on its way to an end or lie there unread.
     pub receive_buffer_bytes: usize,
-    /// How often a back end does the work of a send only with its next wait, per mille (io_uring always, epoll never).
+    /// How often a back end does the work of a send only with its next wait, per mille (io_uring always,
+    /// epoll never).
     pub late_sends: usize,
     /// How often a back end reports a reset before bytes that arrived ahead of it, which are then lost, per mille.
     pub hasty_resets: usize,

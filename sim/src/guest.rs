@@ -1,7 +1,8 @@
 //! A simulated client: a WebSocket and the client protocol over a simulated socket, with a character.
 //!
-//! Invariants: checks what it alone can see (every answer belongs to a question, nothing outside of a subscription) and tells the oracle the
-//! rest; a good one never breaks a rule, so whatever befalls it is the node's doing.
+//! Invariants: checks what it alone can see (every answer belongs to a question, nothing outside of a
+//! subscription) and tells the oracle the rest; a good one never breaks a rule, so whatever befalls it is the
+//! node's doing.
 //!
 //! ```text
 //!   Knocking ── upgraded ──> Entering ── connect answered ──> Inside ── leaves, or is closed ──> Gone

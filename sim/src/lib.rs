@@ -1,7 +1,7 @@
 //! The real shards over a simulated world, by seed.
 //!
-//! Invariants: no real socket, no sleep, no clock, no chance but the seed's; nothing of the engine is replaced but what it
-//! takes as an argument anyway.
+//! Invariants: no real socket, no sleep, no clock, no chance but the seed's; nothing of the engine is
+//! replaced but what it takes as an argument anyway.
 //!
 //! ```text
 //! one_node   what happens in a run, and the verdict

@@ -1,14 +1,16 @@
 //! Connections between ends, and the listeners that connections go to.
 //!
-//! Invariants: knows no socket numbers and no events: a back end or a test asks about an end, by connection and side; what one end
-//! does is seen by the other only after a delay; an end that has learned of a reset stays reset.
+//! Invariants: knows no socket numbers and no events: a back end or a test asks about an end, by connection
+//! and side; what one end does is seen by the other only after a delay; an end that has learned of a reset
+//! stays reset.
 //!
 //! One end of a connection:
 //!
 //! ```text
 //!   Connecting ── answered ──> Open ── shut ──> Open, finished ──┐
 //!       │                        │  both ways: reset arrives ────┼──> Reset
-//!       └─ nobody listens ─> Refused                close ───────┴──> Gone: what still arrives resets the other end
+//! └─ nobody listens ─> Refused                close ───────┴──> Gone: what still arrives resets the other
+//! end
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -192,8 +194,8 @@ impl Network {
         self.step(end.connection);
     }
 
-    /// Closes this end: what was written still goes, but nothing is read any more. With bytes left unread it is a reset
-    /// (RFC 2525 section 2.17), as kernels do.
+    /// Closes this end: what was written still goes, but nothing is read any more. With bytes left unread it
+    /// is a reset (RFC 2525 section 2.17), as kernels do.
     pub(crate) fn close(&mut self, end: EndId) {
         if self.readable(end) > 0 || self.status(end) != Status::Open {
             self.reset(end);

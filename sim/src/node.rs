@@ -1,7 +1,8 @@
 //! One node: the engine's real shards over simulated sockets, each run when its thread would run.
 //!
-//! Invariants: a shard turns only if its wait would have ended (an event, a wake, its timeout), so that a lost wake-up is a hang here
-//! as it would be there; shards run in an order drawn anew each time, and at times one is kept from running.
+//! Invariants: a shard turns only if its wait would have ended (an event, a wake, its timeout), so that a
+//! lost wake-up is a hang here as it would be there; shards run in an order drawn anew each time, and at
+//! times one is kept from running.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

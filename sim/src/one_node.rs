@@ -44,7 +44,8 @@ pub struct Summary {
 
 /// Most simulated time from the last thing that a client starts until everything has come to rest.
 const REST_MAX: Duration = Duration::from_secs(300);
-/// With nothing heard for this long, nothing more is coming: longer than any delay of a network and any pause of a shard.
+/// With nothing heard for this long, nothing more is coming: longer than any delay of a network and any pause
+/// of a shard.
 const REST: Duration = Duration::from_secs(3);
 /// The slowest answer that a good client accepts in a fair network; SDKs give up after 5 s.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -109,8 +110,8 @@ impl House {
         Ok(())
     }
 
-    /// Everybody reads until nothing comes any more, and once more after a last word in each channel: the node finds the loss of a
-    /// publication by the next one. Then the oracle judges.
+    /// Everybody reads until nothing comes any more, and once more after a last word in each channel: the
+    /// node finds the loss of a publication by the next one. Then the oracle judges.
     fn quiet(&mut self) -> Result<(), Wrong> {
         self.guests.iter_mut().for_each(Guest::wake_up);
         self.guests.push(Guest::new(&self.world, self.guests.len() as u32, Character::Good, node_address()));
@@ -270,7 +271,8 @@ fn node_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 8_000))
 }
 
-/// Settings of a development node with limits from tight to roomy. Connections are never short: a good client must get in.
+/// Settings of a development node with limits from tight to roomy. Connections are never short: a good client
+/// must get in.
 fn settings(random: &mut Random) -> Settings {
     let mut settings =
         Settings { insecure: true, shards: random.within(1..=4) as u16, ..Settings::default() };

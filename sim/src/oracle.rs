@@ -1,11 +1,11 @@
 //! What was said and what was heard, and whether the one follows from the other.
 //!
-//! Invariants: knows no shard and no socket; judges only by what publishers and subscribers saw, and by how many losses the node
-//! admits to.
+//! Invariants: knows no shard and no socket; judges only by what publishers and subscribers saw, and by how
+//! many losses the node admits to.
 //!
-//! A *run* is one subscription of one client to one channel: from the answer to its subscribe until it asks to leave or is
-//! gone. Within a run, publications of the channel come in the channel's order, each once, and without a gap unless the node has
-//! counted a loss.
+//! A *run* is one subscription of one client to one channel: from the answer to its subscribe until it asks
+//! to leave or is gone. Within a run, publications of the channel come in the channel's order, each once, and
+//! without a gap unless the node has counted a loss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,9 +125,9 @@ impl Oracle {
         (self.published.len(), accepted)
     }
 
-    /// Judges the whole, after everything has come to rest. `lost` is what the node says it dropped between publisher and
-    /// subscriber. A loss is of one channel and one shard; all runs there miss it, so each channel's worst run must be
-    /// paid for by losses of its own.
+    /// Judges the whole, after everything has come to rest. `lost` is what the node says it dropped between
+    /// publisher and subscriber. A loss is of one channel and one shard; all runs there miss it, so each
+    /// channel's worst run must be paid for by losses of its own.
     ///
     /// # Errors
     /// [`Wrong`]: two runs disagree on the order, or more is missing than was lost.

@@ -1,7 +1,7 @@
 //! One direction of a simulated TCP connection: bounded at both ends, ordered, late.
 //!
-//! Invariants: bytes leave in the order in which they came and none is lost or made up; no more than the two buffers'
-//! sizes are ever held; the end of the stream follows the last byte.
+//! Invariants: bytes leave in the order in which they came and none is lost or made up; no more than the two
+//! buffers' sizes are ever held; the end of the stream follows the last byte.
 //!
 //! ```text
 //!   write ──> outgoing ──transmit──> flight (each segment with its time) ──deliver──> received ──> read

@@ -1,6 +1,7 @@
 //! The simulation's only source of chance: a small generator, so that a seed is a run.
 //!
-//! Invariant: depends on its seed alone; the numbers of a seed never change, or kept seeds would lose their meaning.
+//! Invariant: depends on its seed alone; the numbers of a seed never change, or kept seeds would lose their
+//! meaning.
 
 use std::ops::RangeInclusive;
 

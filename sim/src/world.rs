@@ -1,7 +1,7 @@
 //! The simulated world: time, a network, back ends on it, and client ends in the hands of a test.
 //!
-//! Invariants: time moves only by [`World::advance`]; nothing sleeps; all chance comes from the seed, so a seed and the same calls
-//! are the same run.
+//! Invariants: time moves only by [`World::advance`]; nothing sleeps; all chance comes from the seed, so a
+//! seed and the same calls are the same run.
 
 use std::cell::RefCell;
 use std::fmt;
