@@ -86,7 +86,7 @@ pub(crate) struct Flags {
     pub(crate) url: Vec<Url>,
 
     /// Addresses to connect from: 127.0.0.2-127.0.0.9, a list with commas, or a count of addresses of 127.0.0.0/8.
-    /// Automatic for loopback targets: one for each 20,000 connections
+    /// Automatic for loopback targets: one for each 20,000 connections, fewer where ephemeral ports are few
     #[arg(long, value_name = "ADDRESSES", help_heading = "Target")]
     pub(crate) source: Option<SourceChoice>,
 

@@ -1,8 +1,11 @@
 //! Every number that bounds the load generator, with its reason.
 
-/// Connections from one source address to one target: the default `ip_local_port_range` has 28,232 ports, of which
-/// some are in use or in TIME_WAIT. Beyond it, another source address is taken (loopback) or asked for.
+/// Connections from one source address to one target, at most: beyond it another source address is taken. The range
+/// of ephemeral ports may ask for fewer, see `ports.rs`.
 pub(crate) const CONNECTIONS_PER_SOURCE: u32 = 20_000;
+
+/// Ephemeral ports of a kernel that does not tell: the default range, 32768 to 60999.
+pub(crate) const EPHEMERAL_PORTS: u32 = 28_232;
 
 /// Source addresses that can be asked for: a /16 of 127.0.0.0/8, far more than a million connections need.
 pub(crate) const SOURCES_MAX: u32 = 65_536;

@@ -3,7 +3,7 @@
 //! The contents, in the order in which a run flows:
 //!
 //! ```text
-//! arguments -> plan (target, token)             what to do, checked
+//! arguments -> plan (target, ports, token)      what to do, checked
 //! conductor -> worker threads                   leads them through the stages
 //!     worker: opener, clients, scenario         one turn: wait, events, what is due, one send each
 //!         client, session, stamp, sequence      one connection, and how its messages are checked
@@ -17,6 +17,7 @@
 
 mod arguments;
 mod plan;
+mod ports;
 mod target;
 mod token;
 

@@ -8,6 +8,7 @@ use roadstead_protocol::Encoding;
 
 use crate::arguments::{Flags, IoChoice, ScenarioFlags, Seconds};
 use crate::limits::{CHECKERS_MAX, PAYLOAD_BYTES_MAX, PUBLICATION_BYTES_MAX, STREAMS_MAX, THREADS_MAX};
+use crate::ports::Ports;
 use crate::schedule::{Nanos, SECOND};
 use crate::stamp::{PUBLICATION_BYTES_MIN, RUN_BITS};
 use crate::target::{Sources, Target};
@@ -213,7 +214,7 @@ impl Plan {
             .ok_or_else(|| "too many connections and publishers".to_owned())?;
         let targets = flags.url.iter().map(Target::resolve).collect::<Result<Vec<_>, _>>()?;
         let peers: Vec<_> = targets.iter().map(|target| target.peer).collect();
-        let sources = Sources::new(flags.source.as_ref(), &peers, clients)?;
+        let sources = Sources::new(flags.source.as_ref(), &peers, clients, Ports::of_this_machine())?;
         let threads = flags.threads.unwrap_or_else(|| threads_default(flags.cores.len())).min(clients);
         let seed = flags.seed.unwrap_or_else(seed_by_time);
         Ok(Self {

@@ -6,7 +6,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use crate::limits::{CONNECTIONS_PER_SOURCE, SOURCES_MAX};
+use crate::limits::SOURCES_MAX;
+use crate::ports::Ports;
 
 /// A `ws://` URL taken apart (RFC 6455 section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,8 +196,8 @@ pub(crate) struct Sources(Vec<IpAddr>);
 impl Sources {
     /// What to use for `connections` to `peers`.
     ///
-    /// Without a choice: the kernel's pick where one address suffices, otherwise one address of 127.0.0.0/8 for
-    /// each 20,000 connections, which only loopback targets allow.
+    /// Without a choice: the kernel's pick where one address suffices, otherwise as many addresses of 127.0.0.0/8 as let
+    /// connections open quickly, which only loopback targets allow.
     ///
     /// # Errors
     /// A choice that the targets do not allow, or one that is needed and absent.
@@ -204,10 +205,12 @@ impl Sources {
         choice: Option<&SourceChoice>,
         peers: &[SocketAddr],
         connections: u32,
+        ports: Ports,
     ) -> Result<Self, String> {
         let all_loopback =
             peers.iter().all(|peer| matches!(peer.ip(), IpAddr::V4(address) if address.is_loopback()));
-        let needed = connections.div_ceil(CONNECTIONS_PER_SOURCE * (peers.len().max(1) as u32));
+        let per_peer = connections.div_ceil(peers.len().max(1) as u32);
+        let needed = per_peer.div_ceil(ports.comfortable());
         match choice {
             Some(SourceChoice::List(addresses)) => {
                 let mixed = addresses.iter().any(|a| peers.iter().any(|peer| peer.is_ipv4() != a.is_ipv4()));
@@ -223,9 +226,11 @@ impl Sources {
             }
             None if needed <= 1 => Ok(Self::default()),
             None if all_loopback => Ok(Self(loopback_addresses(needed))),
+            None if per_peer <= ports.possible() => Ok(Self::default()),
             None => Err(format!(
-                "{connections} connections need {needed} source addresses (one for each {CONNECTIONS_PER_SOURCE} \
-                 to one target): name them with --source, or name more targets"
+                "{per_peer} connections to one target are more than the {} ephemeral ports of one source address: name \
+                 more addresses with --source, or more targets, or widen net.ipv4.ip_local_port_range",
+                ports.possible()
             )),
         }
     }
@@ -346,16 +351,28 @@ mod tests {
         let loopback: Vec<SocketAddr> = vec!["127.0.0.1:1".parse().unwrap()];
         let remote: Vec<SocketAddr> = vec!["10.0.0.1:1".parse().unwrap()];
         let two = vec![loopback[0], "127.0.0.1:2".parse().unwrap()];
-        assert_eq!(Sources::new(None, &loopback, 20_000).unwrap().count(), 0);
-        assert_eq!(Sources::new(None, &loopback, 20_001).unwrap().count(), 2);
-        assert_eq!(Sources::new(None, &two, 80_000).unwrap().count(), 2);
-        assert_eq!(Sources::new(None, &loopback, 1_000_000).unwrap().count(), 50);
-        assert_eq!(Sources::new(None, &remote, 10).unwrap().count(), 0);
-        assert!(Sources::new(None, &remote, 20_001).is_err());
-        assert!(Sources::new(Some(&SourceChoice::Count(2)), &remote, 10).is_err());
-        let v6: SourceChoice = "::1".parse().unwrap();
-        assert!(Sources::new(Some(&v6), &loopback, 10).is_err());
-        let chosen = Sources::new(Some(&"127.0.0.5,127.0.0.6".parse().unwrap()), &loopback, 10).unwrap();
+        let sources = |choice: Option<&str>, peers: &[SocketAddr], connections| {
+            let choice = choice.map(|text| text.parse::<SourceChoice>().unwrap());
+            Sources::new(choice.as_ref(), peers, connections, Ports::parse("1024 65535").unwrap())
+        };
+        let table: [(Option<&str>, &[SocketAddr], u32, Option<usize>); 11] = [
+            (None, &loopback, 20_000, Some(0)),
+            (None, &loopback, 20_001, Some(2)),
+            (None, &two, 80_000, Some(2)),
+            (None, &loopback, 1_000_000, Some(50)),
+            (None, &remote, 60_000, Some(0)),
+            (None, &remote, 70_000, None),
+            (Some("10.0.0.2,10.0.0.3"), &remote, 70_000, Some(2)),
+            (Some("2"), &loopback, 10, Some(2)),
+            (Some("2"), &remote, 10, None),
+            (Some("::1"), &loopback, 10, None),
+            (Some("127.0.0.5"), &loopback, 90_000, Some(1)),
+        ];
+        for (choice, peers, connections, expected) in table {
+            let count = sources(choice, peers, connections).ok().map(|sources| sources.count());
+            assert_eq!(count, expected, "{choice:?} {peers:?} {connections}");
+        }
+        let chosen = sources(Some("127.0.0.5,127.0.0.6"), &loopback, 10).unwrap();
         assert_eq!(chosen.of(3), Some("127.0.0.6:0".parse().unwrap()));
         assert_eq!(Sources::default().of(3), None);
     }
