@@ -9,9 +9,9 @@ pub const SHARDS_MAX: u16 = 64;
 /// its 503 instead of silence. When these are used up too, accepting pauses and clients wait in the backlog.
 pub const REFUSAL_SLOTS: u32 = 64;
 
-/// Receive arena of a shard, bytes: what one turn reads at most. Half of a common second-level cache, so that the
-/// copy made from it still finds it there.
-pub const ARENA_BYTES: usize = 256 * 1024;
+/// Receive arena of a shard, bytes: what one turn reads at most. Small enough that the copy made from it still finds it
+/// in the second-level cache, beside the copy and the kernel's own buffers.
+pub const ARENA_BYTES: usize = 128 * 1024;
 
 /// Deliveries of publications made in one turn. A larger fan-out goes on in the next turn, so that other sockets
 /// are served in between; io_uring batches reach their best rate from about 256.
@@ -33,8 +33,9 @@ pub const SEND_BYTES: usize = 64 * 1024;
 /// the hub, counted as a gap.
 pub const CHANNEL_QUEUE: usize = 4096;
 
-/// Rings that an outbox pool keeps for reuse; the rest of a storm goes back to the allocator.
-pub const SPARE_RINGS: usize = 1024;
+/// Rings that an outbox pool keeps for reuse; the rest of a storm goes back to the allocator. A turn that speaks twice
+/// to many sockets takes a ring for each of them, for the length of the turn only.
+pub const SPARE_RINGS: usize = 64;
 
 /// Blocks of each size that the inbound pool keeps for reuse.
 pub const SPARE_BLOCKS: usize = 64;

@@ -270,7 +270,7 @@ impl Default for Limits {
             channels_per_client: 128,
             channel_bytes: 255,
             outbox_bytes: 1 << 20,
-            outbox_messages: 1_024,
+            outbox_messages: 256,
             slow_close_ms: 5_000,
             mailbox_messages: 16_384,
         }

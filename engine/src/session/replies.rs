@@ -10,7 +10,7 @@ use wsproto::Opcode;
 use crate::buffers;
 
 /// When the span is written relative to the connection's other messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Urgency {
     /// Before the publications that wait.
     First,
@@ -85,6 +85,31 @@ impl Replies {
         self.spans.push(Span { slot, start, len, urgency });
     }
 
+    /// Joins the spans of each connection that was spoken to at several points of the turn, so that it gets one
+    /// reference and needs no ring. Costs a copy of those spans only.
+    pub fn gather(&mut self) {
+        self.spans.sort_by_key(|span| (span.slot, span.urgency));
+        let mut kept = 0;
+        let mut next = 0;
+        while next < self.spans.len() {
+            let mut span = self.spans[next];
+            let same = |other: &Span| (other.slot, other.urgency) == (span.slot, span.urgency);
+            let end = next + self.spans[next..].iter().take_while(|other| same(other)).count();
+            if end - next > 1 {
+                let start = self.buffer.len();
+                for piece in &self.spans[next..end] {
+                    let from = piece.start as usize;
+                    self.buffer.extend_from_within(from..from + piece.len as usize);
+                }
+                span = Span { start: start as u32, len: (self.buffer.len() - start) as u32, ..span };
+            }
+            self.spans[kept] = span;
+            kept += 1;
+            next = end;
+        }
+        self.spans.truncate(kept);
+    }
+
     /// Bytes said so far in this turn.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -131,6 +156,22 @@ mod tests {
             wsproto::push_frame(&mut expected, Opcode::Text, &payload, None);
             assert!(written == expected, "length {len}");
         }
+    }
+
+    #[test]
+    fn gathered_spans_keep_each_connections_order() {
+        let mut replies = Replies::default();
+        for (slot, text) in [(2, "a"), (1, "b"), (2, "c"), (3, "d"), (1, "e"), (2, "f")] {
+            replies.raw(slot, |out| out.extend_from_slice(text.as_bytes()));
+        }
+        replies.gather();
+        let mut spans = Vec::new();
+        let buffer = replies.freeze(&mut spans);
+        let said: Vec<(u32, &[u8])> = spans
+            .iter()
+            .map(|span| (span.slot, &buffer[span.start as usize..(span.start + span.len) as usize]))
+            .collect();
+        assert_eq!(said, [(1, &b"be"[..]), (2, b"acf"), (3, b"d")]);
     }
 
     #[test]

@@ -220,6 +220,7 @@ impl<I: Io> Shard<I> {
     // deliver: deliveries -> outboxes
 
     fn deliver(&mut self, now: Now) {
+        let has_answers = !self.deliveries.is_empty();
         for delivery in self.deliveries.drain(..) {
             let Some(connection) = self.connections.find(delivery.to) else { continue };
             if let Answer::Unsubscribed { tag: Some(tag) } = delivery.answer {
@@ -227,6 +228,9 @@ impl<I: Io> Shard<I> {
                 self.counters.add(Metric::DroppedUnsubscribed, u64::from(removed));
             }
             self.sessions.answer(&delivery, &connection.wire, &mut self.heard);
+        }
+        if has_answers {
+            self.heard.replies.gather();
         }
         self.deliver_replies();
         self.deliver_publications();
