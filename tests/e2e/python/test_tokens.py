@@ -68,7 +68,7 @@ async def test_personal_channel_of_another_is_denied(guarded):
 async def test_refused(guarded, command, code):
     async with await joined(guarded, token=token(SECRET, sub="ann")) as ann:
         assert (await ann.ask(**command))["error"]["code"] == code
-        assert (await ann.ask(subscribe={"channel": "room#ann,bob"}))["subscribe"] == {}, "what is allowed goes on"
+        assert (await ann.ask(subscribe={"channel": "room#ann,bob"}))["subscribe"] == {}, "the rest goes on"
 
 
 @cases(
