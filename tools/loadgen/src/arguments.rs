@@ -33,9 +33,10 @@ Examples:
             --rate 10 --duration 30 --json result.json
 
 How time is measured:
-  With a rate, messages are due at fixed times whatever the server does, and a latency counts from the time a
-  message was due. A stall therefore shows in every message it delayed. Without a rate (closed loop), a message is
-  sent when an earlier one has come back, and its latency counts from then.
+  With a rate, messages are due at fixed times whatever the server does, and
+  a latency counts from the time a message was due: a stall shows in every
+  message that it delayed. Without a rate (closed loop), a message is sent
+  when an earlier one has come back, and its latency counts from then.
 
 Exit codes:
   0  all connections opened and stayed, all messages arrived once and in order

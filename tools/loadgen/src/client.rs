@@ -24,7 +24,8 @@ use crate::schedule::Nanos;
 ///   └────Closed─────── Ended <──FIN or time────────────────────────────── Lingering
 /// ```
 ///
-/// A close frame from the server in `Joining` or `Open` is a failure; it is answered and leads to `Lingering` too.
+/// A close frame from the server in `Joining` or `Open` is a failure; it is answered and leads to `Lingering` too. So
+/// does an error that the server's frames or replies contain, with a close frame of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Nobody has this slot.
@@ -106,6 +107,12 @@ impl Client {
     #[must_use]
     pub(crate) fn can_send(&self) -> bool {
         !matches!(self.state, State::Free | State::Connecting | State::Ended)
+    }
+
+    /// Whether frames from the server still matter.
+    #[must_use]
+    pub(crate) fn is_listening(&self) -> bool {
+        matches!(self.state, State::Joining { .. } | State::Open | State::Parting)
     }
 
     /// Whether it is on its way to `Open`.

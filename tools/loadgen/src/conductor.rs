@@ -18,9 +18,10 @@ use crate::failure::Failures;
 use crate::latency::Latencies;
 use crate::ledger::Ledger;
 use crate::limits::{SLEEP_MS_MAX, SNAPSHOT_MS, SNAPSHOTS_MAX, START_DELAY_MS};
+use crate::outcome::{Outcome, Second, Times};
 use crate::plan::{Load, Plan};
 use crate::progress::Progress;
-use crate::result::{Outcome, Second, Times};
+
 use crate::scenario::Audience;
 use crate::schedule::{Nanos, SECOND};
 use crate::stage::{Conduct, Stage, Window};

@@ -143,17 +143,18 @@ impl fmt::Display for Failure {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Failures {
     counts: BTreeMap<Failure, u64>,
-    examples: Vec<String>,
+    examples: Vec<(Failure, String)>,
 }
+
+/// Examples of one kind at most: one kind must not hide the others.
+const EXAMPLES_OF_KIND_MAX: usize = 2;
 
 impl Failures {
     /// Counts `failure`; `detail` is asked for only while examples are wanted.
     pub(crate) fn add(&mut self, failure: Failure, detail: impl FnOnce() -> String) {
-        let count = self.counts.entry(failure).or_default();
-        *count += 1;
-        // Two of a kind at most: one kind must not hide the others.
-        if *count <= 2 && self.examples.len() < EXAMPLES_MAX {
-            self.examples.push(detail());
+        *self.counts.entry(failure).or_default() += 1;
+        if self.wants_example(failure) {
+            self.examples.push((failure, detail()));
         }
     }
 
@@ -169,8 +170,11 @@ impl Failures {
         for (failure, count) in other.counts {
             *self.counts.entry(failure).or_default() += count;
         }
-        let room = EXAMPLES_MAX - self.examples.len();
-        self.examples.extend(other.examples.into_iter().take(room));
+        for (failure, text) in other.examples {
+            if self.wants_example(failure) {
+                self.examples.push((failure, text));
+            }
+        }
     }
 
     /// Whether nothing went wrong.
@@ -189,8 +193,13 @@ impl Failures {
 
     /// Texts of the first failures.
     #[must_use]
-    pub(crate) fn examples(&self) -> &[String] {
-        &self.examples
+    pub(crate) fn examples(&self) -> Vec<String> {
+        self.examples.iter().map(|(_, text)| text.clone()).collect()
+    }
+
+    fn wants_example(&self, failure: Failure) -> bool {
+        let of_kind = self.examples.iter().filter(|(kind, _)| *kind == failure).count();
+        of_kind < EXAMPLES_OF_KIND_MAX && self.examples.len() < EXAMPLES_MAX
     }
 }
 
@@ -224,8 +233,9 @@ mod tests {
         let mut other = Failures::default();
         other.add_times(Failure::Status(503), 200);
         other.add_times(Failure::Cut, 0);
+        other.add(Failure::Refused, || "refused elsewhere".to_owned());
         failures.merge(other);
-        assert_eq!(failures.by_count(), [(Failure::Status(503), 201), (Failure::Refused, 100)]);
+        assert_eq!(failures.by_count(), [(Failure::Status(503), 201), (Failure::Refused, 101)]);
         assert_eq!(failures.examples(), ["refused 0", "refused 1", "status"]);
     }
 }

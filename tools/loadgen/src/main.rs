@@ -3,13 +3,13 @@
 //! The contents, in the order in which a run flows:
 //!
 //! ```text
-//! arguments -> plan (target, ports, token)      what to do, checked
+//! arguments -> plan (target, ports, streams)    what to do, checked
 //! conductor -> worker threads                   leads them through the stages
 //!     worker: opener, clients, scenario         one turn: wait, events, what is due, one send each
 //!         client, session, stamp, sequence      one connection, and how its messages are checked
 //!         schedule, outstanding, outbound       when messages are due, and how they leave
 //!         ledger -> counters, latency, failure  what was counted
-//! result -> report, JSON                        what came out; decides the exit code
+//! outcome -> result -> report, JSON             what came out; decides the exit code
 //! ```
 //!
 //! Invariants: no runtime, no lock, no engine code; threads share a stage and hand over snapshots; every connection and
@@ -18,6 +18,7 @@
 mod arguments;
 mod plan;
 mod ports;
+mod streams;
 mod target;
 mod token;
 
@@ -47,6 +48,7 @@ mod latency;
 mod ledger;
 mod timer;
 
+mod outcome;
 mod progress;
 mod report;
 mod result;

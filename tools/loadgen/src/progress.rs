@@ -6,8 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::counters::Counters;
 use crate::latency::readable;
+use crate::outcome::Second;
 use crate::report::grouped;
-use crate::result::Second;
 
 /// Where progress goes.
 #[derive(Debug)]

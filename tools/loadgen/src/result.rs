@@ -4,68 +4,13 @@
 
 use serde::Serialize;
 
-use crate::counters::{Counters, LatencySet};
+use crate::counters::Counters;
 use crate::failure::Failures;
 use crate::latency::Summary;
 use crate::limits::BUSY_SHARE;
+use crate::outcome::{Outcome, Second};
 use crate::plan::{Load, Pace, Plan};
 use crate::schedule::{Nanos, SECOND};
-
-/// Everything that the conductor knows at the end.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// Totals of all threads.
-    pub(crate) counters: Counters,
-    /// Latencies of all threads.
-    pub(crate) latencies: LatencySet,
-    /// Failures of all threads.
-    pub(crate) failures: Failures,
-    /// Times of the run's parts.
-    pub(crate) times: Times,
-    /// Processor time of each thread in the main part.
-    pub(crate) busy: Vec<Nanos>,
-    /// The back end in use, with what was given up to get it.
-    pub(crate) io: String,
-    /// One entry per second.
-    pub(crate) series: Vec<Second>,
-    /// Ended early by a signal.
-    pub(crate) interrupted: bool,
-    /// When it began, milliseconds since 1970.
-    pub(crate) started_unix_ms: u64,
-}
-
-/// How long the parts of a run took.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Times {
-    /// From the first connection to the last handshake.
-    pub(crate) opening: Nanos,
-    /// The measured part: without warm-up.
-    pub(crate) measured: Nanos,
-    /// The part over which `busy` was counted: the opening for `connect`, otherwise from the first message (warm-up
-    /// included) to the end of sending.
-    pub(crate) busy: Nanos,
-}
-
-/// One second of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Second {
-    /// Seconds since the start.
-    pub(crate) at: f64,
-    /// Connections open.
-    pub(crate) open: u64,
-    /// Connections that failed or were lost so far.
-    pub(crate) failed: u64,
-    /// Connections opened in this second.
-    pub(crate) opened: u64,
-    /// Messages sent in this second.
-    pub(crate) sent: u64,
-    /// Messages received in this second.
-    pub(crate) received: u64,
-    /// Median latency of this second's messages (or handshakes while opening), microseconds.
-    pub p50_us: f64,
-    /// The same, 99 %.
-    pub p99_us: f64,
-}
 
 /// The JSON result. Field names are stable.
 #[derive(Debug, Serialize)]
@@ -297,7 +242,7 @@ impl RunResult {
                 .into_iter()
                 .map(|(failure, count)| ErrorCount { kind: failure.key(), count, text: failure.to_string() })
                 .collect(),
-            examples: failures.examples().to_vec(),
+            examples: failures.examples(),
             generator: Generator {
                 io,
                 threads: plan.threads,
@@ -372,7 +317,9 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::arguments::Arguments;
+    use crate::counters::LatencySet;
     use crate::failure::Failure;
+    use crate::outcome::Times;
 
     /// An outcome of an echo run in which everything went well.
     pub(crate) fn good_outcome() -> Outcome {

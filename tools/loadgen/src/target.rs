@@ -355,7 +355,8 @@ mod tests {
             let choice = choice.map(|text| text.parse::<SourceChoice>().unwrap());
             Sources::new(choice.as_ref(), peers, connections, Ports::parse("1024 65535").unwrap())
         };
-        let table: [(Option<&str>, &[SocketAddr], u32, Option<usize>); 11] = [
+        type Row<'r> = (Option<&'r str>, &'r [SocketAddr], u32, Option<usize>);
+        let table: [Row<'_>; 11] = [
             (None, &loopback, 20_000, Some(0)),
             (None, &loopback, 20_001, Some(2)),
             (None, &two, 80_000, Some(2)),

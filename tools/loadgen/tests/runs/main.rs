@@ -109,6 +109,7 @@ suite!(
     a_silent_server_times_out,
     a_cut_connection_is_a_failure,
     a_close_names_its_code,
+    a_violation_is_named,
     a_server_that_does_not_close_is_noticed,
     a_full_server_is_noticed,
     nobody_listens,
@@ -243,6 +244,13 @@ fn a_close_names_its_code(kind: Kind) {
     assert_eq!(run.errors(), [("closed_3008", 4)]);
     assert!(run.number("/messages/lost") >= 4, "the tenth message of each connection");
     assert!(run.said.contains("enough"), "the reason is shown: {}", run.said);
+}
+
+fn a_violation_is_named(kind: Kind) {
+    let run = run(kind, Behaviour::Violate, "idle --connections 5 --duration 300ms");
+    run.assert_failed();
+    assert_eq!(run.errors(), [("violation_1002", 5)]);
+    assert_eq!(run.number("/connections/dropped"), 5);
 }
 
 fn a_server_that_does_not_close_is_noticed(kind: Kind) {

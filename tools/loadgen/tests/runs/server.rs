@@ -43,6 +43,8 @@ pub(crate) enum Behaviour {
     Cut,
     /// Closes each connection with this code at its tenth message.
     Close(u16),
+    /// Sends a frame with a reserved opcode after the upgrade.
+    Violate,
     /// Answers no close frame.
     Deaf,
     /// Speaks the client protocol; leaves out every so many-th delivery (0: none).
@@ -222,6 +224,9 @@ impl Peer {
         }
         if behaviour == Behaviour::EchoAfterPong {
             push_frame(&mut self.output, Opcode::Ping, b"here?", None);
+        }
+        if behaviour == Behaviour::Violate {
+            self.output.extend_from_slice(&[0x83, 0]);
         }
         self.frames = Some(Decoder::new(Role::Server));
         Some(end)

@@ -1,32 +1,25 @@
 //! The connections of one thread: what each event does to one of them.
 //!
 //! Invariants: knows no back end (sockets to close are handed out); every connection that was begun ends in exactly one
-//! of the counters opened, failed or abandoned, and every opened one in closed, dropped or unclean.
+//! of the counters opened, failed or (in a run that was ended early) neither, and every opened one in closed, dropped or unclean.
+
+mod frames;
+mod upgrade;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use roadstead_io::Socket;
-use roadstead_protocol::{ServerMessage, replies};
-use wsproto::handshake::{ClientRequest, Refusal, push_request, read_response};
-use wsproto::{Event, Limits, Opcode};
+use wsproto::handshake::{ClientRequest, push_request};
 
 use crate::client::{Client, State};
 use crate::failure::{Failure, Step};
-use crate::limits::{BACKLOG_BYTES_MAX, LINGER_MS, PAYLOAD_BYTES_MAX, TURN_CLOSES_MAX};
-use crate::plan::{Login, Plan};
+use crate::limits::{BACKLOG_BYTES_MAX, LINGER_MS, TURN_CLOSES_MAX};
+use crate::plan::Plan;
 use crate::random::handshake_key;
 use crate::scenario::Scenario;
 use crate::schedule::Nanos;
-use crate::session;
 use crate::turn::Turn;
-
-/// What a server may send: more than any payload that is asked for.
-const LIMITS: Limits = Limits {
-    frame_bytes: 2 * PAYLOAD_BYTES_MAX as u32,
-    message_bytes: 2 * PAYLOAD_BYTES_MAX as u32,
-    fragments: u32::MAX,
-};
 
 /// A time by which a connection must have got on.
 #[derive(Clone, Copy, Debug)]
@@ -270,7 +263,8 @@ impl Clients {
         self.parted_at = turn.now;
     }
 
-    /// Sends close frames to a bounded number of connections. True: more wait for theirs.
+    /// Sends close frames to a bounded number of connections, and no more than a bounded number ahead of the answers.
+    /// True: more can be sent at once.
     pub(crate) fn part(&mut self, turn: &mut Turn) -> bool {
         let mut count = 0;
         while self.parted < self.records.len()
@@ -288,7 +282,7 @@ impl Clients {
                 count += 1;
             }
         }
-        self.parted < self.records.len()
+        self.parted < self.records.len() && self.parting < u64::from(TURN_CLOSES_MAX)
     }
 
     /// Gives up on close frames that do not come, once none has come for `patience`.
@@ -303,191 +297,34 @@ impl Clients {
         }
     }
 
-    fn response(&mut self, socket: Socket, bytes: &mut [u8], turn: &mut Turn) {
-        let client = &mut self.records[socket.0 as usize];
-        let key = handshake_key(self.plan.seed, client.number);
-        let mut held = client.held.as_mut().map(|held| std::mem::take(&mut held.partial)).unwrap_or_default();
-        let head = if held.is_empty() {
-            &mut *bytes
-        } else {
-            held.extend_from_slice(bytes);
-            held.as_mut_slice()
-        };
-        match read_response(head, &key, offered(&self.plan)) {
-            Ok(Some((_, len))) => {
-                client.release();
-                turn.ledger.latencies.handshake.record(turn.now.saturating_sub(client.since));
-                self.upgraded(socket, turn);
-                let rest = &mut head[len..];
-                if !rest.is_empty() {
-                    self.frames(socket, rest, turn);
-                }
-            }
-            Ok(None) => {
-                let partial = if held.is_empty() { bytes.to_vec() } else { held };
-                client.held.get_or_insert_default().partial = partial;
-            }
-            Err(Refusal::Status(status)) => {
-                let text = first_line(head);
-                self.fail(socket, Failure::Status(status), turn, || text);
-            }
-            Err(refusal) => self.fail(socket, Failure::Response, turn, || refusal.to_string()),
-        }
-    }
-
-    fn upgraded(&mut self, socket: Socket, turn: &mut Turn) {
-        let plan = Arc::clone(&self.plan);
-        let client = &mut self.records[socket.0 as usize];
-        let Some(login) = &plan.login else {
-            self.opened(socket, turn);
-            return;
-        };
-        self.message.clear();
-        let awaited = session::push_login(&mut self.message, login, client.number);
-        let opcode = session::opcode(login.encoding);
-        client.send(socket, opcode, &self.message, &mut turn.outbound, &mut turn.random);
-        client.state = State::Joining { awaited };
-    }
-
-    fn opened(&mut self, socket: Socket, turn: &mut Turn) {
-        let client = &mut self.records[socket.0 as usize];
-        client.state = State::Open;
-        turn.ledger.counters.opening -= 1;
-        turn.ledger.counters.opened += 1;
-        turn.ledger.counters.open += 1;
-        self.scenario.opened(client, socket);
-    }
-
-    fn frames(&mut self, socket: Socket, mut input: &mut [u8], turn: &mut Turn) {
-        let plan = Arc::clone(&self.plan);
-        let client = &mut self.records[socket.0 as usize];
-        let mut assembly = std::mem::take(&mut self.assembly);
-        if let Some(held) = &mut client.held
-            && !held.partial.is_empty()
-        {
-            std::mem::swap(&mut assembly, &mut held.partial);
-        }
-        loop {
-            let client = &mut self.records[socket.0 as usize];
-            match client.decoder.decode(&mut input, &mut assembly, &LIMITS) {
-                Ok(None) => break,
-                Ok(Some(event)) => self.event(socket, event, plan.login.as_ref(), turn),
-                Err(violation) => {
-                    let code = violation.close_code();
-                    client.send_close(socket, Some(code), &mut turn.outbound, &mut turn.random);
-                    self.fail(socket, Failure::Violation(code), turn, || violation.reason().to_owned());
-                    break;
-                }
-            }
-        }
-        let client = &mut self.records[socket.0 as usize];
-        if client.decoder.is_partial() && client.state != State::Ended {
-            client.held.get_or_insert_default().partial = assembly;
-        } else {
-            assembly.clear();
-            self.assembly = assembly;
-            client.release();
-        }
-    }
-
-    fn event(&mut self, socket: Socket, event: Event<'_>, login: Option<&Login>, turn: &mut Turn) {
-        let client = &mut self.records[socket.0 as usize];
-        match event {
-            // After our close frame pings need no answer (RFC 6455 section 5.5.1: nothing may follow it).
-            Event::Ping(payload) if client.closing.sends() => {
-                turn.ledger.counters.pings += 1;
-                client.send(socket, Opcode::Pong, payload, &mut turn.outbound, &mut turn.random);
-            }
-            Event::Ping(_) | Event::Pong(_) => {}
-            Event::Close(frame) => {
-                let code = frame.map_or(1005, |frame| frame.code);
-                let reason = frame.map_or_else(String::new, |frame| frame.reason.escape_debug().to_string());
-                self.close_received(socket, code, reason, turn);
-            }
-            Event::Message { payload, .. } => match login {
-                Some(login) => self.replies(socket, payload, login, turn),
-                None => match &mut self.scenario {
-                    Scenario::Echo(echo) => echo.message(client, socket, payload, turn),
-                    Scenario::Hold | Scenario::Fanout(_) => turn.ledger.counters.received += 1,
-                },
-            },
-        }
-    }
-
-    /// Messages of the client protocol.
-    fn replies(&mut self, socket: Socket, message: &[u8], login: &Login, turn: &mut Turn) {
-        for reply in replies(login.encoding, message) {
-            let client = &mut self.records[socket.0 as usize];
-            match reply {
-                Ok(ServerMessage::Ping) if client.closing.sends() => {
-                    turn.ledger.counters.pings += 1;
-                    let (opcode, pong) = (session::opcode(login.encoding), session::pong(login.encoding));
-                    client.send(socket, opcode, pong, &mut turn.outbound, &mut turn.random);
-                }
-                Ok(ServerMessage::Ping | ServerMessage::Other) => {}
-                Ok(ServerMessage::Reply { id, error, .. }) => {
-                    let error = error.map(|(code, text)| (code, text.into_owned()));
-                    self.reply(socket, id, error, turn);
-                }
-                Ok(ServerMessage::Publication { data, .. }) => match &mut self.scenario {
-                    Scenario::Fanout(fanout) => fanout.publication(client, &data, turn),
-                    Scenario::Hold | Scenario::Echo(_) => turn.ledger.counters.received += 1,
-                },
-                Err(malformed) => {
-                    self.fail(socket, Failure::Malformed, turn, || format!("{malformed:?}"));
-                }
-            }
-            if self.records[socket.0 as usize].state == State::Ended {
-                break;
-            }
-        }
-    }
-
-    fn reply(&mut self, socket: Socket, id: u32, error: Option<(u32, String)>, turn: &mut Turn) {
-        let client = &mut self.records[socket.0 as usize];
-        let State::Joining { awaited } = &mut client.state else {
-            if let Scenario::Fanout(fanout) = &mut self.scenario {
-                fanout.reply(client, id, error.map(|(code, _)| code), turn);
-            }
-            return;
-        };
-        if let Some((code, text)) = error {
-            let failure = match id {
-                session::CONNECT_ID => Failure::ConnectError(code),
-                _ => Failure::SubscribeError(code),
-            };
-            client.send_close(socket, Some(wsproto::code::NORMAL), &mut turn.outbound, &mut turn.random);
-            self.fail(socket, failure, turn, || text);
-            return;
-        }
-        *awaited &= !session::awaited_bit(id);
-        if *awaited == 0 {
-            turn.ledger.latencies.login.record(turn.now.saturating_sub(client.since));
-            self.opened(socket, turn);
-        }
-    }
-
-    fn close_received(&mut self, socket: Socket, code: u16, reason: String, turn: &mut Turn) {
-        let client = &mut self.records[socket.0 as usize];
-        let number = client.number;
-        let state = client.state;
-        client.send_close(socket, (code != 1005).then_some(code), &mut turn.outbound, &mut turn.random);
-        client.state = State::Lingering;
-        self.lingering.push_back(Deadline { at: turn.now + LINGER_MS * 1_000_000, socket, number });
-        if state == State::Parting {
-            turn.ledger.counters.open -= 1;
-            turn.ledger.counters.closed += 1;
-            self.parting -= 1;
-            self.parted_at = turn.now;
-        } else {
-            self.book_failure(socket, state, Failure::Closed(code), turn, || reason);
-        }
-    }
-
     fn fail(&mut self, socket: Socket, failure: Failure, turn: &mut Turn, detail: impl FnOnce() -> String) {
         let state = self.records[socket.0 as usize].state;
         self.end(socket);
         self.book_failure(socket, state, failure, turn, detail);
+    }
+
+    /// Ends a connection whose server did something wrong, with a close frame and time to answer it.
+    fn dismiss(
+        &mut self,
+        socket: Socket,
+        code: u16,
+        failure: Failure,
+        turn: &mut Turn,
+        detail: impl FnOnce() -> String,
+    ) {
+        let client = &mut self.records[socket.0 as usize];
+        let state = client.state;
+        client.send_close(socket, Some(code), &mut turn.outbound, &mut turn.random);
+        self.linger(socket, turn.now);
+        self.book_failure(socket, state, failure, turn, detail);
+    }
+
+    /// Waits for the server to end the TCP connection.
+    fn linger(&mut self, socket: Socket, now: Nanos) {
+        let client = &mut self.records[socket.0 as usize];
+        client.state = State::Lingering;
+        let number = client.number;
+        self.lingering.push_back(Deadline { at: now + LINGER_MS * 1_000_000, socket, number });
     }
 
     /// Books the failure of a connection that was in `state`.
@@ -539,10 +376,4 @@ fn offered(plan: &Plan) -> &'static [&'static str] {
         Some(login) if !login.encoding.is_text() => &["centrifuge-protobuf"],
         _ => &[],
     }
-}
-
-/// The status line of a response, for people.
-fn first_line(head: &[u8]) -> String {
-    let line = head.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
-    String::from_utf8_lossy(&line[..line.len().min(100)]).escape_debug().to_string()
 }
