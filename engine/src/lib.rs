@@ -18,6 +18,8 @@ pub mod names;
 pub mod settings;
 
 // The rooms of a shard, in the order in which data flows.
+pub mod tls;
+
 pub mod session;
 
 pub mod router;

@@ -47,6 +47,19 @@ pub const BLOCK_BYTES_MIN: usize = 4 * 1024;
 /// message between shards.
 pub const VACANCY_MS: u64 = 5_000;
 
+/// Plain bytes of one TLS record (RFC 8446 section 5.1).
+pub const TLS_FRAGMENT_BYTES: usize = 16 * 1024;
+
+/// Room tried first for what encryption adds to a record: header, content type and tag, in every suite that is offered.
+pub const TLS_OVERHEAD_BYTES: usize = 64;
+
+/// Room tried first for a handshake record; a certificate chain asks for more.
+pub const TLS_ROOM_BYTES: usize = 2 * 1024;
+
+/// Incomplete records that a connection may keep: one whole record, or a handshake message over several. More ends the
+/// connection.
+pub const TLS_PENDING_BYTES_MAX: usize = 64 * 1024;
+
 /// How long an expired token is still honoured, seconds: SDKs begin to refresh at the moment of expiry.
 pub const TOKEN_GRACE_S: u64 = 25;
 

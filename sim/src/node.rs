@@ -71,6 +71,7 @@ impl Node {
                 node: 1,
                 settings: Arc::clone(&settings),
                 verifier: Arc::clone(&verifier),
+                tls: None,
                 siblings: Siblings::new(inbox, senders.clone()),
                 orders: orders_received,
                 counters: Arc::clone(&counters),

@@ -47,10 +47,10 @@ pub struct SettingFlags {
     /// Serve /echo, a raw WebSocket echo
     #[arg(long)]
     pub echo: bool,
-    /// Certificate chain (PEM); refused by this version, which does not speak TLS
+    /// Certificate chain (PEM); with it and its key, every listen address speaks TLS
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<String>,
-    /// Private key (PEM) of the certificate; refused as well
+    /// Private key (PEM) of the certificate
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
     /// Least important level that is logged: error, warn, info, debug or trace [default: info]

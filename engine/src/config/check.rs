@@ -65,13 +65,7 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
         (None, Some(path)) => {
             refuse("tls.key", path.display().to_string(), "it needs tls.certificate as well")
         }
-        // Never plain text where the operator counts on encryption.
-        (Some(path), Some(_)) => refuse(
-            "tls.certificate",
-            path.display().to_string(),
-            "this version does not speak TLS; leave tls.certificate and tls.key out and end TLS in front of the node",
-        ),
-        (None, None) => {}
+        (Some(_), Some(_)) | (None, None) => {}
     }
     if settings.insecure
         && !settings.insecure_force

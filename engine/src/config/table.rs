@@ -220,13 +220,9 @@ pub(super) static TABLE: &[Row] = &[
     fixed(
         "tls.certificate",
         Slot::Path(|s| &mut s.tls.certificate),
-        "certificate chain (PEM); refused by this version, which does not speak TLS",
+        "certificate chain (PEM); with it and its key, every listen address speaks TLS",
     ),
-    fixed(
-        "tls.key",
-        Slot::Path(|s| &mut s.tls.key),
-        "private key (PEM); refused by this version, which does not speak TLS",
-    ),
+    fixed("tls.key", Slot::Path(|s| &mut s.tls.key), "private key (PEM) of the certificate"),
     live(
         "log.level",
         Slot::Word { allowed: "error, warn, info, debug or trace", set: set_level, get: level },

@@ -242,7 +242,7 @@ fn values_must_fit_together() {
         (&[("client.ping_s", "0"), ("client.pong_timeout_s", "5")], None),
         (&[("tls.certificate", "c.pem")], Some("tls.certificate")),
         (&[("tls.key", "k.pem")], Some("tls.key")),
-        (&[("tls.certificate", "c.pem"), ("tls.key", "k.pem")], Some("tls.certificate")),
+        (&[("tls.certificate", "c.pem"), ("tls.key", "k.pem")], None),
         (&[("insecure", "true"), ("listen", "0.0.0.0:8000")], Some("insecure")),
         (&[("insecure", "true"), ("listen", "[::ffff:127.0.0.1]:8000")], None),
         (&[("insecure", "true"), ("listen", "0.0.0.0:8000"), ("insecure_force", "true")], None),

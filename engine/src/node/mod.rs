@@ -25,6 +25,7 @@ use crate::config::{Configuration, Sources};
 use crate::health::{Health, State};
 use crate::logging::Logging;
 use crate::settings::Settings;
+use crate::tls;
 use crate::token::Verifier;
 
 pub use failure::Failure;
@@ -53,7 +54,14 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let settings = Arc::new(fitted.fit(&configuration.settings));
     let verifier = Arc::new(Verifier::new(&settings.token));
 
-    let shards = shards::start(&settings, &verifier, selected.kind, &room, started, &told)?;
+    let tls = match (&settings.tls.certificate, &settings.tls.key) {
+        (Some(certificate), Some(key)) => {
+            Some(tls::Identity::load(certificate, key).map_err(|error| Failure::Demand(error.to_string()))?)
+        }
+        _ => None,
+    };
+
+    let shards = shards::start(&settings, &verifier, tls.as_ref(), selected.kind, &room, started, &told)?;
     let health = Arc::new(Health::new(shards.len(), supervisor::milliseconds(started)));
     let subject = Subject {
         name: name(&settings),

@@ -25,6 +25,7 @@ use crate::router::Message;
 use crate::settings::Settings;
 use crate::shard::{Order, Shard, ShardParts, Turned, connections_of_shard};
 use crate::siblings::{Siblings, Wake};
+use crate::tls::Identity as TlsIdentity;
 use crate::token::Verifier;
 
 /// Orders are rare; a shard that has not read this many is stalled, and the watchdog deals with it.
@@ -54,6 +55,7 @@ struct Luggage {
 pub(super) fn start(
     settings: &Arc<Settings>,
     verifier: &Arc<Verifier>,
+    tls: Option<&TlsIdentity>,
     kind: Kind,
     room: &Room,
     started: Instant,
@@ -85,6 +87,7 @@ pub(super) fn start(
             node,
             settings: Arc::clone(settings),
             verifier: Arc::clone(verifier),
+            tls: tls.cloned(),
             siblings: Siblings::new(inbox, mail.iter().cloned().zip(shards.wakes()).collect()),
             orders: wanted,
             counters: Arc::clone(&counters),

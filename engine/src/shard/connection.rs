@@ -10,6 +10,7 @@ use crate::flow::Key;
 use crate::outbox::{Outbox, Speakers};
 use crate::router::Seat;
 use crate::session::Wire;
+use crate::tls::Stream;
 
 /// How far a record is in its life.
 ///
@@ -33,6 +34,8 @@ pub struct Connection {
     pub wire: Wire,
     /// What waits to be written.
     pub outbox: Outbox,
+    /// Its encryption, if the listener asks for it.
+    pub tls: Option<Box<Stream>>,
     /// Its subscriptions.
     pub seat: Seat,
     /// Its timer.
@@ -68,6 +71,7 @@ impl Connections {
             self.records.push(Connection {
                 wire: Wire::new(false),
                 outbox: Outbox::EMPTY,
+                tls: None,
                 seat: Seat::EMPTY,
                 timer: TimerNode::IDLE,
                 generation: 0,
@@ -80,6 +84,7 @@ impl Connections {
         *record = Connection {
             wire: Wire::new(admitted),
             outbox: Outbox::EMPTY,
+            tls: None,
             seat: Seat::EMPTY,
             timer: TimerNode::IDLE,
             generation,

@@ -32,6 +32,7 @@ use crate::router::{Message, Router, RouterSettings};
 use crate::session::{Heard, Identity, Sessions, Span};
 use crate::settings::Settings;
 use crate::siblings::{Envelope, Siblings, WhenFull};
+use crate::tls::Identity as TlsIdentity;
 use crate::token::Verifier;
 use connection::Connections;
 use timers::Wheel;
@@ -81,6 +82,8 @@ pub struct ShardParts {
     pub settings: Arc<Settings>,
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
+    /// Certificate and key, if connections are encrypted.
+    pub tls: Option<TlsIdentity>,
     /// Mailboxes.
     pub siblings: Siblings<Message>,
     /// What the process wants.
@@ -131,6 +134,13 @@ pub struct Shard<I> {
     slow: Vec<u32>,
     /// Connections that cannot carry a payload of their channel.
     unfit: Vec<u32>,
+    tls: Option<TlsIdentity>,
+    /// Plain bytes of the connection that is heard.
+    plain: Vec<u8>,
+    /// Connections whose TLS has something to say of its own.
+    tls_speakers: Vec<u32>,
+    /// Connections whose TLS failed.
+    tls_broken: Vec<u32>,
     sent_bytes: u64,
 }
 
@@ -181,6 +191,10 @@ impl<I: Io> Shard<I> {
             due: Vec::new(),
             slow: Vec::new(),
             unfit: Vec::new(),
+            tls: parts.tls,
+            plain: Vec::new(),
+            tls_speakers: Vec::new(),
+            tls_broken: Vec::new(),
             sent_bytes: 0,
         }
     }
@@ -200,6 +214,7 @@ impl<I: Io> Shard<I> {
             || self.router.has_walks()
             || self.outboxes.has_speakers()
             || !self.heard.endings.is_empty()
+            || !self.tls_speakers.is_empty()
             || self.heard.replies.bytes() > 0
             || self.siblings.has_backlog();
         if busy {

@@ -16,6 +16,7 @@ use crate::outbox::{Full, Lane, NO_TAG, Outboxes};
 use crate::router::{Message, Post, Subscriber, Walk};
 use crate::session::{Ending, Urgency};
 use crate::siblings::{Posted, Siblings};
+use crate::tls::{Broken, Stream};
 
 /// The router's way to the siblings.
 struct Mail<'s> {
@@ -98,7 +99,11 @@ impl<I: Io> Shard<I> {
                 let Some((key, connection)) = self.connections.open_at(socket.0) else { return };
                 self.counters.add(Metric::ReceivedBytes, u64::from(len));
                 let bytes = self.arena.received(start, len);
-                self.sessions.hear(key, &mut connection.wire, bytes, now, &mut self.heard);
+                if connection.tls.is_some() {
+                    self.hear_encrypted(socket.0, start, len, now);
+                } else {
+                    self.sessions.hear(key, &mut connection.wire, bytes, now, &mut self.heard);
+                }
             }
             Event::Accepted { socket, .. } => self.admit(socket, now),
             Event::PeerClosed { socket } => {
@@ -118,6 +123,9 @@ impl<I: Io> Shard<I> {
                 if let Some((_, connection)) = self.connections.open_at(socket.0) {
                     self.outboxes.unblock(&mut connection.outbox, socket.0);
                     self.io.resume(socket);
+                    if connection.tls.as_ref().is_some_and(|stream| stream.has_outgoing()) {
+                        self.tls_speakers.push(socket.0);
+                    }
                     if connection.wire.ending() != Ending::None {
                         self.heard.endings.push(socket.0);
                     }
@@ -137,11 +145,34 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    fn hear_encrypted(&mut self, slot: u32, start: u32, len: u32, now: Now) {
+        let Some((key, connection)) = self.connections.open_at(slot) else { return };
+        let Some(stream) = &mut connection.tls else { return };
+        self.plain.clear();
+        let opened = stream.open(self.arena.received(start, len), &mut self.plain);
+        if stream.has_outgoing() {
+            self.tls_speakers.push(slot);
+        }
+        let has_ended = stream.is_closed() || opened == Err(Broken);
+        if opened == Ok(()) && !self.plain.is_empty() {
+            self.sessions.hear(key, &mut connection.wire, &mut self.plain, now, &mut self.heard);
+        }
+        if has_ended {
+            self.sessions.hear_end(key, &mut connection.wire, now, &mut self.heard);
+        }
+    }
+
     fn admit(&mut self, socket: Socket, now: Now) {
         self.counters.add(Metric::Accepted, 1);
         let has_room = self.admitted < self.connections_max;
         self.admitted += u32::from(has_room);
         let key = self.connections.open(socket, has_room);
+        if let Some(identity) = &self.tls {
+            match Stream::new(identity) {
+                Ok(stream) => self.connections.at(key.slot).tls = Some(Box::new(stream)),
+                Err(Broken) => return self.abandon(key.slot, now),
+            }
+        }
         if self.course == Course::Serving {
             let due_ms = self.sessions.upgrade_due_ms(now);
             self.timers.arm(&mut self.connections, key.slot, due_ms);
@@ -190,6 +221,7 @@ impl<I: Io> Shard<I> {
         self.router.leave_all(&mut connection.seat, now.ms);
         let dropped = self.outboxes.clear(&mut connection.outbox);
         self.counters.add(Metric::DroppedClosing, u64::from(dropped));
+        connection.tls = None;
         self.admitted -= u32::from(std::mem::take(&mut connection.admitted));
     }
 
@@ -304,11 +336,41 @@ impl<I: Io> Shard<I> {
         self.finish_endings(now);
         self.set_timers();
         self.outboxes.plan(KEPT_BUFFER_BYTES, &mut self.connections);
-        let (io, sent_bytes) = (&mut self.io, &mut self.sent_bytes);
+        let (io, connections) = (&mut self.io, &mut self.connections);
+        let (sent_bytes, broken) = (&mut self.sent_bytes, &mut self.tls_broken);
         self.outboxes.speak(|slot, payload| {
+            let payload = match &mut connections.at(slot).tls {
+                None => payload,
+                Some(stream) => match stream.seal(&payload) {
+                    Ok(records) => Payload::from(records),
+                    Err(Broken) => return broken.push(slot),
+                },
+            };
             *sent_bytes += payload.len() as u64;
             io.send(Socket(slot), payload);
         });
+        self.speak_tls(now);
+    }
+
+    /// Sends what TLS has to say of its own, on sockets that did not speak in this turn: then it went along.
+    fn speak_tls(&mut self, now: Now) {
+        for slot in self.tls_speakers.drain(..) {
+            let Some((_, connection)) = self.connections.open_at(slot) else { continue };
+            let Some(stream) = &mut connection.tls else { continue };
+            if connection.outbox.is_blocked() || !stream.has_outgoing() {
+                continue;
+            }
+            match stream.seal(&[]) {
+                Ok(records) => {
+                    self.sent_bytes += records.len() as u64;
+                    self.io.send(Socket(slot), Payload::from(records));
+                }
+                Err(Broken) => self.tls_broken.push(slot),
+            }
+        }
+        while let Some(slot) = self.tls_broken.pop() {
+            self.abandon(slot, now);
+        }
     }
 
     /// Ends sockets that have said everything: what was sent in earlier turns is with the kernel unless the socket is
@@ -323,6 +385,15 @@ impl<I: Io> Shard<I> {
                 continue;
             }
             if !connection.outbox.is_empty() {
+                endings[later] = slot;
+                later += 1;
+                continue;
+            }
+            if let Some(stream) = &mut connection.tls
+                && connection.wire.ending() != Ending::None
+                && stream.close()
+            {
+                self.tls_speakers.push(slot);
                 endings[later] = slot;
                 later += 1;
                 continue;
