@@ -46,11 +46,13 @@ fn serve(mut io: impl Io, listener: roadstead_io::Listener) -> Result<(), Box<dy
     let mut answering: Vec<(Socket, usize, usize)> = Vec::new();
     // Sockets with bytes that had to wait for another turn.
     let mut behind: Vec<Socket> = Vec::new();
+    let mut shared = Rc::new(Vec::new());
     loop {
         events.clear();
         io.wait(&mut arena, &mut events, (!behind.is_empty()).then_some(Duration::ZERO))?;
-        // All answers of a turn lie in one buffer, as a shard's do.
-        let mut answers = Vec::with_capacity(arena.len());
+        // All answers of a turn lie in one buffer, as a shard's do; after a wait nobody else holds it.
+        let mut answers = Rc::try_unwrap(shared).unwrap_or_default();
+        answers.clear();
         for socket in std::mem::take(&mut behind) {
             let echo = &mut sockets[socket.0 as usize];
             if !echo.blocked && !echo.kept.is_empty() {
@@ -91,14 +93,14 @@ fn serve(mut io: impl Io, listener: roadstead_io::Listener) -> Result<(), Box<dy
                 _ => {}
             }
         }
-        let answers = Rc::new(answers);
+        shared = Rc::new(answers);
         for (socket, start, len) in answering.drain(..) {
             let echo = &mut sockets[socket.0 as usize];
             echo.answering = false;
             if echo.blocked {
-                echo.kept.extend_from_slice(&answers[start..start + len]);
+                echo.kept.extend_from_slice(&shared[start..start + len]);
             } else {
-                io.send(socket, Payload::new(Rc::clone(&answers), start, len));
+                io.send(socket, Payload::new(Rc::clone(&shared), start, len));
             }
         }
     }

@@ -223,9 +223,14 @@ impl Epoll {
             if arena.len().saturating_sub(start) < room_min {
                 return;
             }
-            let Some(index) = self.ready.take() else { return };
-            let Some(slot) = self.slots.get_mut(index as usize) else { continue };
-            if !ReadyQueue::claim(&mut slot.flags) {
+            let Some(index) = self.ready.front() else { return };
+            let Some(slot) = self.slots.get_mut(index as usize) else {
+                self.ready.skip();
+                continue;
+            };
+            let due = ReadyQueue::is_due(slot.flags);
+            self.ready.take(&mut slot.flags);
+            if !due {
                 continue;
             }
             let Some(descriptor) = &slot.descriptor else { continue };

@@ -34,6 +34,8 @@ impl Flags {
     pub(crate) const ARMED: u16 = 1 << 10;
     /// The first attempt of a send is queued (io_uring).
     pub(crate) const SENDING: u16 = 1 << 11;
+    /// The last receive filled its slice, so that the next one finds a remainder (io_uring).
+    pub(crate) const FILLED: u16 = 1 << 12;
 
     /// Whether any of `flags` holds.
     pub(crate) fn any(self, flags: u16) -> bool {
@@ -69,16 +71,25 @@ impl ReadyQueue {
         }
     }
 
-    /// The entry at the front; the caller checks whether it is stale with [`ReadyQueue::claim`].
-    pub(crate) fn take(&mut self) -> Option<u32> {
-        self.slots.pop_front()
+    /// The socket whose turn it is; its entry may be stale.
+    pub(crate) fn front(&self) -> Option<u32> {
+        self.slots.front().copied()
     }
 
-    /// Ends a socket's membership; true if it is to be received from.
-    pub(crate) fn claim(flags: &mut Flags) -> bool {
-        let due = flags.any(Flags::QUEUED) && flags.any(Flags::READABLE) && !flags.deaf();
+    /// Whether the socket at the front is to be received from.
+    pub(crate) fn is_due(flags: Flags) -> bool {
+        flags.any(Flags::QUEUED) && flags.any(Flags::READABLE) && !flags.deaf()
+    }
+
+    /// Ends the membership of the socket at the front.
+    pub(crate) fn take(&mut self, flags: &mut Flags) {
+        self.slots.pop_front();
         flags.clear(Flags::QUEUED);
-        due
+    }
+
+    /// Drops the entry at the front, whose slot does not exist any more.
+    pub(crate) fn skip(&mut self) {
+        self.slots.pop_front();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -129,15 +140,17 @@ mod tests {
         flags.set(Flags::READABLE);
         queue.offer(7, &mut flags);
         queue.offer(7, &mut flags);
-        assert_eq!((queue.len(), queue.take()), (1, Some(7)));
+        assert_eq!((queue.len(), queue.front()), (1, Some(7)));
         flags.set(Flags::PAUSED);
-        assert!(!ReadyQueue::claim(&mut flags), "paused while it waited");
+        assert!(!ReadyQueue::is_due(flags), "paused while it waited");
+        queue.take(&mut flags);
         queue.offer(7, &mut flags);
         assert!(queue.is_empty(), "paused");
         flags.clear(Flags::PAUSED);
         queue.offer(7, &mut flags);
-        assert!(queue.take().is_some() && ReadyQueue::claim(&mut flags));
-        assert!(!ReadyQueue::claim(&mut flags), "a stale entry");
+        assert!(ReadyQueue::is_due(flags));
+        queue.take(&mut flags);
+        assert!(!ReadyQueue::is_due(flags) && queue.is_empty());
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Back ends leave no descriptor behind. A test program of its own: nothing else may open descriptors meanwhile.
+//! Back ends leave no descriptor behind, and live with few. A test program of its own: nothing else may open
+//! descriptors meanwhile.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use roadstead_io::{Arena, Choice, Epoll, Event, Io, ListenOptions, Options, Payload, Uring, bind, select};
+use roadstead_io::{
+    Arena, Choice, Epoll, Event, Io, ListenOptions, Options, Payload, Uring, bind, descriptor_limit, select,
+};
 
 fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("procfs").count()
@@ -58,12 +61,105 @@ fn live(mut io: Box<dyn Io>) {
     }
 }
 
+/// Thousands of answers at once are more than a completion queue holds; none may be lost.
+fn end_thousands_in_one_turn(mut io: Box<dyn Io>) {
+    const COUNT: usize = 3_000;
+    let listener =
+        bind("127.0.0.1:0".parse().expect("an address"), &ListenOptions::default()).expect("a listener");
+    let address = listener.local_addr();
+    io.listen(listener).expect("listening");
+    let (mut arena, mut events) = (Arena::new(64 * 1024), Vec::new());
+    let (mut clients, mut accepted) = (Vec::new(), Vec::new());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while accepted.len() < COUNT {
+        assert!(Instant::now() < deadline, "accepted {} only", accepted.len());
+        if clients.len() < COUNT && clients.len() < accepted.len() + 100 {
+            clients.push(TcpStream::connect(address).expect("connected"));
+        }
+        events.clear();
+        io.wait(&mut arena, &mut events, Some(Duration::ZERO)).expect("works");
+        accepted.extend(events.iter().filter_map(|event| match *event {
+            Event::Accepted { socket, .. } => Some(socket),
+            _ => None,
+        }));
+    }
+    let goodbye = std::rc::Rc::new(b"goodbye".to_vec());
+    for socket in &accepted {
+        io.send(*socket, Payload::new(std::rc::Rc::clone(&goodbye), 0, 7));
+        io.shutdown(*socket);
+    }
+    for client in &mut clients {
+        events.clear();
+        io.wait(&mut arena, &mut events, Some(Duration::ZERO)).expect("works");
+        let mut bytes = Vec::new();
+        // The half-close may take the back end some turns.
+        client.set_read_timeout(Some(Duration::from_millis(10))).expect("an option");
+        while let Err(error) = client.read_to_end(&mut bytes) {
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+            assert!(Instant::now() < deadline, "no end");
+            io.wait(&mut arena, &mut events, Some(Duration::ZERO)).expect("works");
+        }
+        assert_eq!(bytes, b"goodbye");
+    }
+    for socket in &accepted {
+        io.close(*socket);
+    }
+    let mut closed = std::collections::HashSet::new();
+    while closed.len() < COUNT {
+        assert!(Instant::now() < deadline, "closed {} only", closed.len());
+        events.clear();
+        io.wait(&mut arena, &mut events, Some(Duration::from_millis(20))).expect("works");
+        for event in &events {
+            if let Event::Closed { socket } = *event {
+                assert!(closed.insert(socket), "closed once");
+            }
+        }
+    }
+    assert_eq!(io.sockets(), 0);
+}
+
+/// Without descriptors accepting pauses instead of spinning, and goes on when there are some again.
+fn run_out_of_descriptors() {
+    let mut io = Epoll::new(&Options::new(64)).expect("epoll");
+    let listener =
+        bind("127.0.0.1:0".parse().expect("an address"), &ListenOptions::default()).expect("a listener");
+    let address = listener.local_addr();
+    io.listen(listener).expect("listening");
+    let (mut arena, mut events) = (Arena::new(64 * 1024), Vec::new());
+    let mut hoard = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        hoard.push(file);
+    }
+    hoard.pop();
+    let _client = TcpStream::connect(address).expect("connected with the last descriptor");
+    let (mut waits, mut failures) = (0, 0);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(50) {
+        io.wait(&mut arena, &mut events, Some(Duration::from_millis(50))).expect("works");
+        waits += 1;
+        for event in events.drain(..) {
+            assert_eq!(event, Event::AcceptFailed { errno: libc::EMFILE });
+            failures += 1;
+        }
+    }
+    assert!(failures > 0 && waits < 20, "{failures} failures in {waits} waits");
+    drop(hoard);
+    while !events.iter().any(|event| matches!(event, Event::Accepted { .. })) {
+        assert!(started.elapsed() < Duration::from_secs(20), "accepting goes on by itself");
+        io.wait(&mut arena, &mut events, None).expect("works");
+    }
+}
+
 #[test]
-fn no_descriptor_is_left_behind() {
+fn descriptors_are_few_and_none_is_left_behind() {
     let before = open_descriptors();
     for _ in 0..3 {
         live(Box::new(Epoll::new(&Options::new(64)).expect("epoll")));
         assert_eq!(open_descriptors(), before, "epoll");
+    }
+    end_thousands_in_one_turn(Box::new(Epoll::new(&Options::new(3_000)).expect("epoll")));
+    if descriptor_limit().expect("a limit") <= 65_536 {
+        run_out_of_descriptors();
     }
     if let Err(unavailable) = select(Choice::Uring) {
         eprintln!("io_uring skipped: {unavailable}");
@@ -74,4 +170,5 @@ fn no_descriptor_is_left_behind() {
         live(Box::new(Uring::new(&options).expect("io_uring")));
         assert_eq!(open_descriptors(), before, "io_uring");
     }
+    end_thousands_in_one_turn(Box::new(Uring::new(&Options::new(3_000)).expect("io_uring")));
 }

@@ -6,11 +6,11 @@
 
 use io_uring::{cqueue, opcode, squeue};
 
+use super::Uring;
 use super::ring::Completion;
 use super::tag::{Operation, tag, untag};
-use super::{Slice, Uring};
 use crate::readiness::{Flags, Rest};
-use crate::{Event, Socket, limits};
+use crate::{Event, Socket};
 
 const POLL_MASK: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
 const HUNG_UP: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as i32;
@@ -79,39 +79,6 @@ impl Uring {
         self.ready.offer(slot, &mut state.flags);
         if !more && !state.flags.any(Flags::FAILED) {
             self.arm(slot);
-        }
-    }
-
-    fn received(&mut self, slice: u32, result: i32, more: bool, events: &mut Vec<Event>) {
-        let Slice { slot, start, len: room } = self.slices[slice as usize];
-        let socket = Socket(slot);
-        let state = self.slots.get(slot);
-        match result {
-            1.. => {
-                let len = result as u32;
-                events.push(Event::Received { socket, start, len });
-                let class = usize::from(state.class);
-                if len == limits::SLICE_BYTES[class] && class + 1 < limits::SLICE_BYTES.len() {
-                    state.class += 1;
-                } else if class > 0 && len < limits::SLICE_BYTES[class] / 4 {
-                    state.class -= 1;
-                }
-                // The kernel says whether more is there, but not whether an error or an end is that it has announced.
-                if !more && len < room && !state.flags.any(Flags::END_SEEN) {
-                    state.flags.clear(Flags::READABLE);
-                }
-                self.ready.offer(slot, &mut state.flags);
-            }
-            0 => {
-                state.flags.set(Flags::ENDED);
-                state.flags.clear(Flags::READABLE);
-                events.push(Event::PeerClosed { socket });
-            }
-            _ => match -result {
-                libc::EAGAIN => state.flags.clear(Flags::READABLE),
-                libc::EINTR => self.ready.offer(slot, &mut state.flags),
-                errno => self.fail(slot, errno, events),
-            },
         }
     }
 
@@ -201,7 +168,7 @@ impl Uring {
         self.arm(slot);
     }
 
-    fn fail(&mut self, slot: u32, errno: i32, events: &mut Vec<Event>) {
+    pub(super) fn fail(&mut self, slot: u32, errno: i32, events: &mut Vec<Event>) {
         let flags = &mut self.slots.get(slot).flags;
         if !flags.any(Flags::FAILED | Flags::CLOSING) {
             flags.set(Flags::FAILED);

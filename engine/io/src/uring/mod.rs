@@ -5,9 +5,9 @@
 //! what does not fit is copied, and only the copy stays with the kernel.
 //!
 //! ```text
-//!   wait:  enter   sends, re-arms, accepts, receives left over;   wait for the first completion
+//!   wait:  enter   sends, re-arms, accepts;   wait for the first completion
 //!          reap    polls -> ready queue
-//!          enter   one receive per ready socket, as far as the arena goes
+//!          enter   one receive per ready socket, as far as the arena goes;  again while slices left room
 //!          reap    received bytes -> events
 //! ```
 
@@ -17,6 +17,7 @@ mod accept;
 mod completions;
 mod group;
 mod probe;
+mod receives;
 mod ring;
 mod slots;
 mod tag;
@@ -31,6 +32,7 @@ use slab::Slab;
 
 use self::accept::Seats;
 use self::group::Group;
+use self::receives::Receives;
 use self::ring::{Completion, Patience};
 use self::slots::Slots;
 use self::tag::{Operation, tag};
@@ -52,20 +54,9 @@ pub struct Uring {
     /// Addresses of queued connection attempts, which the kernel copies when they are submitted.
     #[allow(clippy::vec_box)]
     targets: Vec<Box<Address>>,
-    /// Receives of this wait.
-    slices: Vec<Slice>,
-    /// Bytes of the arena that this wait has given away.
-    arena_used: usize,
+    receives: Receives,
     completions: Vec<Completion>,
     notes: Vec<String>,
-}
-
-/// The part of the arena that a receive was given.
-#[derive(Clone, Copy, Debug)]
-struct Slice {
-    slot: u32,
-    start: u32,
-    len: u32,
 }
 
 impl Uring {
@@ -88,8 +79,7 @@ impl Uring {
             attempts: Vec::new(),
             rests: Slab::new(),
             targets: Vec::new(),
-            slices: Vec::new(),
-            arena_used: 0,
+            receives: Receives::default(),
             completions: Vec::new(),
             notes: lacks.notes(),
         };
@@ -133,35 +123,6 @@ impl Uring {
             events.push(Event::AcceptFailed { errno: error.raw_os_error().unwrap_or(libc::ENOMEM) });
         }
         self.slots.take()
-    }
-
-    /// Queues one receive per ready socket as far as the arena goes; the others keep their place.
-    fn queue_receives(&mut self, arena: &mut Arena) -> usize {
-        let before = self.slices.len();
-        let smallest = (limits::SLICE_BYTES[0] as usize).min(arena.len());
-        for _ in 0..self.ready.len() {
-            let left = arena.len() - self.arena_used;
-            if left < smallest || left == 0 {
-                break;
-            }
-            let Some(slot) = self.ready.take() else { break };
-            let state = self.slots.get(slot);
-            if !ReadyQueue::claim(&mut state.flags) {
-                continue;
-            }
-            let len = left.min(limits::SLICE_BYTES[usize::from(state.class)] as usize);
-            let start = self.arena_used;
-            self.arena_used += len.next_multiple_of(limits::RECEIVE_ALIGN).min(left);
-            let room = arena.room(start..start + len).as_mut_ptr();
-            let number = self.slices.len() as u32;
-            self.slices.push(Slice { slot, start: start as u32, len: len as u32 });
-            let receive =
-                opcode::Recv::new(self.group.file(slot), room, len as u32).flags(libc::MSG_DONTWAIT).build();
-            // SAFETY: slices do not overlap, and the arena is lent until `wait` returns. A receive that must not wait
-            // completes while it is submitted, which `wait` does before it returns or the ring is broken for good.
-            unsafe { self.group.push(slot, &receive.user_data(tag(Operation::Receive, number))) }
-        }
-        self.slices.len() - before
     }
 
     /// Lets go of what the kernel has read: after an enter no attempt is under way.
@@ -304,11 +265,9 @@ impl Io for Uring {
     ) -> io::Result<()> {
         self.group.check()?;
         let before = events.len();
-        self.slices.clear();
-        self.arena_used = 0;
+        self.receives.begin(arena.len());
         self.seat_accepts(events);
-        let left_over = self.queue_receives(arena) > 0;
-        let busy = left_over || !self.ready.is_empty() || events.len() > before;
+        let busy = !self.ready.is_empty() || events.len() > before;
         let mut patience = if busy { Patience::None } else { self.patience(timeout) };
         if patience != Patience::None && !self.waker.doze() {
             patience = Patience::None;
@@ -319,10 +278,7 @@ impl Io for Uring {
         }
         self.handle_completions(events);
         self.drop_attempts();
-        if self.queue_receives(arena) > 0 {
-            self.group.submit();
-            self.handle_completions(events);
-        }
+        self.receive_ready(arena, events);
         self.group.check()
     }
 
