@@ -30,7 +30,8 @@ pub struct Epoll {
     early: Vec<Event>,
     /// Closed by the owner; their slots are freed by the next wait.
     closing: Vec<u32>,
-    listeners: Vec<OwnedFd>,
+    /// By number; None once it is closed.
+    listeners: Vec<Option<OwnedFd>>,
     accepting: Accepting,
     notices: Box<[libc::epoll_event]>,
 }
@@ -122,6 +123,7 @@ impl Epoll {
     fn accept_when(&mut self, accepting: Accepting) {
         let interest = if accepting == Accepting::On { libc::EPOLLIN } else { 0 };
         for (index, listener) in self.listeners.iter().enumerate() {
+            let Some(listener) = listener else { continue };
             // Changing the interest of a registered descriptor needs no memory and cannot fail.
             let tag = LISTENER_TAG | index as u64;
             let _ =
@@ -140,7 +142,7 @@ impl Epoll {
             return;
         }
         for _ in 0..limits::ACCEPTS_PER_TURN.min(self.sockets_max - self.slots.len()) {
-            let Some(listener) = self.listeners.get(index) else { return };
+            let Some(Some(listener)) = self.listeners.get(index) else { return };
             let accepted = sys::accept(listener.as_fd())
                 .and_then(|(descriptor, peer)| Ok((self.insert(descriptor, 0)?, peer)));
             match accepted {
@@ -295,12 +297,12 @@ impl Io for Epoll {
         let tag = LISTENER_TAG | self.listeners.len() as u64;
         let interest = if self.accepting == Accepting::On { libc::EPOLLIN } else { 0 };
         sys::epoll_control(self.epoll.as_fd(), libc::EPOLL_CTL_ADD, descriptor.as_fd(), interest, tag)?;
-        self.listeners.push(descriptor);
+        self.listeners.push(Some(descriptor));
         Ok(())
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.clear();
+        self.listeners.fill_with(|| None);
     }
 
     fn connect(&mut self, source: Option<SocketAddr>, peer: SocketAddr) -> io::Result<Socket> {

@@ -31,6 +31,9 @@ pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// Accepts in flight per listener on io_uring, each with an address of its own; also the bound per turn there.
 pub(crate) const ACCEPTS_IN_FLIGHT: usize = 32;
 
+/// A wait that is asked to be longer ends after this: the kernel refuses times that are no real ones.
+pub(crate) const SLEEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Pause of accepting after the operating system was out of descriptors or memory. Ended early when a socket closes.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -11,6 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use crate::limits;
+
 /// A socket address in the kernel's form, at least as large as any that it writes.
 #[derive(Clone)]
 #[repr(C)]
@@ -233,9 +235,9 @@ pub(crate) fn epoll_wait(
         // SAFETY: pointer and length are of one live slice; the kernel writes no more than that.
         unsafe { libc::epoll_wait(epoll.as_raw_fd(), pointer, len, timeout_ms) }
     } else {
-        let timeout = timeout.unwrap_or_default();
+        let timeout = timeout.unwrap_or_default().min(limits::SLEEP_MAX);
         let precise = libc::timespec {
-            tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
+            tv_sec: timeout.as_secs() as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),
         };
         let no_mask = std::ptr::null::<libc::sigset_t>();
@@ -252,7 +254,7 @@ pub(crate) fn epoll_wait(
             )
         } as c_int;
         if waited < 0 && last_errno() == libc::ENOSYS {
-            let timeout_ms = timeout.as_micros().div_ceil(1_000).min(i32::MAX as u128) as c_int;
+            let timeout_ms = timeout.as_micros().div_ceil(1_000) as c_int;
             // SAFETY: pointer and length are of one live slice; the kernel writes no more than that.
             unsafe { libc::epoll_wait(epoll.as_raw_fd(), pointer, len, timeout_ms) }
         } else {

@@ -64,6 +64,8 @@ suite!(
     slots_are_used_again,
     a_closed_blocked_send_gives_its_slot_back,
     a_waker_ends_a_wait,
+    whatever_comes_ends_a_sleep,
+    the_longest_time_is_a_time,
     a_refused_connection_fails,
     connections_come_from_the_source_given,
     a_connection_is_closed_while_it_is_tried,
@@ -158,6 +160,20 @@ impl Rig {
             self.turn(Duration::from_millis(50));
         }
         self.received.remove(&socket).unwrap_or_default()
+    }
+
+    /// Sleeps without looking up until an event is wanted.
+    fn sleep_until(&mut self, want: impl Fn(&Event) -> bool) -> Event {
+        let started = Instant::now();
+        loop {
+            while let Some(event) = self.unseen.pop_front() {
+                if want(&event) {
+                    return event;
+                }
+            }
+            self.turn(2 * PATIENCE);
+            assert!(started.elapsed() < PATIENCE, "slept through something");
+        }
     }
 
     /// Turns without an end in sight, collecting what comes.
@@ -514,6 +530,56 @@ fn a_waker_ends_a_wait(make: Make) {
     assert_eq!(rig.idle_turns(2), []);
 }
 
+/// Other tests wait a little at a time; here a lost wake-up would be slept through.
+fn whatever_comes_ends_a_sleep(make: Make) {
+    let Some(mut rig) = Rig::new(make, 8) else { return };
+    let address = rig.listen("127.0.0.1:0");
+    // In a group of small rings these are of several rings.
+    for _ in 0..6 {
+        let dialling = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(3));
+            client(address)
+        });
+        let Event::Accepted { socket, .. } = rig.sleep_until(|it| matches!(it, Event::Accepted { .. }))
+        else {
+            return;
+        };
+        let peer = dialling.join().expect("no panic");
+        let writing = soon(peer, |peer| peer.write_all(b"bytes").expect("written"));
+        rig.sleep_until(|it| matches!(it, Event::Received { .. }));
+        rig.io.send(socket, Payload::from(vec![1; 24 << 20]));
+        rig.sleep_until(|it| matches!(it, Event::Blocked { .. }));
+        let reading = soon(writing.join().expect("no panic"), |peer| drop(read_exactly(peer, 24 << 20)));
+        rig.sleep_until(|it| matches!(it, Event::Drained { .. }));
+        let ending = soon(reading.join().expect("no panic"), |peer| {
+            peer.shutdown(Shutdown::Write).expect("half-closed");
+        });
+        rig.sleep_until(|it| matches!(it, Event::PeerClosed { .. }));
+        ending.join().expect("no panic");
+    }
+}
+
+/// Does something at the far end when this one sleeps, most likely.
+fn soon(mut peer: TcpStream, act: fn(&mut TcpStream)) -> std::thread::JoinHandle<TcpStream> {
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(3));
+        act(&mut peer);
+        peer
+    })
+}
+
+fn the_longest_time_is_a_time(make: Make) {
+    let Some(mut rig) = Rig::new(make, 4) else { return };
+    let waker = rig.io.waker();
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(3));
+        waker.wake();
+    });
+    rig.turn(Duration::MAX);
+    assert!(rig.unseen.contains(&Event::Woken));
+    other.join().expect("no panic");
+}
+
 fn a_refused_connection_fails(make: Make) {
     let Some(mut rig) = Rig::new(make, 4) else { return };
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
@@ -575,7 +641,8 @@ fn after_stop_listening_nobody_gets_in(make: Make) {
     assert_eq!(rig.io.sockets(), 1);
     // And it can listen again.
     let address = rig.listen("127.0.0.1:0");
-    rig.pair(address);
+    let _other = TcpStream::connect(address).expect("connected");
+    assert_eq!(rig.accepted().2, 1, "numbers go on");
 }
 
 fn a_full_table_takes_the_next_when_a_slot_is_free(make: Make) {

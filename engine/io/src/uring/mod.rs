@@ -174,7 +174,7 @@ impl Uring {
         match timeout {
             None => Patience::Forever,
             Some(Duration::ZERO) => Patience::None,
-            Some(timeout) => Patience::AtMost(timeout),
+            Some(timeout) => Patience::AtMost(timeout.min(limits::SLEEP_MAX)),
         }
     }
 }
