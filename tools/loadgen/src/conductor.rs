@@ -14,6 +14,7 @@ use roadstead_io::{Kind, Selected, Waker};
 
 use crate::clock::Clock;
 use crate::counters::{Counters, LatencySet, Snapshot};
+use crate::cpu::CpuTime;
 use crate::failure::Failures;
 use crate::latency::Latencies;
 use crate::ledger::Ledger;
@@ -104,8 +105,8 @@ struct Part {
     counters: Counters,
     settled_at: Nanos,
     /// Processor time when the main part began, and the latest.
-    cpu_start: Nanos,
-    cpu_end: Nanos,
+    cpu_start: CpuTime,
+    cpu_end: CpuTime,
     is_done: bool,
 }
 
@@ -309,7 +310,7 @@ impl Conductor {
             latencies: self.latencies,
             failures: self.failures,
             times: Times { opening, measured: window.end.saturating_sub(window.measured), busy },
-            busy: self.parts.iter().map(|part| part.cpu_end.saturating_sub(part.cpu_start)).collect(),
+            busy: self.parts.iter().map(|part| part.cpu_end - part.cpu_start).collect(),
             io,
             series: self.series.seconds,
             interrupted: self.is_interrupted,

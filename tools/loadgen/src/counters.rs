@@ -2,6 +2,7 @@
 //!
 //! Invariant: a number has one writer, its thread; totals exist only where all snapshots meet.
 
+use crate::cpu::CpuTime;
 use crate::failure::Failures;
 use crate::latency::Latencies;
 use crate::schedule::Nanos;
@@ -186,7 +187,7 @@ pub(crate) struct Snapshot {
     /// Failures since its last snapshot.
     pub(crate) failures: Failures,
     /// Processor time of the thread since the start.
-    pub(crate) cpu: Nanos,
+    pub(crate) cpu: CpuTime,
     /// The error that ended the thread, if one did.
     pub(crate) fatal: Option<String>,
 }

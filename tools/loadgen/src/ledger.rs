@@ -5,7 +5,7 @@
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::counters::{Counters, LatencySet, Snapshot};
-use crate::cpu;
+use crate::cpu::CpuTime;
 use crate::failure::{Failure, Failures};
 use crate::limits::{HISTOGRAM_MS, SNAPSHOT_MS};
 use crate::schedule::Nanos;
@@ -117,7 +117,7 @@ impl Ledger {
             settled_at: self.settled_at,
             latencies,
             failures: std::mem::take(&mut self.failures),
-            cpu: cpu::thread_time(),
+            cpu: CpuTime::of_this_thread(),
             fatal: None,
         }
     }

@@ -10,6 +10,10 @@ pub(crate) const EPHEMERAL_PORTS: u32 = 28_232;
 /// Source addresses that can be asked for: a /16 of 127.0.0.0/8, far more than a million connections need.
 pub(crate) const SOURCES_MAX: u32 = 65_536;
 
+/// Descriptors that a thread needs beside its connections: standard streams, wakers of all threads, epoll, files read at
+/// the end.
+pub(crate) const DESCRIPTORS_RESERVED: u64 = 16 + THREADS_MAX as u64;
+
 /// Connections of one run: client numbers are `u32` and every table is sized by them.
 pub(crate) const CONNECTIONS_MAX: u32 = 16_000_000;
 

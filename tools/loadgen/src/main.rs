@@ -63,11 +63,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
-use roadstead_io::{Choice, select};
+use roadstead_io::{Choice, Kind, Selected, raise_descriptor_limit, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
 use crate::arguments::{Arguments, Flags, IoChoice};
+use crate::limits::DESCRIPTORS_RESERVED;
 use crate::plan::{Plan, idle_flags};
 use crate::progress::Progress;
 use crate::result::RunResult;
@@ -84,31 +85,48 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let flags = arguments.scenario.flags();
-    let plan = match Plan::new(&arguments.scenario) {
-        Ok(plan) => Arc::new(plan),
+    let mut plan = match Plan::new(&arguments.scenario) {
+        Ok(plan) => plan,
         Err(error) => return complain(&error, USAGE),
     };
     for flag in idle_flags(&arguments.scenario) {
         note(&format!("{flag} has no effect here"));
     }
-    match run(&plan, flags).and_then(|result| publish(&result, flags.json.as_deref())) {
+    let selected = match select_back_end(&mut plan, flags.threads) {
+        Ok(selected) => selected,
+        Err(error) => return complain(&error, USAGE),
+    };
+    match run(plan, &selected, flags).and_then(|result| publish(&result, flags.json.as_deref())) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => complain(&error, FAILED),
     }
 }
 
-fn run(plan: &Arc<Plan>, flags: &Flags) -> Result<RunResult, String> {
+/// The back end for `plan`, and as many threads as it needs.
+fn select_back_end(plan: &mut Plan, threads_asked: Option<u32>) -> Result<Selected, String> {
     let choice = match plan.io {
         IoChoice::Auto => Choice::Auto,
         IoChoice::Uring => Choice::Uring,
         IoChoice::Epoll => Choice::Epoll,
     };
     let selected = select(choice).map_err(|error| error.to_string())?;
+    if selected.kind == Kind::Epoll {
+        let wanted = u64::from(plan.clients) + DESCRIPTORS_RESERVED;
+        let allowed = raise_descriptor_limit(wanted).map_err(|error| format!("descriptor limit: {error}"))?;
+        if plan.fit(allowed, threads_asked)? {
+            note(&format!("{} threads, each with {allowed} descriptors of its own", plan.threads));
+        }
+    }
+    Ok(selected)
+}
+
+fn run(plan: Plan, selected: &Selected, flags: &Flags) -> Result<RunResult, String> {
+    let plan = Arc::new(plan);
     let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
     let progress = Progress::new(flags.quiet);
-    let outcome = conductor::conduct(plan, &selected, &progress, &is_interrupted)?;
-    Ok(RunResult::new(plan, outcome))
+    let outcome = conductor::conduct(&plan, selected, &progress, &is_interrupted)?;
+    Ok(RunResult::new(&plan, outcome))
 }
 
 /// Raises the flag on SIGINT and SIGTERM; a second one ends the process at once.

@@ -39,7 +39,14 @@ impl Opener {
             .opening
             .rate
             .map(|rate| Schedule::new(rate * share, start, Nanos::MAX, thread, plan.threads));
-        Self { thread, next: 0, count, in_flight_max: plan.opening.in_flight, schedule, this_turn: 0 }
+        Self {
+            thread,
+            next: 0,
+            count,
+            in_flight_max: (plan.opening.in_flight / plan.threads).max(1),
+            schedule,
+            this_turn: 0,
+        }
     }
 
     /// Begins a turn.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::counters::{Counters, LatencySet};
+use crate::cpu::CpuTime;
 use crate::failure::Failures;
 use crate::schedule::Nanos;
 
@@ -18,7 +19,7 @@ pub(crate) struct Outcome {
     /// Times of the run's parts.
     pub(crate) times: Times,
     /// Processor time of each thread in the main part.
-    pub(crate) busy: Vec<Nanos>,
+    pub(crate) busy: Vec<CpuTime>,
     /// The back end in use, with what was given up to get it.
     pub(crate) io: String,
     /// One entry per second.

@@ -7,7 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use roadstead_protocol::Encoding;
 
 use crate::arguments::{Flags, IoChoice, ScenarioFlags, Seconds};
-use crate::limits::{CHECKERS_MAX, PAYLOAD_BYTES_MAX, PUBLICATION_BYTES_MAX, STREAMS_MAX, THREADS_MAX};
+use crate::limits::{
+    CHECKERS_MAX, DESCRIPTORS_RESERVED, PAYLOAD_BYTES_MAX, PUBLICATION_BYTES_MAX, STREAMS_MAX, THREADS_MAX,
+};
 use crate::ports::Ports;
 use crate::schedule::{Nanos, SECOND};
 use crate::stamp::{PUBLICATION_BYTES_MIN, RUN_BITS};
@@ -55,7 +57,7 @@ pub(crate) struct Plan {
 pub(crate) struct Opening {
     /// Connections per second over all threads; `None`: as fast as they open.
     pub(crate) rate: Option<f64>,
-    /// Handshakes in progress at most, on one thread.
+    /// Handshakes in progress at most, over all threads.
     pub(crate) in_flight: u32,
     /// Time for one connection.
     pub(crate) timeout: Nanos,
@@ -162,7 +164,7 @@ impl Plan {
         let threads = flags.threads.unwrap_or_else(|| threads_default(flags.cores.len())).min(clients);
         let seed = flags.seed.unwrap_or_else(seed_by_time);
         Ok(Self {
-            opening: opening(scenario, threads),
+            opening: opening(scenario),
             login: login(scenario, &load),
             load,
             targets,
@@ -178,6 +180,27 @@ impl Plan {
             seed,
             run: run_mark(),
         })
+    }
+
+    /// Takes more threads where `descriptors` do not suffice for the connections of one: each thread has a table of its
+    /// own (epoll). True: threads were added.
+    ///
+    /// # Errors
+    /// The user asked for fewer threads than are needed.
+    pub(crate) fn fit(&mut self, descriptors: u64, threads_asked: Option<u32>) -> Result<bool, String> {
+        let room = descriptors.saturating_sub(DESCRIPTORS_RESERVED).clamp(1, u64::from(u32::MAX)) as u32;
+        let needed = self.clients.div_ceil(room);
+        if needed <= self.threads {
+            return Ok(false);
+        }
+        if threads_asked.is_some() || needed > THREADS_MAX {
+            return Err(format!(
+                "epoll needs a descriptor for each connection, and {descriptors} are allowed (RLIMIT_NOFILE): use \
+                 --threads {needed}, each with descriptors of its own, or --io io_uring, or raise the limit"
+            ));
+        }
+        self.threads = needed;
+        Ok(true)
     }
 
     /// Clients of thread `thread`: their numbers are `thread`, `thread + threads`, ...
@@ -249,7 +272,7 @@ fn pace(rate: f64, depth: u32) -> Pace {
     if rate > 0.0 { Pace::Open(rate) } else { Pace::Closed(depth) }
 }
 
-fn opening(scenario: &ScenarioFlags, threads: u32) -> Opening {
+fn opening(scenario: &ScenarioFlags) -> Opening {
     let flags = scenario.flags();
     let rate = match scenario {
         ScenarioFlags::Connect(_) | ScenarioFlags::Idle(_) => flags.connect_rate.or(flags.rate),
@@ -261,7 +284,7 @@ fn opening(scenario: &ScenarioFlags, threads: u32) -> Opening {
     };
     Opening {
         rate: rate.filter(|rate| *rate > 0.0),
-        in_flight: (flags.in_flight / threads).max(1),
+        in_flight: flags.in_flight,
         timeout: nanos(flags.timeout),
         limit,
     }
@@ -409,6 +432,23 @@ mod tests {
         let plan = plan("loadgen echo --url ws://127.0.0.1/ --connections 10 --threads 4").unwrap();
         let counts: Vec<_> = (0..4).map(|thread| plan.clients_of(thread)).collect();
         assert_eq!(counts, [3, 3, 2, 2]);
+    }
+
+    #[test]
+    fn threads_follow_the_descriptors() {
+        let table = [
+            (20_000, None, Ok(3)),
+            (1_000_000, None, Ok(1)),
+            (20_000, Some(3), Ok(3)),
+            (20_000, Some(2), Err(())),
+            (100, None, Err(())),
+        ];
+        for (descriptors, asked, expected) in table {
+            let line = "loadgen idle --url ws://127.0.0.1/ --connections 59000";
+            let mut plan = plan(&format!("{line} --threads {}", asked.unwrap_or(1))).unwrap();
+            let fit = plan.fit(descriptors, asked).map(|_| plan.threads).map_err(drop);
+            assert_eq!(fit, expected, "{descriptors} {asked:?}");
+        }
     }
 
     #[test]

@@ -139,14 +139,17 @@ fn write_generator(to: &mut String, result: &RunResult) -> std::fmt::Result {
     let generator = &result.generator;
     writeln!(
         to,
-        "generator     {}   {} thread{}   {:.2} cores   busiest thread {:.0} %",
+        "generator     {}   {} thread{}   {:.2} cores   busiest thread {:.0} %, waiting for a core {:.0} %",
         generator.io,
         generator.threads,
         if generator.threads == 1 { "" } else { "s" },
         generator.cpu_cores,
         100.0 * generator.busiest_thread,
+        100.0 * generator.busiest_thread_waiting,
     )?;
-    if generator.saturated {
+    if generator.saturated && generator.busiest_thread_waiting > 0.2 {
+        writeln!(to, "              others took its processor: the generator may have been the bottleneck")?;
+    } else if generator.saturated {
         writeln!(
             to,
             "              a thread was saturated: the generator may have been the bottleneck (try --threads)"

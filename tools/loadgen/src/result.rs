@@ -173,9 +173,11 @@ pub(crate) struct Generator {
     pub(crate) sources: usize,
     /// Processor cores that all threads used together.
     pub(crate) cpu_cores: f64,
-    /// Share of a core that the busiest thread used.
+    /// Share of a core that the busiest thread used. The busiest is the one that asked for the most.
     pub(crate) busiest_thread: f64,
-    /// Whether a thread was saturated: then the generator may have been the bottleneck.
+    /// Share of the time in which that thread could have run, but others had the processor.
+    pub(crate) busiest_thread_waiting: f64,
+    /// Whether a thread was saturated, running or waiting: then the generator may have been the bottleneck.
     pub(crate) saturated: bool,
 }
 
@@ -191,7 +193,7 @@ impl RunResult {
             time => round(count as f64 * SECOND as f64 / time as f64),
         };
         let share = |time: Nanos| if times.busy == 0 { 0.0 } else { time as f64 / times.busy as f64 };
-        let busiest_thread = round(share(busy.iter().copied().max().unwrap_or(0)));
+        let busiest = busy.iter().copied().max_by_key(|time| time.wanted()).unwrap_or_default();
         RunResult {
             loadgen: env!("CARGO_PKG_VERSION"),
             scenario: plan.scenario(),
@@ -247,9 +249,10 @@ impl RunResult {
                 io,
                 threads: plan.threads,
                 sources: plan.sources.count(),
-                cpu_cores: round(busy.iter().map(|time| share(*time)).sum()),
-                busiest_thread,
-                saturated: busiest_thread >= BUSY_SHARE,
+                cpu_cores: round(busy.iter().map(|time| share(time.running)).sum()),
+                busiest_thread: round(share(busiest.running)),
+                busiest_thread_waiting: round(share(busiest.waiting)),
+                saturated: share(busiest.wanted()) >= BUSY_SHARE,
             },
             series,
         }
@@ -318,6 +321,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::arguments::Arguments;
     use crate::counters::LatencySet;
+    use crate::cpu::CpuTime;
     use crate::failure::Failure;
     use crate::outcome::Times;
 
@@ -344,7 +348,10 @@ pub(crate) mod tests {
             latencies,
             failures: Failures::default(),
             times: Times { opening: SECOND / 2, measured: 10 * SECOND, busy: 12 * SECOND },
-            busy: vec![6 * SECOND, 3 * SECOND],
+            busy: vec![
+                CpuTime { running: 6 * SECOND, waiting: SECOND },
+                CpuTime { running: 3 * SECOND, waiting: 0 },
+            ],
             io: "epoll".to_owned(),
             series: vec![Second {
                 at: 1.0,
@@ -375,6 +382,15 @@ pub(crate) mod tests {
         assert_eq!(result.connections.opened_per_s, 200.0);
         assert_eq!((result.generator.cpu_cores, result.generator.busiest_thread), (0.75, 0.5));
         assert!(!result.generator.saturated);
+    }
+
+    #[test]
+    fn a_thread_without_a_processor_is_saturated_too() {
+        let mut outcome = good_outcome();
+        outcome.busy[1] = CpuTime { running: 4 * SECOND, waiting: 8 * SECOND };
+        let generator = RunResult::new(&plan(), outcome).generator;
+        assert!(generator.saturated);
+        assert_eq!((generator.busiest_thread, generator.busiest_thread_waiting), (0.333, 0.667));
     }
 
     #[test]
