@@ -96,11 +96,14 @@ pub struct Outbox {
     bytes: u32,
     utterance: u32,
     blocked: bool,
+    /// Counts the times it was blocked, so that one stop is told from the next.
+    stops: u32,
 }
 
 impl Outbox {
     /// Nothing to write.
-    pub const EMPTY: Self = Self { rings: [NONE; LANES], bytes: 0, utterance: NONE, blocked: false };
+    pub const EMPTY: Self =
+        Self { rings: [NONE; LANES], bytes: 0, utterance: NONE, blocked: false, stops: 0 };
 
     /// Bytes that wait here (not those that the socket took or a back end keeps).
     #[must_use]
@@ -112,6 +115,12 @@ impl Outbox {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
+    }
+
+    /// Whether the socket has not drained since stop number `stop`.
+    #[must_use]
+    pub fn is_stopped_since(&self, stop: u32) -> bool {
+        self.blocked && self.stops == stop
     }
 
     /// Whether the socket took less than it was given and has not drained yet.
@@ -242,9 +251,11 @@ impl Outboxes {
         self.free.push(ring);
     }
 
-    /// The socket took only part of what it was given.
-    pub fn block(&mut self, outbox: &mut Outbox) {
+    /// The socket took only part of what it was given. Returns the number of this stop.
+    pub fn block(&mut self, outbox: &mut Outbox) -> u32 {
         outbox.blocked = true;
+        outbox.stops = outbox.stops.wrapping_add(1);
+        outbox.stops
     }
 
     /// The socket has room again; what waits is said in this turn.

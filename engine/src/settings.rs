@@ -271,7 +271,7 @@ impl Default for Limits {
             channel_bytes: 255,
             outbox_bytes: 1 << 20,
             outbox_messages: 256,
-            slow_close_ms: 5_000,
+            slow_close_ms: 10_000,
             mailbox_messages: 16_384,
         }
     }

@@ -98,7 +98,7 @@ pub struct Tally {
     pub published: u64,
     /// Publications refused because a queue was full.
     pub refused: u64,
-    /// Publications lost between hub and shard: gaps seen by their sequence, or no room in the walk's queue.
+    /// Publications lost because a channel's running walk has too many behind it.
     pub gaps: u64,
 }
 
@@ -321,7 +321,7 @@ impl<S: BuildHasher, W> Router<S, W> {
                 sequence,
                 publication: Arc::clone(&publication),
             };
-            // A full mailbox drops it; the receiver sees the gap by the sequence and counts it.
+            // A full mailbox drops it, which its way there counts.
             let _ = post.post(shard, message);
         }
         if !channel.subscribers.is_empty() {
@@ -377,7 +377,6 @@ impl<S: BuildHasher, W> Router<S, W> {
             // Sent on an interest that was withdrawn meanwhile; the answer to the new one names where it begins.
             return;
         }
-        self.tally.gaps += sequence.saturating_sub(channel.sequence + 1);
         channel.sequence = sequence;
         if channel.subscribers.is_empty() {
             return;

@@ -16,6 +16,7 @@ pub mod timers;
 mod turn;
 pub mod written;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crossbeam_channel::Receiver;
 use roadstead_io::{Arena, Event, Io};
 
 use crate::counters::{Counters, Metric};
-use crate::flow::{Delivery, Now};
+use crate::flow::{Delivery, Key, Now};
 use crate::limits::{ARENA_BYTES, IDLE_WAIT_MS};
 use crate::names::NameHasher;
 use crate::outbox::Outboxes;
@@ -132,6 +133,8 @@ pub struct Shard<I> {
     has_mail: bool,
     due: Vec<u32>,
     slow: Vec<u32>,
+    /// Sockets that did not take what they were given: until when they must have drained, and which stop it was.
+    stops: VecDeque<(u64, Key, u32)>,
     /// Connections that cannot carry a payload of their channel.
     unfit: Vec<u32>,
     tls: Option<TlsIdentity>,
@@ -190,6 +193,7 @@ impl<I: Io> Shard<I> {
             has_mail: false,
             due: Vec::new(),
             slow: Vec::new(),
+            stops: VecDeque::new(),
             unfit: Vec::new(),
             tls: parts.tls,
             plain: Vec::new(),
@@ -222,6 +226,9 @@ impl<I: Io> Shard<I> {
         }
         let mut limit_ms = IDLE_WAIT_MS;
         if let Some(due_ms) = self.router.next_expiry_ms() {
+            limit_ms = limit_ms.min(due_ms.saturating_sub(self.turned_ms));
+        }
+        if let Some(&(due_ms, ..)) = self.stops.front() {
             limit_ms = limit_ms.min(due_ms.saturating_sub(self.turned_ms));
         }
         if let Course::Stopping { deadline_ms } = self.course {

@@ -21,13 +21,18 @@ use crate::tls::{Broken, Stream};
 /// The router's way to the siblings.
 struct Mail<'s> {
     siblings: &'s mut Siblings<Message>,
+    /// Publications that found the mailbox of an interested shard full.
+    dropped: u64,
 }
 
 impl Post for Mail<'_> {
     fn post(&mut self, shard: u16, message: Message) -> Result<(), Message> {
         match self.siblings.post(shard, message) {
-            // The receiver counts a dropped publication by the gap in its channel's sequence.
-            Posted::Taken | Posted::Dropped => Ok(()),
+            Posted::Taken => Ok(()),
+            Posted::Dropped => {
+                self.dropped += 1;
+                Ok(())
+            }
             Posted::Refused(message) => Err(message),
         }
     }
@@ -113,8 +118,10 @@ impl<I: Io> Shard<I> {
             Event::Failed { socket, .. } => self.abandon(socket.0, now),
             Event::Blocked { socket, .. } => {
                 self.counters.add(Metric::BlockedSends, 1);
-                if let Some((_, connection)) = self.connections.open_at(socket.0) {
-                    self.outboxes.block(&mut connection.outbox);
+                if let Some((key, connection)) = self.connections.open_at(socket.0) {
+                    let stop = self.outboxes.block(&mut connection.outbox);
+                    let due_ms = now.ms + u64::from(self.settings.limits.slow_close_ms);
+                    self.stops.push_back((due_ms, key, stop));
                     // Who does not read is not read from.
                     self.io.pause(socket);
                 }
@@ -182,6 +189,8 @@ impl<I: Io> Shard<I> {
     }
 
     fn tick(&mut self, now: Now) {
+        // What was heard in this turn moves timers that would fire in it.
+        self.set_timers();
         let mut due = std::mem::take(&mut self.due);
         self.timers.advance(&mut self.connections, now.ms, &mut due);
         for slot in due.drain(..) {
@@ -192,7 +201,20 @@ impl<I: Io> Shard<I> {
             }
         }
         self.due = due;
+        self.find_stopped(now);
         self.set_timers();
+    }
+
+    /// Finds sockets that have not drained in time; they are closed as slow.
+    fn find_stopped(&mut self, now: Now) {
+        while let Some(&(due_ms, key, stop)) = self.stops.front()
+            && due_ms <= now.ms
+        {
+            self.stops.pop_front();
+            if self.connections.find(key).is_some_and(|connection| connection.outbox.is_stopped_since(stop)) {
+                self.slow.push(key.slot);
+            }
+        }
     }
 
     fn set_timers(&mut self) {
@@ -228,7 +250,7 @@ impl<I: Io> Shard<I> {
     // decide: commands -> deliveries
 
     fn decide(&mut self, now: Now) {
-        let mut mail = Mail { siblings: &mut self.siblings };
+        let mut mail = Mail { siblings: &mut self.siblings, dropped: 0 };
         for command in self.heard.commands.drain(..) {
             if let Some(connection) = self.connections.find(command.by()) {
                 self.router.decide(command, &mut connection.seat, now.ms, &mut mail, &mut self.deliveries);
@@ -246,6 +268,7 @@ impl<I: Io> Shard<I> {
             }
         }
         self.router.expire(now.ms, &mut mail);
+        self.counters.add(Metric::PublishGaps, mail.dropped);
         self.siblings.flush();
     }
 
@@ -322,7 +345,7 @@ impl<I: Io> Shard<I> {
                 }
                 if !code.flushes() {
                     let dropped = self.outboxes.clear(&mut connection.outbox);
-                    self.counters.add(Metric::DroppedOutboxFull, u64::from(dropped) + 1);
+                    self.counters.add(Metric::DroppedOutboxFull, u64::from(dropped));
                 }
                 self.counters.add(Metric::Disconnects, 1);
                 self.sessions.close(key, &mut connection.wire, code, now, &mut self.heard);
@@ -449,7 +472,7 @@ struct Round<'t> {
 impl Round<'_> {
     fn visit(&mut self, tag: u32, name: &str, walk: &mut Walk<Written>, subscribers: &[Subscriber]) {
         let batch = walk.publications.len() as u64;
-        let (mut delivered, mut dropped) = (0, 0);
+        let (mut delivered, mut dropped, mut overflowed) = (0, 0, 0);
         for subscriber in subscribers.iter().rev() {
             let slot = subscriber.slot();
             let Some((_, connection)) = self.connections.open_at(slot) else { continue };
@@ -469,9 +492,13 @@ impl Round<'_> {
             }
             match self.outboxes.push(&mut connection.outbox, slot, Lane::Normal, tag, frames) {
                 Ok(()) => delivered += batch,
-                Err(Full) => self.slow.push(slot),
+                Err(Full) => {
+                    overflowed += batch;
+                    self.slow.push(slot);
+                }
             }
         }
+        self.counters.add(Metric::DroppedOutboxFull, overflowed);
         self.counters.add(Metric::Deliveries, delivered);
         self.counters.add(Metric::DroppedClosing, dropped);
     }
