@@ -1,6 +1,6 @@
 //! A TCP echo server over the io trait and nothing else: what the trait itself costs beside a bare loop.
 //!
-//! `echo_bare 127.0.0.1:7000 io_uring`
+//! `echo_bare 127.0.0.1:7000 io_uring`, or with a group of rings of 16 sockets each: `echo_bare 127.0.0.1:7000 io_uring 16`
 
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -26,12 +26,13 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(address), Some(choice)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: echo_bare ADDRESS auto|io_uring|epoll".into());
+        return Err("usage: echo_bare ADDRESS auto|io_uring|epoll [SOCKETS_PER_RING]".into());
     };
     let selected = select(choice.parse::<Choice>()?)?;
     eprintln!("listening on {address} by {} {:?}", selected.kind, selected.notes);
     let listener = bind(address.parse()?, &ListenOptions::default())?;
-    let options = Options::new(SOCKETS_MAX);
+    let ring_sockets = arguments.next().map(|count| count.parse()).transpose()?;
+    let options = Options { ring_sockets, ..Options::new(SOCKETS_MAX) };
     match selected.kind {
         Kind::Uring => serve(Uring::new(&options)?, listener),
         Kind::Epoll => serve(Epoll::new(&options)?, listener),

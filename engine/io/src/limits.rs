@@ -20,9 +20,10 @@ pub(crate) const RECEIVE_ALIGN: usize = 8;
 
 /// Arena slices that io_uring reserves for a receive, by size class. A socket starts in the first class, climbs when
 /// it fills its slice and falls when it uses no more than a quarter of it. Twofold steps keep slices close to what a
-/// socket receives: the arena then serves more sockets with one system call.
-pub(crate) const SLICE_BYTES: [u32; 7] =
-    [2 * 1024, 4 * 1024, 8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024, RECEIVE_BYTES_MAX as u32];
+/// socket receives: the arena then serves more sockets with one system call. The first is large enough for a window of
+/// small messages, since what is cut in two here is delivered in two.
+pub(crate) const SLICE_BYTES: [u32; 6] =
+    [4 * 1024, 8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024, RECEIVE_BYTES_MAX as u32];
 
 /// Connections that epoll accepts per listener and turn. A connection storm must not hold up the sockets that are
 /// already open; the rest waits in the backlog until the next turn.
