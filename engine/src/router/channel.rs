@@ -1,11 +1,9 @@
 //! One channel as one shard sees it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::subscriptions::Subscriber;
 use super::walk::Walk;
-use crate::flow::Publication;
 
 /// Whether the hub sends this shard the channel's publications.
 ///
@@ -37,9 +35,7 @@ pub struct Channel<W> {
     pub vacating: bool,
     /// Subscribers on this shard, in no order.
     pub subscribers: Vec<Subscriber>,
-    /// Publications that wait for the running walk.
-    pub queue: VecDeque<Arc<Publication>>,
-    /// The walk in progress.
+    /// The walk in progress, with what waits behind it.
     pub walk: Option<Box<Walk<W>>>,
 }
 
@@ -54,7 +50,6 @@ impl<W> Channel<W> {
             interest: Interest::None,
             vacating: false,
             subscribers: Vec::new(),
-            queue: VecDeque::new(),
             walk: None,
         }
     }

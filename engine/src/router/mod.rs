@@ -22,7 +22,7 @@ use roadstead_protocol::{Encoding, ErrorCode};
 use slab::Slab;
 
 use crate::flow::{Answer, Command, Delivery, Key, Publication};
-use crate::limits::{CHANNEL_QUEUE, VACANCY_MS};
+use crate::limits::VACANCY_MS;
 use channel::{Channel, Interest};
 pub use subscriptions::{Seat, Subscriber};
 use subscriptions::{State, Subscriptions};
@@ -304,12 +304,13 @@ impl<S: BuildHasher, W> Router<S, W> {
             self.tally.published += 1;
             return Answer::Published;
         };
-        let channel = &mut self.channels[place as usize];
-        if channel.queue.len() >= CHANNEL_QUEUE {
+        let has_subscribers = !self.channels[place as usize].subscribers.is_empty();
+        if has_subscribers && self.enqueue(place, Arc::clone(&publication)).is_err() {
             self.tally.refused += 1;
             return Answer::Refused(ErrorCode::TooManyRequests);
         }
         self.tally.published += 1;
+        let channel = &mut self.channels[place as usize];
         channel.sequence += 1;
         let sequence = channel.sequence;
         let mut others = channel.interested & !(1 << here);
@@ -323,10 +324,6 @@ impl<S: BuildHasher, W> Router<S, W> {
             };
             // A full mailbox drops it, which its way there counts.
             let _ = post.post(shard, message);
-        }
-        if !channel.subscribers.is_empty() {
-            channel.queue.push_back(publication);
-            self.start_walk(place);
         }
         Answer::Published
     }
@@ -381,12 +378,9 @@ impl<S: BuildHasher, W> Router<S, W> {
         if channel.subscribers.is_empty() {
             return;
         }
-        if channel.queue.len() >= CHANNEL_QUEUE {
+        if self.enqueue(place, publication).is_err() {
             self.tally.gaps += 1;
-            return;
         }
-        channel.queue.push_back(publication);
-        self.start_walk(place);
     }
 
     /// Looks at channels whose vacancy period has passed: withdraws interest, forgets what nobody uses.

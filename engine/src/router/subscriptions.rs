@@ -149,6 +149,10 @@ impl Subscriptions {
         }
         seat.first = index;
         seat.count += 1;
+        if subscribers.is_empty() {
+            // Most channels of a node with a channel for each user have one subscriber.
+            subscribers.reserve_exact(1);
+        }
         subscribers.push(Subscriber::new(key.slot, index, encoding));
     }
 

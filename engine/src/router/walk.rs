@@ -3,13 +3,14 @@
 //! Invariants: a subscriber is visited at most once a walk; one that came after the walk began is not visited; one
 //! that stays is visited. Publications that come meanwhile wait for the next walk, so order holds.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::Router;
 use super::subscriptions::Subscriber;
 use crate::flow::Publication;
-use crate::limits::{BYTES_PER_WALK, PUBLICATIONS_PER_WALK};
+use crate::limits::{BYTES_PER_WALK, CHANNEL_QUEUE, PUBLICATIONS_PER_WALK};
 
 /// What is being delivered, and how far. `W` is the written form of a batch, which only the turn knows.
 #[derive(Debug)]
@@ -22,17 +23,52 @@ pub struct Walk<W> {
     pub protobuf: Option<W>,
     /// Subscribers below this place are still to be visited.
     pub(super) unvisited: usize,
+    /// Publications that came since this walk began.
+    queue: VecDeque<Arc<Publication>>,
+}
+
+impl<W> Default for Walk<W> {
+    fn default() -> Self {
+        Self { publications: Vec::new(), json: None, protobuf: None, unvisited: 0, queue: VecDeque::new() }
+    }
+}
+
+impl<W> Walk<W> {
+    /// Takes the next batch from the queue.
+    fn begin(&mut self, subscribers: usize) {
+        let mut bytes = 0;
+        while self.publications.len() < PUBLICATIONS_PER_WALK
+            && bytes < BYTES_PER_WALK
+            && let Some(publication) = self.queue.pop_front()
+        {
+            bytes += publication.data.len();
+            self.publications.push(publication);
+        }
+        self.unvisited = subscribers;
+    }
 }
 
 impl<S: BuildHasher, W> Router<S, W> {
-    pub(super) fn start_walk(&mut self, place: u32) {
+    /// Queues a publication for the subscribers here.
+    ///
+    /// # Errors
+    /// Gives it back: too many wait behind the running walk.
+    pub(super) fn enqueue(
+        &mut self,
+        place: u32,
+        publication: Arc<Publication>,
+    ) -> Result<(), Arc<Publication>> {
         let channel = &mut self.channels[place as usize];
-        if channel.walk.is_some() {
-            return;
+        let is_first = channel.walk.is_none();
+        let walk = channel.walk.get_or_insert_default();
+        if walk.queue.len() >= CHANNEL_QUEUE {
+            return Err(publication);
         }
-        let walk = Walk { publications: Vec::new(), json: None, protobuf: None, unvisited: 0 };
-        channel.walk = Some(Box::new(walk));
-        self.walks.push_back(place);
+        walk.queue.push_back(publication);
+        if is_first {
+            self.walks.push_back(place);
+        }
+        Ok(())
     }
 
     /// Whether publications wait to be delivered.
@@ -57,15 +93,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             return Some(0);
         };
         if walk.publications.is_empty() {
-            let mut bytes = 0;
-            while walk.publications.len() < PUBLICATIONS_PER_WALK
-                && bytes < BYTES_PER_WALK
-                && let Some(publication) = channel.queue.pop_front()
-            {
-                bytes += publication.data.len();
-                walk.publications.push(publication);
-            }
-            walk.unvisited = channel.subscribers.len();
+            walk.begin(channel.subscribers.len());
         }
         let from = walk.unvisited.saturating_sub(budget);
         let visited = walk.unvisited - from;
@@ -73,11 +101,12 @@ impl<S: BuildHasher, W> Router<S, W> {
         walk.unvisited = from;
         if from == 0 {
             self.walks.pop_front();
-            channel.walk = None;
-            if channel.queue.is_empty() || channel.subscribers.is_empty() {
-                channel.queue = std::collections::VecDeque::new();
+            if walk.queue.is_empty() || channel.subscribers.is_empty() {
+                channel.walk = None;
             } else {
-                self.start_walk(place);
+                let queue = std::mem::take(&mut walk.queue);
+                **walk = Walk { queue, ..Walk::default() };
+                self.walks.push_back(place);
             }
         }
         Some(visited)
