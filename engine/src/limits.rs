@@ -11,7 +11,7 @@ pub const REFUSAL_SLOTS: u32 = 64;
 
 /// Receive arena of a shard, bytes: what one turn reads at most. Small enough that the copy made from it still finds it
 /// in the second-level cache, beside the copy and the kernel's own buffers.
-pub const ARENA_BYTES: usize = 128 * 1024;
+pub const ARENA_BYTES: usize = 256 * 1024;
 
 /// Deliveries of publications made in one turn. A larger fan-out goes on in the next turn, so that other sockets
 /// are served in between; io_uring batches reach their best rate from about 256.
@@ -22,6 +22,9 @@ pub const MESSAGES_PER_TURN: usize = 1024;
 
 /// Publications of one channel that are fanned out as one write. More wait for the next walk.
 pub const PUBLICATIONS_PER_WALK: usize = 256;
+
+/// Payload bytes that may wait for a channel's running walk, beside one publication of any size. Beyond: as above.
+pub const CHANNEL_QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Payload bytes after which a walk takes no further publication, so that its written form stays small.
 pub const BYTES_PER_WALK: usize = 256 * 1024;

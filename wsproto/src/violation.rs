@@ -47,13 +47,13 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The status code to close with: 1002, 1007 or 1009.
+    /// The status code to close with: 1002, 1007, 1009, or 1013 where it is ours.
     pub const fn close_code(&self) -> u16 {
         match self {
             Self::InvalidUtf8 | Self::CloseReasonUtf8 => code::INVALID_PAYLOAD,
-            Self::FrameTooLong | Self::MessageTooLong | Self::TooManyFragments | Self::NoRoom => {
-                code::MESSAGE_TOO_BIG
-            }
+            Self::FrameTooLong | Self::MessageTooLong | Self::TooManyFragments => code::MESSAGE_TOO_BIG,
+            // The peer did nothing wrong, and clients give up for good after 1009.
+            Self::NoRoom => code::TRY_AGAIN_LATER,
             _ => code::PROTOCOL_ERROR,
         }
     }

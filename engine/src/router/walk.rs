@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Router;
 use super::subscriptions::Subscriber;
 use crate::flow::Publication;
-use crate::limits::{BYTES_PER_WALK, CHANNEL_QUEUE, PUBLICATIONS_PER_WALK};
+use crate::limits::{BYTES_PER_WALK, CHANNEL_QUEUE, CHANNEL_QUEUE_BYTES, PUBLICATIONS_PER_WALK};
 
 /// What is being delivered, and how far. `W` is the written form of a batch, which only the turn knows.
 #[derive(Debug)]
@@ -25,11 +25,19 @@ pub struct Walk<W> {
     pub(super) unvisited: usize,
     /// Publications that came since this walk began.
     queue: VecDeque<Arc<Publication>>,
+    queued_bytes: usize,
 }
 
 impl<W> Default for Walk<W> {
     fn default() -> Self {
-        Self { publications: Vec::new(), json: None, protobuf: None, unvisited: 0, queue: VecDeque::new() }
+        Self {
+            publications: Vec::new(),
+            json: None,
+            protobuf: None,
+            unvisited: 0,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+        }
     }
 }
 
@@ -44,6 +52,7 @@ impl<W> Walk<W> {
             bytes += publication.data.len();
             self.publications.push(publication);
         }
+        self.queued_bytes -= bytes;
         self.unvisited = subscribers;
     }
 }
@@ -61,9 +70,12 @@ impl<S: BuildHasher, W> Router<S, W> {
         let channel = &mut self.channels[place as usize];
         let is_first = channel.walk.is_none();
         let walk = channel.walk.get_or_insert_default();
-        if walk.queue.len() >= CHANNEL_QUEUE {
+        let bytes = publication.data.len();
+        let is_full = walk.queue.len() >= CHANNEL_QUEUE || walk.queued_bytes + bytes > CHANNEL_QUEUE_BYTES;
+        if is_full && !walk.queue.is_empty() {
             return Err(publication);
         }
+        walk.queued_bytes += bytes;
         walk.queue.push_back(publication);
         if is_first {
             self.walks.push_back(place);
@@ -104,8 +116,8 @@ impl<S: BuildHasher, W> Router<S, W> {
             if walk.queue.is_empty() || channel.subscribers.is_empty() {
                 channel.walk = None;
             } else {
-                let queue = std::mem::take(&mut walk.queue);
-                **walk = Walk { queue, ..Walk::default() };
+                let (queue, queued_bytes) = (std::mem::take(&mut walk.queue), walk.queued_bytes);
+                **walk = Walk { queue, queued_bytes, ..Walk::default() };
                 self.walks.push_back(place);
             }
         }

@@ -135,7 +135,7 @@ fn a_full_assembly_ends_the_connection() {
         assert_eq!(seen, expected);
         assert_eq!(decoder.is_partial(), fits);
     }
-    assert_eq!(Violation::NoRoom.close_code(), 1009);
+    assert_eq!(Violation::NoRoom.close_code(), 1013);
 }
 
 #[test]
