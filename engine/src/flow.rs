@@ -16,7 +16,7 @@ pub struct Now {
 }
 
 /// A connection's name within its shard. The generation tells it from an earlier one in the same slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Key {
     /// Slot in the connection table.
     pub slot: u32,

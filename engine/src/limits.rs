@@ -43,8 +43,23 @@ pub const SPARE_RINGS: usize = 64;
 /// Blocks of each size that the inbound pool keeps for reuse.
 pub const SPARE_BLOCKS: usize = 64;
 
+/// Largest block that is kept for reuse, bytes; messages beyond it are rare.
+pub const SPARE_BLOCK_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest `limits.handshake_bytes`: what the reader of upgrade requests takes.
+pub const HANDSHAKE_BYTES_MAX: u32 = 8 * 1024;
+
+const _: () = assert!(HANDSHAKE_BYTES_MAX as usize == wsproto::limits::HEAD_BYTES_MAX);
+
 /// Smallest inbound block, bytes. Blocks double up to the message limit.
 pub const BLOCK_BYTES_MIN: usize = 4 * 1024;
+
+/// Channels without subscribers that keep their interest. Beyond, the longest vacant one is given up at once, so that
+/// names that come and go leave nothing behind.
+pub const CHANNELS_VACANT_MAX: usize = 16 * 1024;
+
+/// Messages kept for one full mailbox. Beyond, subscriptions that would need another one are refused (111).
+pub const BACKLOG_MESSAGES_MAX: usize = 16 * 1024;
 
 /// A channel without subscribers keeps its interest this long, so that a client that comes straight back costs no
 /// message between shards.
@@ -59,9 +74,13 @@ pub const TLS_OVERHEAD_BYTES: usize = 64;
 /// Room tried first for a handshake record; a certificate chain asks for more.
 pub const TLS_ROOM_BYTES: usize = 2 * 1024;
 
-/// Incomplete records that a connection may keep: one whole record, or a handshake message over several. More ends the
-/// connection.
-pub const TLS_PENDING_BYTES_MAX: usize = 64 * 1024;
+/// Incomplete input that a stream may keep: one whole record (RFC 8446 section 5.2), or a handshake message as long as
+/// one. More ends the connection; so does the budget for incomplete input of the shard.
+pub const TLS_PENDING_BYTES_MAX: usize = TLS_FRAGMENT_BYTES + 2 * 1024;
+
+/// Idle time after which the kernel probes a silent peer. Clients of the client protocol are pinged long before; this
+/// finds dead peers of `/echo` at a cost that a million connections do not feel.
+pub const KEEPALIVE_S: u64 = 600;
 
 /// How long an expired token is still honoured, seconds: SDKs begin to refresh at the moment of expiry.
 pub const TOKEN_GRACE_S: u64 = 25;

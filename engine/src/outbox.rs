@@ -89,6 +89,17 @@ impl Ring {
     }
 }
 
+/// What became of a socket that did not take what it was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// It has not drained since.
+    Stuck,
+    /// It drained, and is blocked anew by this stop.
+    Again(u32),
+    /// It is not blocked.
+    Over,
+}
+
 /// A connection's part: which rings it holds. Idle: none.
 #[derive(Debug)]
 pub struct Outbox {
@@ -98,12 +109,14 @@ pub struct Outbox {
     blocked: bool,
     /// Counts the times it was blocked, so that one stop is told from the next.
     stops: u32,
+    /// The shard looks at it again when its time is up.
+    watched: bool,
 }
 
 impl Outbox {
     /// Nothing to write.
     pub const EMPTY: Self =
-        Self { rings: [NONE; LANES], bytes: 0, utterance: NONE, blocked: false, stops: 0 };
+        Self { rings: [NONE; LANES], bytes: 0, utterance: NONE, blocked: false, stops: 0, watched: false };
 
     /// Bytes that wait here (not those that the socket took or a back end keeps).
     #[must_use]
@@ -117,10 +130,13 @@ impl Outbox {
         self.bytes == 0
     }
 
-    /// Whether the socket has not drained since stop number `stop`.
-    #[must_use]
-    pub fn is_stopped_since(&self, stop: u32) -> bool {
-        self.blocked && self.stops == stop
+    /// Looks at the socket when the time of stop number `stop` is up.
+    pub fn watch(&mut self, stop: u32) -> Watch {
+        if self.blocked && self.stops == stop {
+            return Watch::Stuck;
+        }
+        self.watched = self.blocked;
+        if self.blocked { Watch::Again(self.stops) } else { Watch::Over }
     }
 
     /// Whether the socket took less than it was given and has not drained yet.
@@ -197,7 +213,9 @@ impl Outboxes {
         if len == 0 {
             return Ok(());
         }
-        if outbox.bytes > 0 && outbox.bytes.saturating_add(len) > self.bytes_max {
+        // A close frame is small, and the last; without it the peer would not know why.
+        let is_close = lane == Lane::Low && tag == NO_TAG;
+        if outbox.bytes > 0 && !is_close && outbox.bytes.saturating_add(len) > self.bytes_max {
             return Err(Full);
         }
         if outbox.bytes == 0 && !outbox.blocked && outbox.utterance == NONE {
@@ -251,11 +269,11 @@ impl Outboxes {
         self.free.push(ring);
     }
 
-    /// The socket took only part of what it was given. Returns the number of this stop.
-    pub fn block(&mut self, outbox: &mut Outbox) -> u32 {
+    /// The socket took only part of what it was given. Returns the number of this stop unless one is watched already.
+    pub fn block(&mut self, outbox: &mut Outbox) -> Option<u32> {
         outbox.blocked = true;
         outbox.stops = outbox.stops.wrapping_add(1);
-        outbox.stops
+        (!std::mem::replace(&mut outbox.watched, true)).then_some(outbox.stops)
     }
 
     /// The socket has room again; what waits is said in this turn.
@@ -471,7 +489,7 @@ mod tests {
     #[test]
     fn blocked_waits_and_drains() {
         let mut pair = Pair::new(8, 1000);
-        pair.outboxes.block(&mut pair.outbox);
+        let _ = pair.outboxes.block(&mut pair.outbox);
         pair.push(Lane::Normal, 1, "x").unwrap();
         pair.push(Lane::Normal, 1, "y").unwrap();
         assert_eq!(pair.turn(), Vec::<String>::new());
@@ -485,7 +503,7 @@ mod tests {
         pair.push(Lane::Normal, 1, "a message larger than the limit").unwrap();
         assert_eq!(pair.push(Lane::Normal, 1, "x"), Err(Full));
         assert_eq!(pair.turn().len(), 1);
-        pair.outboxes.block(&mut pair.outbox);
+        let _ = pair.outboxes.block(&mut pair.outbox);
         pair.push(Lane::Normal, 1, "a").unwrap();
         pair.push(Lane::Normal, 1, "b").unwrap();
         assert_eq!(pair.push(Lane::Normal, 1, "c"), Err(Full), "the ring of the lane is full");
@@ -501,7 +519,7 @@ mod tests {
         pair.push(Lane::Normal, 7, "gone").unwrap();
         assert_eq!(pair.outboxes.purge(&mut pair.outbox, 7), 1);
         assert!(pair.outbox.is_empty());
-        pair.outboxes.block(&mut pair.outbox);
+        let _ = pair.outboxes.block(&mut pair.outbox);
         for (tag, text) in [(1, "a"), (7, "x"), (2, "b"), (7, "y"), (1, "c")] {
             pair.push(Lane::Normal, tag, text).unwrap();
         }
@@ -513,7 +531,7 @@ mod tests {
     #[test]
     fn neighbours_in_one_buffer_become_one_reference() {
         let mut pair = Pair::new(1, 1000);
-        pair.outboxes.block(&mut pair.outbox);
+        let _ = pair.outboxes.block(&mut pair.outbox);
         let buffer = Rc::new(b"abcdef".to_vec());
         for start in [0, 2, 4] {
             let piece = Payload::new(Rc::clone(&buffer), start, 2);
@@ -526,7 +544,7 @@ mod tests {
     #[test]
     fn a_large_backlog_needs_several_turns_and_keeps_its_order() {
         let mut pair = Pair::new(8, 10_000_000);
-        pair.outboxes.block(&mut pair.outbox);
+        let _ = pair.outboxes.block(&mut pair.outbox);
         let half = "h".repeat(SEND_BYTES / 2 + 1);
         for mark in ["1", "2", "3"] {
             pair.push(Lane::Normal, 1, &format!("{mark}{half}")).unwrap();

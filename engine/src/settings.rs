@@ -94,6 +94,8 @@ pub struct Client {
     pub close_timeout_s: u32,
     /// How long an upgrade (TLS and HTTP) may take, seconds.
     pub handshake_timeout_s: u32,
+    /// How long one message may take to arrive; with pings it is looked at once a ping, seconds.
+    pub message_timeout_s: u32,
     /// Subscribes each user to the channel `#user`.
     pub user_personal_channel: bool,
     /// Lets clients without a token in, as anonymous.
@@ -285,6 +287,7 @@ impl Default for Client {
             stale_close_s: 10,
             close_timeout_s: 5,
             handshake_timeout_s: 10,
+            message_timeout_s: 30,
             user_personal_channel: false,
             allow_anonymous: false,
             allowed_origins: Vec::new(),

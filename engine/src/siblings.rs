@@ -7,13 +7,15 @@
 //! kind        full mailbox
 //! Publish     refused: the publisher gets error 111
 //! Deliver     dropped and counted as a gap
-//! others      kept in `backlog` in order; each is bounded by a channel or by a publish that was accepted
+//! others      kept in `backlog` in order; who would add to a long one is refused first (`has_room`)
 //! ```
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::limits::BACKLOG_MESSAGES_MAX;
 
 /// What shards say to each other, generic over the value so that this room knows no channel.
 pub trait Envelope {
@@ -124,6 +126,12 @@ impl<M: Envelope> Siblings<M> {
     #[must_use]
     pub fn has_backlog(&self) -> bool {
         self.siblings.iter().any(|sibling| !sibling.backlog.is_empty())
+    }
+
+    /// Whether fewer messages than allowed are kept for `shard`.
+    #[must_use]
+    pub fn has_room(&self, shard: u16) -> bool {
+        self.siblings[usize::from(shard)].backlog.len() < BACKLOG_MESSAGES_MAX
     }
 
     /// The next message for this shard.

@@ -88,7 +88,10 @@ pub struct Stream {
     incoming: Vec<u8>,
     /// Records to send before anything else: handshake, alerts.
     outgoing: Vec<u8>,
+    /// The peer has ended the stream, or it is broken.
     is_closed: bool,
+    /// Nothing can be encrypted any more.
+    is_broken: bool,
     has_said_goodbye: bool,
 }
 
@@ -110,6 +113,7 @@ impl Stream {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             is_closed: false,
+            is_broken: false,
             has_said_goodbye: false,
         })
     }
@@ -119,6 +123,21 @@ impl Stream {
     /// # Errors
     /// [`Broken`]; an alert may wait to be sent.
     pub fn open(&mut self, records: &mut [u8], plain: &mut Vec<u8>) -> Result<(), Broken> {
+        if self.is_closed {
+            // What follows a goodbye or a fault is not looked at.
+            return Ok(());
+        }
+        let outcome = self.take(records, plain);
+        if outcome.is_err() || self.incoming.len() > TLS_PENDING_BYTES_MAX {
+            self.incoming = Vec::new();
+            self.is_closed = true;
+            self.is_broken = true;
+            return Err(Broken);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, records: &mut [u8], plain: &mut Vec<u8>) -> Result<(), Broken> {
         if self.incoming.is_empty() {
             let used = self.process(records, plain)?;
             self.incoming.extend_from_slice(&records[used..]);
@@ -131,7 +150,7 @@ impl Stream {
                 self.incoming = incoming;
             }
         }
-        if self.incoming.len() > TLS_PENDING_BYTES_MAX { Err(Broken) } else { Ok(()) }
+        Ok(())
     }
 
     /// Works through `records`; returns how many bytes of them are done with.
@@ -160,16 +179,13 @@ impl Stream {
                 Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => self.is_closed = true,
                 Ok(_) => is_waiting = true,
                 Err(_) => {
-                    self.take_alert();
-                    self.is_closed = true;
+                    used += discard;
+                    self.take_alert(&mut records[used..]);
                     return Err(Broken);
                 }
             }
             used += discard;
-            if outcome.is_err() {
-                self.is_closed = true;
-                return Err(Broken);
-            }
+            outcome?;
             if is_waiting {
                 break;
             }
@@ -177,11 +193,15 @@ impl Stream {
         Ok(used)
     }
 
-    /// What the library wants to tell a peer that broke the protocol.
-    fn take_alert(&mut self) {
-        while let Ok(ConnectionState::EncodeTlsData(mut data)) =
-            self.connection.process_tls_records(&mut []).state
-        {
+    /// What the library wants to tell a peer that broke the protocol. It counts on seeing the bytes again that it has
+    /// not discarded.
+    fn take_alert(&mut self, records: &mut [u8]) {
+        while self.connection.wants_write() {
+            let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                self.connection.process_tls_records(records).state
+            else {
+                break;
+            };
             let encoded = grow(&mut self.outgoing, TLS_ROOM_BYTES, |room| encode(&mut data, room));
             if encoded.is_err() {
                 break;
@@ -193,6 +213,12 @@ impl Stream {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.is_closed
+    }
+
+    /// Memory of the beginning of a record, bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.incoming.capacity()
     }
 
     /// Whether records wait to be sent.
@@ -234,8 +260,16 @@ impl Stream {
         room: usize,
         mut what: impl FnMut(&mut Traffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), Broken> {
-        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
-        let Ok(ConnectionState::WriteTraffic(mut traffic)) = state else { return Err(Broken) };
+        if self.is_broken {
+            return Err(Broken);
+        }
+        // The library remembers places in what it has not discarded, so it must see the same bytes again.
+        let UnbufferedStatus { discard, state, .. } = self.connection.process_tls_records(&mut self.incoming);
+        let Ok(ConnectionState::WriteTraffic(mut traffic)) = state else {
+            self.is_broken = true;
+            return Err(Broken);
+        };
+        debug_assert_eq!(discard, 0, "everything complete was taken when it came");
         grow(records, room, |room| match what(&mut traffic, room) {
             Ok(len) => Grown::By(len),
             Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
@@ -286,4 +320,135 @@ fn grow(buffer: &mut Vec<u8>, room: usize, mut write: impl FnMut(&mut [u8]) -> G
     }
     buffer.truncate(start);
     Err(Broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use rustls::ClientConfig;
+    use rustls::ClientConnection;
+    use rustls::pki_types::ServerName;
+
+    use super::*;
+
+    /// A self-signed certificate for `roadstead`, of P-256, made with `openssl req -x509`; it is good until 2126.
+    const CERTIFICATE: &str = include_str!("tls/test_certificate.pem");
+    const KEY: &str = include_str!("tls/test_key.pem");
+
+    fn identity() -> Identity {
+        let folder = std::env::temp_dir().join(format!("roadstead-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        std::fs::write(&certificate, CERTIFICATE).unwrap();
+        std::fs::write(&key, KEY).unwrap();
+        Identity::load(&certificate, &key).unwrap()
+    }
+
+    fn client() -> ClientConnection {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        ClientConnection::new(Arc::new(config), ServerName::try_from("roadstead").unwrap()).unwrap()
+    }
+
+    fn written(client: &mut ClientConnection) -> Vec<u8> {
+        let mut records = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut records).unwrap();
+        }
+        records
+    }
+
+    fn read(client: &mut ClientConnection, records: &[u8]) {
+        let mut records = records;
+        while !records.is_empty() {
+            client.read_tls(&mut records).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+
+    /// Runs the handshake, `piece` bytes at a time towards the server.
+    fn connected(identity: &Identity, piece: usize) -> (Stream, ClientConnection) {
+        let (mut stream, mut client) = (Stream::new(identity).unwrap(), client());
+        let mut plain = Vec::new();
+        while client.is_handshaking() {
+            for bytes in written(&mut client).chunks_mut(piece) {
+                stream.open(bytes, &mut plain).unwrap();
+            }
+            read(&mut client, &stream.seal(&[]).unwrap());
+        }
+        for bytes in written(&mut client).chunks_mut(piece) {
+            stream.open(bytes, &mut plain).unwrap();
+        }
+        assert!(plain.is_empty());
+        (stream, client)
+    }
+
+    #[test]
+    fn bytes_come_through_in_pieces_of_any_size() {
+        let identity = identity();
+        for piece in [1, 2, 7, 100, 5_000, 100_000] {
+            let (mut stream, mut client) = connected(&identity, piece);
+            let said: Vec<u8> = (0..40_000_u32).map(|number| number as u8).collect();
+            let (mut offset, mut plain) = (0, Vec::new());
+            while offset < said.len() {
+                offset += client.writer().write(&said[offset..]).unwrap();
+                for bytes in written(&mut client).chunks_mut(piece) {
+                    stream.open(bytes, &mut plain).unwrap();
+                }
+            }
+            assert!(plain == said, "in pieces of {piece}");
+            assert_eq!(
+                stream.held_bytes().min(1),
+                stream.incoming.len().min(1),
+                "only an incomplete record is held"
+            );
+            read(&mut client, &stream.seal(b"answer").unwrap());
+            let mut answer = [0; 6];
+            std::io::Read::read_exact(&mut client.reader(), &mut answer).unwrap();
+            assert_eq!(&answer, b"answer");
+        }
+    }
+
+    #[test]
+    fn whatever_was_cut_off_a_goodbye_or_more_bytes_are_survived() {
+        let identity = identity();
+        let hello = written(&mut client());
+        let message = &hello[5..];
+        for cut in 0..message.len() {
+            let mut half = vec![0x16, 3, 1];
+            half.extend_from_slice(&(cut as u16).to_be_bytes());
+            half.extend_from_slice(&message[..cut]);
+            let tails: [&[u8]; 4] =
+                [&[], &[0x14, 3, 3, 0, 1, 1], &[0x17, 3, 3, 0, 1, 0], &[0x15, 3, 3, 0, 2, 1, 0]];
+            for tail in tails {
+                let mut stream = Stream::new(&identity).unwrap();
+                let mut plain = Vec::new();
+                let _ = stream.open(&mut half.clone(), &mut plain);
+                let _ = stream.open(&mut tail.to_vec(), &mut plain);
+                let _ = stream.seal(b"too early");
+                let _ = stream.close();
+                let _ = stream.seal(&[]);
+                assert!(plain.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn an_endless_record_is_given_up() {
+        let mut stream = Stream::new(&identity()).unwrap();
+        let mut plain = Vec::new();
+        let mut outcome = stream.open(&mut [0x16, 3, 1, 0x40, 0], &mut plain);
+        for _ in 0..40 {
+            outcome = outcome.and_then(|()| stream.open(&mut [7; 1024], &mut plain));
+        }
+        assert_eq!(outcome, Err(Broken));
+        assert_eq!((stream.held_bytes(), stream.is_closed()), (0, true));
+    }
 }

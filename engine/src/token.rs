@@ -188,7 +188,9 @@ fn info(claims: &Claims) -> Result<Option<Vec<u8>>, TokenError> {
     let mut bytes = match (&claims.b64info, &claims.info) {
         (Some(b64), _) if !b64.is_empty() => {
             let bytes = STANDARD.decode(b64).map_err(|_| TokenError::Invalid)?;
-            serde_json::from_slice::<IgnoredAny>(&bytes).map_err(|_| TokenError::Invalid)?;
+            // Strings are only checked to be UTF-8 where they are read as text.
+            let text = std::str::from_utf8(&bytes).map_err(|_| TokenError::Invalid)?;
+            serde_json::from_str::<IgnoredAny>(text).map_err(|_| TokenError::Invalid)?;
             bytes
         }
         (_, Some(raw)) if raw.get() != "null" => raw.get().as_bytes().to_vec(),
@@ -301,6 +303,8 @@ mod tests {
             (json!({ "sub": "u", "info": 1, "b64info": "eyJuIjoxfQ==" }), Ok(with(r#"{"n":1}"#))),
             (json!({ "sub": "u", "b64info": "bm90IGpzb24=" }), Err(TokenError::Invalid)),
             (json!({ "sub": "u", "b64info": "*" }), Err(TokenError::Invalid)),
+            // {"n":"<ff><fe>"}: JSON but for the encoding of its string.
+            (json!({ "sub": "u", "b64info": "eyJuIjoi//4ifQ==" }), Err(TokenError::Invalid)),
         ] {
             assert_eq!(verify(&signed(Algorithm::HS256, SECRET, &claims)), expected, "{claims}");
         }

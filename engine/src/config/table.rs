@@ -6,7 +6,7 @@
 use roadstead_io::{Choice, Congestion};
 
 use super::slot::Slot;
-use crate::limits::SHARDS_MAX;
+use crate::limits::{HANDSHAKE_BYTES_MAX, SHARDS_MAX};
 use crate::settings::{LogFormat, LogLevel, Settings};
 
 /// One setting.
@@ -104,7 +104,7 @@ pub(super) static TABLE: &[Row] = &[
     ),
     fixed(
         "limits.handshake_bytes",
-        Slot::Bytes { at: |s| &mut s.limits.handshake_bytes, min: 1 << 10, max: 64 << 10 },
+        Slot::Bytes { at: |s| &mut s.limits.handshake_bytes, min: 1 << 10, max: HANDSHAKE_BYTES_MAX },
         "head of an upgrade request; a larger one gets 431",
     ),
     fixed(
@@ -166,6 +166,11 @@ pub(super) static TABLE: &[Row] = &[
         "client.handshake_timeout_s",
         Slot::Count { at: |s| &mut s.client.handshake_timeout_s, min: 1, max: 600 },
         "seconds in which TLS and the upgrade must be complete",
+    ),
+    fixed(
+        "client.message_timeout_s",
+        Slot::Count { at: |s| &mut s.client.message_timeout_s, min: 1, max: 3_600 },
+        "seconds in which a message must be complete; with pings it is looked at once a ping",
     ),
     fixed(
         "client.user_personal_channel",

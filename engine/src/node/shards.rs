@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Sender, bounded};
 use roadstead_io::{Epoll, Io, Kind, ListenOptions, Options, Uring, Waker, bind};
@@ -20,7 +20,7 @@ use super::happenings::Happening;
 use super::supervisor::milliseconds;
 use crate::counters::Counters;
 use crate::flow::Now;
-use crate::limits::REFUSAL_SLOTS;
+use crate::limits::{KEEPALIVE_S, REFUSAL_SLOTS};
 use crate::router::Message;
 use crate::settings::Settings;
 use crate::shard::{Order, Shard, ShardParts, Turned, connections_of_shard};
@@ -210,7 +210,11 @@ fn run_on<I: Io>(mut io: I, luggage: Luggage, listening: &Listening) -> io::Resu
 }
 
 fn listen<I: Io>(io: &mut I, luggage: &Luggage) -> io::Result<Vec<SocketAddr>> {
-    let options = ListenOptions { congestion: luggage.congestion.clone(), ..ListenOptions::default() };
+    let options = ListenOptions {
+        congestion: luggage.congestion.clone(),
+        keepalive: Some(Duration::from_secs(KEEPALIVE_S)),
+        ..ListenOptions::default()
+    };
     let mut addresses = Vec::with_capacity(luggage.listen.len());
     for address in &luggage.listen {
         let listener = bind(*address, &options)?;

@@ -22,7 +22,7 @@ use roadstead_protocol::{Encoding, ErrorCode};
 use slab::Slab;
 
 use crate::flow::{Answer, Command, Delivery, Key, Publication};
-use crate::limits::VACANCY_MS;
+use crate::limits::{CHANNELS_VACANT_MAX, VACANCY_MS};
 use channel::{Channel, Interest};
 pub use subscriptions::{Seat, Subscriber};
 use subscriptions::{State, Subscriptions};
@@ -89,6 +89,9 @@ pub enum Message {
 pub trait Post {
     /// Sends `message` to `shard`.
     fn post(&mut self, shard: u16, message: Message) -> Result<(), Message>;
+
+    /// Whether `shard` keeps up with what is kept for it.
+    fn has_room(&self, shard: u16) -> bool;
 }
 
 /// What the router counts; the turn moves it to the metrics.
@@ -233,9 +236,12 @@ impl<S: BuildHasher, W> Router<S, W> {
         if let Err(code) = verdict {
             return Some(Answer::Refused(code));
         }
-        let place = known.unwrap_or_else(|| self.open(name));
         let hub = self.hub_of(name);
         let here = self.settings.shard;
+        if known.is_none() && hub != here && !post.has_room(hub) {
+            return Some(Answer::Refused(ErrorCode::TooManyRequests));
+        }
+        let place = known.unwrap_or_else(|| self.open(name));
         let channel = &mut self.channels[place as usize];
         let state = if hub == here {
             channel.interested |= 1 << here;
@@ -386,10 +392,12 @@ impl<S: BuildHasher, W> Router<S, W> {
     /// Looks at channels whose vacancy period has passed: withdraws interest, forgets what nobody uses.
     pub fn expire(&mut self, now_ms: u64, post: &mut impl Post) {
         let here = self.settings.shard;
+        let mut surplus = self.vacant.len().saturating_sub(CHANNELS_VACANT_MAX);
         while let Some(&(due_ms, place)) = self.vacant.front()
-            && due_ms <= now_ms
+            && (due_ms <= now_ms || surplus > 0)
         {
             self.vacant.pop_front();
+            surplus = surplus.saturating_sub(1);
             let channel = &mut self.channels[place as usize];
             channel.vacating = false;
             if !channel.subscribers.is_empty() {

@@ -111,8 +111,11 @@ impl<S: BuildHasher, W> Router<S, W> {
         let visited = walk.unvisited - from;
         visit(place, &channel.name, walk, &channel.subscribers[from..walk.unvisited]);
         walk.unvisited = from;
-        if from == 0 {
-            self.walks.pop_front();
+        self.walks.pop_front();
+        if from > 0 {
+            // The budget is used up: the next turn begins with another channel.
+            self.walks.push_back(place);
+        } else {
             if walk.queue.is_empty() || channel.subscribers.is_empty() {
                 channel.walk = None;
             } else {

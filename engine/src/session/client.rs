@@ -144,10 +144,15 @@ impl Clients {
         let id = command.id;
         let refuse = |code: ErrorCode, tally: &mut Tally, heard: &mut Heard| {
             tally.errors += 1;
-            reply(&mut heard.replies, key.slot, wire.encoding, id, &Reply::Error(code));
+            reply(&mut heard.replies, key, wire.encoding, id, &Reply::Error(code));
             Ok(())
         };
         match command.request {
+            Ask::Subscribe(request)
+                if request.channel.len() > self.settings.limits.channel_bytes as usize =>
+            {
+                refuse(ErrorCode::BadRequest, tally, heard)
+            }
             Ask::Subscribe(request) => self.subscribe(key, wire, id, &request, heard),
             Ask::Unsubscribe(channel) => {
                 let channel = named(&channel)?;
@@ -196,13 +201,7 @@ impl Clients {
             Err(TokenError::Expired) => {
                 tally.errors += 1;
                 wire.connect_failed = true;
-                reply(
-                    &mut heard.replies,
-                    key.slot,
-                    wire.encoding,
-                    id,
-                    &Reply::Error(ErrorCode::TokenExpired),
-                );
+                reply(&mut heard.replies, key, wire.encoding, id, &Reply::Error(ErrorCode::TokenExpired));
                 return Ok(());
             }
         };
@@ -229,7 +228,7 @@ impl Clients {
             result.ping = self.settings.client.ping_s;
             result.pong = true;
         }
-        reply(&mut heard.replies, key.slot, wire.encoding, id, &Reply::Connect(&result));
+        reply(&mut heard.replies, key, wire.encoding, id, &Reply::Connect(&result));
         if let Some(channel) = personal {
             heard.commands.push(Command::Subscribe {
                 by: key,
@@ -241,8 +240,12 @@ impl Clients {
         }
         // The first ping comes at a random point of the second half of the interval, to spread the load.
         let interval_ms = u64::from(self.settings.client.ping_s) * 1000;
-        let first_ms = interval_ms / 2 + self.draw() % (interval_ms / 2).max(1);
-        heard.timers.push((key.slot, (interval_ms > 0).then_some(now.ms + first_ms)));
+        let first_ms = match interval_ms {
+            0 => u64::from(self.settings.client.message_timeout_s) * 1000,
+            _ => interval_ms / 2 + self.draw() % (interval_ms / 2).max(1),
+        };
+        wire.ping_due_ms = now.ms + first_ms;
+        self.arm(key, wire, now, heard);
         Ok(())
     }
 
@@ -279,7 +282,8 @@ impl Clients {
         let (expires, ttl) = time_left(session.expires_at_s, now);
         let client = client_id(&self.identity, key);
         let result = RefreshResult { client: &client, version: VERSION, expires, ttl };
-        reply(&mut heard.replies, key.slot, wire.encoding, id, &Reply::Refresh(&result));
+        reply(&mut heard.replies, key, wire.encoding, id, &Reply::Refresh(&result));
+        self.arm(key, wire, now, heard);
         Ok(())
     }
 
@@ -387,13 +391,8 @@ impl Clients {
         self.users.name(self.sessions[wire.session as usize].user)
     }
 
-    /// The ping timer fired: sends the next ping, or ends a client that missed the last one.
-    ///
-    /// ```text
-    /// ping ── pong timeout ──> answered? ── rest of the interval ──> ping
-    ///                             └ no: close 3012
-    /// ```
-    pub(super) fn ping(
+    /// The session's timer fired: its token may have ended, or the next step of its pings is due.
+    pub(super) fn tick(
         &mut self,
         key: Key,
         wire: &mut Wire,
@@ -401,31 +400,69 @@ impl Clients {
         now: Now,
         heard: &mut Heard,
     ) -> Result<(), DisconnectCode> {
-        let session = &self.sessions[wire.session as usize];
-        if session.expires_at_s > 0 && now.unix_ms / 1000 > session.expires_at_s + TOKEN_GRACE_S {
+        let expires_at_s = self.sessions[wire.session as usize].expires_at_s;
+        if expires_at_s > 0 && now.unix_ms / 1000 > expires_at_s + TOKEN_GRACE_S {
             return Err(DisconnectCode::Expired);
         }
-        let interval_ms = u64::from(self.settings.client.ping_s) * 1000;
-        let timeout_ms = u64::from(self.settings.client.pong_timeout_s) * 1000;
-        if wire.ping_checked {
-            wire.ping_checked = false;
-            wire.awaits_pong = true;
-            if wire.frame_ping {
-                heard.replies.frame(key.slot, Opcode::Ping, &[]);
-            } else {
-                heard
-                    .replies
-                    .message(key.slot, opcode_of(wire.encoding), |out| push_ping(out, wire.encoding));
+        if now.ms >= wire.ping_due_ms {
+            self.ping(key, wire, blocked, now, heard)?;
+        }
+        self.arm(key, wire, now, heard);
+        Ok(())
+    }
+
+    /// The next step of the pings: sends one, or ends a client that missed the last one or cannot finish a message.
+    ///
+    /// ```text
+    /// ping ── pong timeout ──> answered? ── rest of the interval ──> ping
+    ///                             └ no: close 3012
+    /// ```
+    fn ping(
+        &self,
+        key: Key,
+        wire: &mut Wire,
+        blocked: bool,
+        now: Now,
+        heard: &mut Heard,
+    ) -> Result<(), DisconnectCode> {
+        let client = &self.settings.client;
+        let interval_ms = u64::from(client.ping_s) * 1000;
+        let timeout_ms = u64::from(client.pong_timeout_s) * 1000;
+        if !wire.ping_checked {
+            if wire.awaits_pong {
+                return Err(if blocked { DisconnectCode::Slow } else { DisconnectCode::NoPong });
             }
-            heard.timers.push((key.slot, Some(now.ms + timeout_ms)));
+            wire.ping_checked = true;
+            wire.ping_due_ms = now.ms + interval_ms.saturating_sub(timeout_ms);
             return Ok(());
         }
-        if wire.awaits_pong {
-            return Err(if blocked { DisconnectCode::Slow } else { DisconnectCode::NoPong });
+        if wire.is_stuck_in_message() {
+            return Err(DisconnectCode::Slow);
         }
-        wire.ping_checked = true;
-        heard.timers.push((key.slot, Some(now.ms + interval_ms.saturating_sub(timeout_ms))));
+        if interval_ms == 0 {
+            wire.ping_due_ms = now.ms + u64::from(client.message_timeout_s) * 1000;
+            return Ok(());
+        }
+        wire.ping_checked = false;
+        wire.awaits_pong = true;
+        wire.ping_due_ms = now.ms + timeout_ms;
+        if wire.frame_ping {
+            heard.replies.frame(key, Opcode::Ping, &[]);
+        } else {
+            heard.replies.message(key, opcode_of(wire.encoding), |out| push_ping(out, wire.encoding));
+        }
         Ok(())
+    }
+
+    /// Sets the timer for what comes first: the next step of the pings, or the end of the token and its grace.
+    fn arm(&self, key: Key, wire: &Wire, now: Now, heard: &mut Heard) {
+        let expires_at_s = self.sessions[wire.session as usize].expires_at_s;
+        let mut due_ms = wire.ping_due_ms;
+        if expires_at_s > 0 {
+            let end_unix_ms = expires_at_s.saturating_add(TOKEN_GRACE_S + 1).saturating_mul(1000);
+            due_ms = due_ms.min(now.ms.saturating_add(end_unix_ms.saturating_sub(now.unix_ms)));
+        }
+        heard.timers.push((key.slot, Some(due_ms)));
     }
 
     fn draw(&mut self) -> u64 {
@@ -470,8 +507,8 @@ fn opcode_of(encoding: Encoding) -> Opcode {
     if encoding.is_text() { Opcode::Text } else { Opcode::Binary }
 }
 
-fn reply(replies: &mut Replies, slot: u32, encoding: Encoding, id: u32, reply: &Reply<'_>) {
-    replies.message(slot, opcode_of(encoding), |out| push_reply(out, encoding, id, reply));
+fn reply(replies: &mut Replies, to: Key, encoding: Encoding, id: u32, reply: &Reply<'_>) {
+    replies.message(to, opcode_of(encoding), |out| push_reply(out, encoding, id, reply));
 }
 
 /// Writes the router's answer.
@@ -486,5 +523,5 @@ pub(super) fn answer(delivery: &Delivery, encoding: Encoding, tally: &mut Tally,
             Reply::Error(code)
         }
     };
-    reply(replies, delivery.to.slot, encoding, delivery.id, &written);
+    reply(replies, delivery.to, encoding, delivery.id, &written);
 }

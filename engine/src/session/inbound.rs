@@ -5,7 +5,7 @@
 
 use wsproto::{Assembly, Full};
 
-use crate::limits::{BLOCK_BYTES_MIN, SPARE_BLOCKS};
+use crate::limits::{BLOCK_BYTES_MIN, SPARE_BLOCK_BYTES_MAX, SPARE_BLOCKS};
 
 /// A connection's block, while it has one.
 pub type Block = Option<Box<Vec<u8>>>;
@@ -70,6 +70,7 @@ impl Blocks {
         held.clear();
         if let Some(spare) = self.spare.get_mut(class_of(held.capacity()))
             && spare.len() < SPARE_BLOCKS
+            && held.capacity() <= SPARE_BLOCK_BYTES_MAX
         {
             spare.push(held);
         }

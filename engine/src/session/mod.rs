@@ -175,8 +175,9 @@ impl Sessions {
                 _ if !wire.closing.receives() && !matches!(event, Event::Close(_)) => {}
                 Event::Message { kind, payload, .. } => {
                     self.tally.messages += 1;
+                    wire.was_in_message = false;
                     if wire.phase == Phase::Echo {
-                        heard.replies.frame(key.slot, opcode_of(kind), payload);
+                        heard.replies.frame(key, opcode_of(kind), payload);
                     } else if let Err(code) =
                         self.clients.message(key, wire, payload, now, &mut self.tally, heard)
                     {
@@ -184,7 +185,7 @@ impl Sessions {
                         close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
                     }
                 }
-                Event::Ping(payload) => heard.replies.frame(key.slot, Opcode::Pong, payload),
+                Event::Ping(payload) => heard.replies.frame(key, Opcode::Pong, payload),
                 Event::Pong(_) => {
                     if wire.frame_ping {
                         wire.awaits_pong = false;
@@ -195,11 +196,17 @@ impl Sessions {
                     if let CloseAnswer::Reply(_) = wire.closing.received(frame)
                         && wire.closing.send()
                     {
-                        heard.replies.close(key.slot, code, "");
+                        heard.replies.close(key, code, "");
                     }
                     end_after_flush(key, wire, Ending::Close, now, &self.settings, heard);
                 }
             }
+        }
+        if wire.phase == Phase::Echo && !wire.was_in_message && !wire.decoder.is_between_messages() {
+            // `/echo` has no pings; its timer runs only while a message is incomplete.
+            wire.was_in_message = true;
+            let due_ms = now.ms + u64::from(self.settings.client.message_timeout_s) * 1000;
+            heard.timers.push((key.slot, Some(due_ms)));
         }
         if wire.decoder.is_partial() && wire.phase != Phase::Ended {
             wire.inbound = block;
@@ -221,10 +228,17 @@ impl Sessions {
         }
         match wire.phase {
             Phase::Upgrading | Phase::Refusing | Phase::Ended => true,
-            Phase::Echo => false,
+            Phase::Echo => {
+                if wire.is_stuck_in_message() {
+                    self.tally.disconnects += 1;
+                    let reason = "a message took too long";
+                    close(key, wire, code::POLICY_VIOLATION, reason, now, &self.settings, heard);
+                }
+                false
+            }
             Phase::Client => {
                 let outcome = if wire.has_session() {
-                    self.clients.ping(key, wire, blocked, now, heard)
+                    self.clients.tick(key, wire, blocked, now, heard)
                 } else {
                     Err(DisconnectCode::Stale)
                 };
@@ -282,7 +296,7 @@ fn close(
     heard: &mut Heard,
 ) {
     if wire.closing.send() {
-        heard.replies.close(key.slot, Some(code), reason);
+        heard.replies.close(key, Some(code), reason);
         heard.timers.push((key.slot, Some(close_due_ms(now, settings))));
     }
 }
@@ -298,7 +312,7 @@ fn fail(
     heard: &mut Heard,
 ) {
     if wire.closing.fail() {
-        heard.replies.close(key.slot, Some(code), reason);
+        heard.replies.close(key, Some(code), reason);
     }
     end_after_flush(key, wire, Ending::Shutdown, now, settings, heard);
 }

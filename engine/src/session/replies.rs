@@ -8,6 +8,7 @@ use std::rc::Rc;
 use wsproto::Opcode;
 
 use crate::buffers;
+use crate::flow::Key;
 
 /// When the span is written relative to the connection's other messages.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -21,8 +22,8 @@ pub enum Urgency {
 /// Some bytes of the buffer for one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// Slot of the connection.
-    pub slot: u32,
+    /// The connection.
+    pub to: Key,
     /// Offset in the buffer, bytes.
     pub start: u32,
     /// Length, bytes.
@@ -41,59 +42,59 @@ pub struct Replies {
 
 impl Replies {
     /// Appends bytes that are no frame (an HTTP response).
-    pub fn raw(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn raw(&mut self, to: Key, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.buffer.len();
         write(&mut self.buffer);
-        self.note(slot, start, Urgency::First);
+        self.note(to, start, Urgency::First);
     }
 
     /// Appends one WebSocket frame whose payload is `payload`.
-    pub fn frame(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
+    pub fn frame(&mut self, to: Key, opcode: Opcode, payload: &[u8]) {
         let start = self.buffer.len();
         let header = wsproto::frame_header(opcode, true, false, payload.len(), None);
         self.buffer.reserve(header.len() + payload.len());
         self.buffer.extend_from_slice(&header);
         self.buffer.extend_from_slice(payload);
-        self.note(slot, start, Urgency::First);
+        self.note(to, start, Urgency::First);
     }
 
     /// Appends one WebSocket frame whose payload `write` appends to the buffer.
-    pub fn message(&mut self, slot: u32, opcode: Opcode, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn message(&mut self, to: Key, opcode: Opcode, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.buffer.len();
         push_message(&mut self.buffer, opcode, write);
-        self.note(slot, start, Urgency::First);
+        self.note(to, start, Urgency::First);
     }
 
     /// Appends a close frame, to be written after everything else of the connection.
-    pub fn close(&mut self, slot: u32, code: Option<u16>, reason: &str) {
+    pub fn close(&mut self, to: Key, code: Option<u16>, reason: &str) {
         let start = self.buffer.len();
         wsproto::push_close(&mut self.buffer, code, reason, None);
-        self.note(slot, start, Urgency::Last);
+        self.note(to, start, Urgency::Last);
     }
 
-    fn note(&mut self, slot: u32, start: usize, urgency: Urgency) {
+    fn note(&mut self, to: Key, start: usize, urgency: Urgency) {
         let len = (self.buffer.len() - start) as u32;
         let start = start as u32;
         if let Some(last) = self.spans.last_mut()
-            && last.slot == slot
+            && last.to == to
             && last.urgency == urgency
             && last.start + last.len == start
         {
             last.len += len;
             return;
         }
-        self.spans.push(Span { slot, start, len, urgency });
+        self.spans.push(Span { to, start, len, urgency });
     }
 
     /// Joins the spans of each connection that was spoken to at several points of the turn, so that it gets one
     /// reference and needs no ring. Costs a copy of those spans only.
     pub fn gather(&mut self) {
-        self.spans.sort_by_key(|span| (span.slot, span.urgency));
+        self.spans.sort_by_key(|span| (span.to, span.urgency));
         let mut kept = 0;
         let mut next = 0;
         while next < self.spans.len() {
             let mut span = self.spans[next];
-            let same = |other: &Span| (other.slot, other.urgency) == (span.slot, span.urgency);
+            let same = |other: &Span| (other.to, other.urgency) == (span.to, span.urgency);
             let end = next + self.spans[next..].iter().take_while(|other| same(other)).count();
             if end - next > 1 {
                 let start = self.buffer.len();
@@ -147,6 +148,10 @@ pub fn push_message(out: &mut Vec<u8>, opcode: Opcode, write: impl FnOnce(&mut V
 mod tests {
     use super::*;
 
+    fn key(slot: u32) -> Key {
+        Key { slot, generation: 1 }
+    }
+
     #[test]
     fn frames_of_every_header_length_carry_their_payload() {
         for len in [0, 1, 125, 126, 65_535, 65_536] {
@@ -162,14 +167,14 @@ mod tests {
     fn gathered_spans_keep_each_connections_order() {
         let mut replies = Replies::default();
         for (slot, text) in [(2, "a"), (1, "b"), (2, "c"), (3, "d"), (1, "e"), (2, "f")] {
-            replies.raw(slot, |out| out.extend_from_slice(text.as_bytes()));
+            replies.raw(key(slot), |out| out.extend_from_slice(text.as_bytes()));
         }
         replies.gather();
         let mut spans = Vec::new();
         let buffer = replies.freeze(&mut spans);
         let said: Vec<(u32, &[u8])> = spans
             .iter()
-            .map(|span| (span.slot, &buffer[span.start as usize..(span.start + span.len) as usize]))
+            .map(|span| (span.to.slot, &buffer[span.start as usize..(span.start + span.len) as usize]))
             .collect();
         assert_eq!(said, [(1, &b"be"[..]), (2, b"acf"), (3, b"d")]);
     }
@@ -177,16 +182,16 @@ mod tests {
     #[test]
     fn neighbours_of_one_connection_are_one_span() {
         let mut replies = Replies::default();
-        replies.frame(1, Opcode::Text, b"a");
-        replies.message(1, Opcode::Text, |out| out.push(b'b'));
-        replies.frame(2, Opcode::Text, b"c");
-        replies.close(2, Some(1000), "bye");
-        replies.frame(1, Opcode::Text, b"d");
+        replies.frame(key(1), Opcode::Text, b"a");
+        replies.message(key(1), Opcode::Text, |out| out.push(b'b'));
+        replies.frame(key(2), Opcode::Text, b"c");
+        replies.close(key(2), Some(1000), "bye");
+        replies.frame(key(1), Opcode::Text, b"d");
         let mut spans = Vec::new();
         let buffer = replies.freeze(&mut spans);
         let said: Vec<(u32, &[u8])> = spans
             .iter()
-            .map(|span| (span.slot, &buffer[span.start as usize..(span.start + span.len) as usize]))
+            .map(|span| (span.to.slot, &buffer[span.start as usize..(span.start + span.len) as usize]))
             .collect();
         assert_eq!(said[0], (1, &b"\x81\x01a\x81\x01b"[..]));
         assert_eq!(said[1], (2, &b"\x81\x01c"[..]));

@@ -136,7 +136,7 @@ impl Sessions {
             wire.frame_ping = negotiated.frame_ping;
             subprotocol = negotiated.subprotocol;
         }
-        heard.replies.raw(key.slot, |out| handshake::push_accept(out, request.key, subprotocol, None));
+        heard.replies.raw(key, |out| handshake::push_accept(out, request.key, subprotocol, None));
         Ok(true)
     }
 
@@ -156,7 +156,7 @@ impl Sessions {
     fn refuse(&mut self, key: Key, wire: &mut Wire, refusal: &Refusal, now: Now, heard: &mut Heard) {
         self.tally.refuse(refusal.status);
         self.blocks.release(&mut wire.inbound);
-        heard.replies.raw(key.slot, |out| {
+        heard.replies.raw(key, |out| {
             handshake::push_reject(out, refusal.status, refusal.reason, refusal.headers);
         });
         end_after_flush(key, wire, Ending::Shutdown, now, &self.settings, heard);

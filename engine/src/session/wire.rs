@@ -51,6 +51,10 @@ pub struct Wire {
     pub(super) ending: Ending,
     /// RFC 6455 pings replace the protocol's own.
     pub(super) frame_ping: bool,
+    /// When the next step of the pings is due, milliseconds.
+    pub(super) ping_due_ms: u64,
+    /// An incomplete message was there at the last step of the pings, and none was completed since.
+    pub(super) was_in_message: bool,
     /// A ping was sent and not answered.
     pub(super) awaits_pong: bool,
     /// The last ping's answer was checked: the next timer sends a ping.
@@ -74,10 +78,18 @@ impl Wire {
             encoding: Encoding::Json,
             ending: Ending::None,
             frame_ping: false,
+            ping_due_ms: 0,
+            was_in_message: false,
             awaits_pong: false,
             ping_checked: true,
             connect_failed: false,
         }
+    }
+
+    /// Looks whether the peer is in the middle of a message, and was in the same one at the last look.
+    pub(super) fn is_stuck_in_message(&mut self) -> bool {
+        let is_in_message = !self.decoder.is_between_messages();
+        std::mem::replace(&mut self.was_in_message, is_in_message) && is_in_message
     }
 
     /// What is spoken.

@@ -80,6 +80,7 @@ impl Connections {
             });
         }
         let record = &mut self.records[slot];
+        debug_assert!(!record.timer.is_armed(), "a timer of an earlier connection");
         let generation = record.generation.wrapping_add(1);
         *record = Connection {
             wire: Wire::new(admitted),
@@ -92,6 +93,13 @@ impl Connections {
             admitted,
         };
         Key { slot: socket.0, generation }
+    }
+
+    /// The socket of a slot has closed.
+    pub fn free(&mut self, socket: Socket) {
+        if let Some(record) = self.records.get_mut(socket.0 as usize) {
+            record.life = Life::Free;
+        }
     }
 
     /// The record of a slot that is in use.

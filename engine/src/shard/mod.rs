@@ -26,7 +26,7 @@ use roadstead_io::{Arena, Event, Io};
 
 use crate::counters::{Counters, Metric};
 use crate::flow::{Delivery, Key, Now};
-use crate::limits::{ARENA_BYTES, IDLE_WAIT_MS};
+use crate::limits::{ARENA_BYTES, IDLE_WAIT_MS, REFUSAL_SLOTS};
 use crate::names::NameHasher;
 use crate::outbox::Outboxes;
 use crate::router::{Message, Router, RouterSettings};
@@ -138,6 +138,8 @@ pub struct Shard<I> {
     /// Connections that cannot carry a payload of their channel.
     unfit: Vec<u32>,
     tls: Option<TlsIdentity>,
+    /// Memory of incomplete records, bytes.
+    tls_held_bytes: usize,
     /// Plain bytes of the connection that is heard.
     plain: Vec<u8>,
     /// Connections whose TLS has something to say of its own.
@@ -174,7 +176,7 @@ impl<I: Io> Shard<I> {
             io,
             arena: Arena::new(ARENA_BYTES),
             events: Vec::new(),
-            connections: Connections::new(connections_max as usize),
+            connections: Connections::new((connections_max + REFUSAL_SLOTS) as usize),
             connections_max,
             admitted: 0,
             timers: Wheel::new(now.ms),
@@ -196,6 +198,7 @@ impl<I: Io> Shard<I> {
             stops: VecDeque::new(),
             unfit: Vec::new(),
             tls: parts.tls,
+            tls_held_bytes: 0,
             plain: Vec::new(),
             tls_speakers: Vec::new(),
             tls_broken: Vec::new(),

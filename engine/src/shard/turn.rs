@@ -12,7 +12,7 @@ use super::{Course, Order, Shard, Turned};
 use crate::counters::{Counters, Metric};
 use crate::flow::{Answer, Now};
 use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES, MESSAGES_PER_TURN};
-use crate::outbox::{Full, Lane, NO_TAG, Outboxes};
+use crate::outbox::{Full, Lane, NO_TAG, Outboxes, Watch};
 use crate::router::{Message, Post, Subscriber, Walk};
 use crate::session::{Ending, Urgency};
 use crate::siblings::{Posted, Siblings};
@@ -35,6 +35,10 @@ impl Post for Mail<'_> {
             }
             Posted::Refused(message) => Err(message),
         }
+    }
+
+    fn has_room(&self, shard: u16) -> bool {
+        self.siblings.has_room(shard)
     }
 }
 
@@ -119,9 +123,10 @@ impl<I: Io> Shard<I> {
             Event::Blocked { socket, .. } => {
                 self.counters.add(Metric::BlockedSends, 1);
                 if let Some((key, connection)) = self.connections.open_at(socket.0) {
-                    let stop = self.outboxes.block(&mut connection.outbox);
-                    let due_ms = now.ms + u64::from(self.settings.limits.slow_close_ms);
-                    self.stops.push_back((due_ms, key, stop));
+                    if let Some(stop) = self.outboxes.block(&mut connection.outbox) {
+                        let due_ms = now.ms + u64::from(self.settings.limits.slow_close_ms);
+                        self.stops.push_back((due_ms, key, stop));
+                    }
                     // Who does not read is not read from.
                     self.io.pause(socket);
                 }
@@ -139,11 +144,10 @@ impl<I: Io> Shard<I> {
                 }
             }
             Event::Closed { socket } => {
-                let connection = self.connections.at(socket.0);
-                if connection.life == Life::Open {
+                if self.connections.open_at(socket.0).is_some() {
                     self.release(socket.0, now);
                 }
-                self.connections.at(socket.0).life = Life::Free;
+                self.connections.free(socket);
             }
             Event::Woken => self.has_mail = true,
             Event::AcceptFailed { .. } => self.counters.add(Metric::AcceptFailures, 1),
@@ -156,7 +160,13 @@ impl<I: Io> Shard<I> {
         let Some((key, connection)) = self.connections.open_at(slot) else { return };
         let Some(stream) = &mut connection.tls else { return };
         self.plain.clear();
-        let opened = stream.open(self.arena.received(start, len), &mut self.plain);
+        let held_bytes = stream.held_bytes();
+        let mut opened = stream.open(self.arena.received(start, len), &mut self.plain);
+        self.tls_held_bytes = self.tls_held_bytes + stream.held_bytes() - held_bytes;
+        let budget_bytes = self.settings.limits.inbound_bytes_per_shard as usize;
+        if self.tls_held_bytes > budget_bytes && stream.held_bytes() > 0 {
+            opened = Err(Broken);
+        }
         if stream.has_outgoing() {
             self.tls_speakers.push(slot);
         }
@@ -211,14 +221,23 @@ impl<I: Io> Shard<I> {
             && due_ms <= now.ms
         {
             self.stops.pop_front();
-            if self.connections.find(key).is_some_and(|connection| connection.outbox.is_stopped_since(stop)) {
-                self.slow.push(key.slot);
+            let Some(connection) = self.connections.find(key) else { continue };
+            match connection.outbox.watch(stop) {
+                Watch::Stuck => self.slow.push(key.slot),
+                Watch::Again(stop) => {
+                    let due_ms = now.ms + u64::from(self.settings.limits.slow_close_ms);
+                    self.stops.push_back((due_ms, key, stop));
+                }
+                Watch::Over => {}
             }
         }
     }
 
     fn set_timers(&mut self) {
         for (slot, due_ms) in self.heard.timers.drain(..) {
+            if self.connections.open_at(slot).is_none() {
+                continue;
+            }
             match due_ms {
                 Some(due_ms) => self.timers.arm(&mut self.connections, slot, due_ms),
                 None => self.timers.cancel(&mut self.connections, slot),
@@ -243,7 +262,9 @@ impl<I: Io> Shard<I> {
         self.router.leave_all(&mut connection.seat, now.ms);
         let dropped = self.outboxes.clear(&mut connection.outbox);
         self.counters.add(Metric::DroppedClosing, u64::from(dropped));
-        connection.tls = None;
+        if let Some(stream) = connection.tls.take() {
+            self.tls_held_bytes -= stream.held_bytes();
+        }
         self.admitted -= u32::from(std::mem::take(&mut connection.admitted));
     }
 
@@ -298,7 +319,7 @@ impl<I: Io> Shard<I> {
         }
         let buffer = self.heard.replies.freeze(&mut self.spans);
         for span in self.spans.drain(..) {
-            let Some((_, connection)) = self.connections.open_at(span.slot) else { continue };
+            let Some(connection) = self.connections.find(span.to) else { continue };
             let shared = Payload::new(Rc::clone(&buffer), span.start as usize, span.len as usize);
             // A blocked socket may keep its reply for long; it must not keep the whole turn's buffer.
             let payload =
@@ -307,8 +328,9 @@ impl<I: Io> Shard<I> {
                 Urgency::First => Lane::Control,
                 Urgency::Last => Lane::Low,
             };
-            if let Err(Full) = self.outboxes.push(&mut connection.outbox, span.slot, lane, NO_TAG, payload) {
-                self.slow.push(span.slot);
+            if let Err(Full) = self.outboxes.push(&mut connection.outbox, span.to.slot, lane, NO_TAG, payload)
+            {
+                self.slow.push(span.to.slot);
             }
         }
     }
@@ -455,7 +477,7 @@ impl<I: Io> Shard<I> {
         counters.set(Metric::Users, self.sessions.users() as u64);
         counters.set(Metric::Channels, self.router.channels() as u64);
         counters.set(Metric::Subscriptions, self.router.subscriptions() as u64);
-        counters.set(Metric::InboundBytes, self.sessions.inbound_bytes() as u64);
+        counters.set(Metric::InboundBytes, (self.sessions.inbound_bytes() + self.tls_held_bytes) as u64);
         counters.set(Metric::MailboxMessages, self.siblings.waiting() as u64);
     }
 }

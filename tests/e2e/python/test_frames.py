@@ -225,3 +225,23 @@ async def test_clients_that_do_not_read_leave_others_alone(server):
         client.writer.transport.abort()
     publisher.writer.close()
     subscriber.writer.close()
+
+
+@pytest.mark.parametrize("begun", [frame(TEXT, "half", fin=False), frame(TEXT, "x", length=100), b"\x81"],
+                         ids=["a fragment", "a part of a frame", "a part of a header"])  # fmt: skip
+async def test_a_message_must_be_finished_in_time(start, begun):
+    server = start("--insecure", "--echo", config="[client]\nmessage_timeout_s = 1\nping_s = 0\n")
+    async with (
+        await Client.open(server, "/echo") as stuck,
+        await Client.open(server, "/echo") as good,
+        await Client.open(server) as client,
+    ):
+        await client.connect()
+        await stuck.send(begun)
+        await client.send(begun)
+        for n in range(30):
+            await good.frame(TEXT, str(n))
+            assert await good.message() == (TEXT, str(n).encode())
+            await asyncio.sleep(0.1)
+        assert (await stuck.closed())[0] == 1008
+        assert (await client.closed())[0] == 3008

@@ -474,3 +474,23 @@ async def test_publications_across_shards(server):
                 assert order == sorted(order)
     for client in clients:
         client.writer.close()
+
+
+async def test_names_that_come_and_go_leave_nothing(start):
+    """Channels live on for a while after their last subscriber; how many do so is bounded."""
+    server = start("--insecure")
+    async with await joined(server) as client:
+        batch, rounds = 500, 300
+        for n in range(rounds):
+            commands = []
+            for m in range(batch):
+                channel = f"fleeting-{n}-{m}"
+                commands += [{"id": 1000, "subscribe": {"channel": channel}}, {"id": 1001, "unsubscribe": {"channel": channel}}]
+            await client.say(*commands)
+            answered = 0
+            while answered < 2 * batch:
+                reply = await client.hear()
+                answered += reply["id"] in (1000, 1001)
+        known = sum(value for (name, _), value in server.samples().items() if name == "roadstead_channels")
+        assert known <= 80_000, f"{known} channels of {batch * rounds} names"
+        assert (await client.ask(subscribe={"channel": "here to stay"}))["subscribe"] == {}

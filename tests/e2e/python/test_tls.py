@@ -88,6 +88,54 @@ async def test_resumption(encrypted):
     assert first is False and all(results), "a ticket is good on every shard"
 
 
+def hello():
+    """The first record of a real client."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    stream = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="roadstead")
+    with pytest.raises(ssl.SSLWantReadError):
+        stream.do_handshake()
+    return outgoing.read()
+
+
+def split_hello():
+    """The first 40 bytes of the hello in a record of their own: half a handshake message, whole records."""
+    return b"\x16\x03\x01\x00\x28" + hello()[5:45]
+
+
+@pytest.mark.parametrize("after", [b"", b"\x14\x03\x03\x00\x01\x01", b"\x17\x03\x03\x00\x01x", b"\x15\x03\x03\x00\x02\x01\x00"],
+                         ids=["the end", "a cipher change", "data", "a goodbye"])  # fmt: skip
+async def test_half_a_handshake_message_then(encrypted, after):
+    url = f"wss://{encrypted.ready['listen']}/echo"
+    async with websockets.connect(url, ssl=trusting(encrypted.cert)) as good:
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection(encrypted.host, encrypted.port)
+            writer.write(split_hello() + after)
+            writer.write_eof()
+            try:
+                await asyncio.wait_for(reader.read(), 15)
+            except ConnectionError:
+                pass
+            writer.close()
+        await good.send("still here")
+        assert await good.recv() == "still here"
+
+
+async def test_stop_amid_handshakes(tmp_path):
+    cert, key = certificate(tmp_path)
+    server = Server("--insecure", "--echo", "--tls-cert", cert, "--tls-key", key).wait_ready()
+    own.append(server)
+    writers = []
+    for cut in (0, 3, 20, 60, None):
+        _, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(hello()[:cut] if cut != 60 else split_hello())
+        writers.append(writer)
+    await asyncio.sleep(0.5)
+    code, log = await asyncio.to_thread(server.stop), server.log()
+    assert code == 0 and "panicked" not in log, log
+    for writer in writers:
+        writer.close()
+
+
 @pytest.mark.parametrize(
     "noise",
     [b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\xff\xff" + bytes(80_000), bytes(5), os.urandom(4096)],
