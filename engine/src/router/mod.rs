@@ -112,6 +112,9 @@ pub struct RouterSettings {
     pub shard: u16,
     /// Shards of this node.
     pub shards: u16,
+    /// Connections the shard may have; tables reserve address space for a subscription and a channel of each, and grow
+    /// beyond if there are more.
+    pub connections_max: u32,
     /// Subscriptions a connection may have.
     pub channels_per_client: u16,
 }
@@ -138,10 +141,10 @@ impl<S: BuildHasher, W> Router<S, W> {
     pub fn new(settings: RouterSettings, hasher: S) -> Self {
         Self {
             settings,
-            channels: Slab::new(),
+            channels: Slab::with_capacity(settings.connections_max as usize),
             names: HashTable::new(),
             hasher,
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions::new(settings.connections_max as usize),
             walks: VecDeque::new(),
             vacant: VecDeque::new(),
             tally: Tally::default(),

@@ -93,12 +93,18 @@ struct Subscription {
 }
 
 /// All subscriptions of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Subscriptions {
     all: Slab<Subscription>,
 }
 
 impl Subscriptions {
+    /// None yet; address space for `expected` is reserved.
+    #[must_use]
+    pub fn new(expected: usize) -> Self {
+        Self { all: Slab::with_capacity(expected) }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

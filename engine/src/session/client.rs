@@ -32,6 +32,8 @@ pub struct Identity {
     pub node: u32,
     /// The shard, second part.
     pub shard: u16,
+    /// Connections the shard may have; tables reserve address space for as many.
+    pub connections_max: u32,
     /// Keys of the user table's hash.
     pub hasher: NameHasher,
     /// Spreads first pings.
@@ -65,8 +67,8 @@ impl Clients {
             settings,
             verifier,
             identity,
-            sessions: Slab::new(),
-            users: Users::new(identity.hasher),
+            sessions: Slab::with_capacity(identity.connections_max as usize),
+            users: Users::new(identity.connections_max as usize, identity.hasher),
             random: identity.seed | 1,
         }
     }

@@ -31,10 +31,15 @@ pub struct Users<S> {
 }
 
 impl<S: BuildHasher> Users<S> {
-    /// No users.
+    /// No users; address space for `users_expected` is reserved, memory is touched as they come.
     #[must_use]
-    pub fn new(hasher: S) -> Self {
-        Self { all: Slab::new(), names: HashTable::new(), hasher, anonymous: Arc::from("") }
+    pub fn new(users_expected: usize, hasher: S) -> Self {
+        Self {
+            all: Slab::with_capacity(users_expected),
+            names: HashTable::new(),
+            hasher,
+            anonymous: Arc::from(""),
+        }
     }
 
     /// How many users are connected.
@@ -86,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_user_lives_as_long_as_its_sessions() {
-        let mut users = Users::new(foldhash::fast::FixedState::default());
+        let mut users = Users::new(0, foldhash::fast::FixedState::default());
         let first = users.enter("ann");
         let second = users.enter("ann");
         let other = users.enter("bob");

@@ -162,10 +162,12 @@ impl<I: Io> Shard<I> {
         let settings = parts.settings;
         let connections_max = connections_of_shard(&settings, parts.shards);
         let hasher = NameHasher::new((parts.seeds[0], parts.seeds[1]));
-        let identity = Identity { node: parts.node, shard: parts.index, hasher, seed: parts.seeds[2] };
+        let identity =
+            Identity { node: parts.node, shard: parts.index, connections_max, hasher, seed: parts.seeds[2] };
         let router = RouterSettings {
             shard: parts.index,
             shards: parts.shards,
+            connections_max,
             channels_per_client: u16::try_from(settings.limits.channels_per_client).unwrap_or(u16::MAX),
         };
         let counters = parts.counters;
