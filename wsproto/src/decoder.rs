@@ -105,7 +105,7 @@ impl Decoder {
             if input.is_empty() {
                 return Ok(None);
             }
-            if let Some((kind, payload, ascii)) = take_short(self.role, input, limits) {
+            if let Some((kind, payload, ascii)) = take_whole(self.role, input, limits) {
                 if kind == MessageKind::Text && !ascii && !utf8::is_valid(payload) {
                     return Err(self.end(input, Violation::InvalidUtf8));
                 }
@@ -118,7 +118,7 @@ impl Decoder {
         }
     }
 
-    /// The way of everything but short whole messages.
+    /// The way of everything but whole messages of one frame.
     #[inline(never)]
     fn advance<'i: 'e, 'e, A: Assembly>(
         &mut self,
@@ -316,10 +316,10 @@ impl Decoder {
     }
 }
 
-/// Takes a text or binary message of one short frame that lies whole in the input: what nearly all traffic is.
+/// Takes a text or binary message of one frame below 64 KiB that lies whole in the input: what nearly all traffic is.
 /// Tells whether it is ASCII. `None`: it is something else, and nothing was taken.
 #[inline]
-fn take_short<'i>(
+fn take_whole<'i>(
     role: Role,
     input: &mut &'i mut [u8],
     limits: &Limits,
@@ -330,15 +330,23 @@ fn take_short<'i>(
         0x82 => MessageKind::Binary,
         _ => return None,
     };
-    let (mask_bit, head_len) = match role {
-        Role::Server => (0x80, 6),
-        Role::Client => (0, 2),
+    let (mask_bit, key_len) = match role {
+        Role::Server => (0x80, 4),
+        Role::Client => (0, 0),
     };
     // The wrong mask bit makes this 128 or more.
-    let len = usize::from(second ^ mask_bit);
-    if len > CONTROL_BYTES_MAX || len > limits.frame_bytes.min(limits.message_bytes) as usize {
+    let (len, len_end) = match usize::from(second ^ mask_bit) {
+        short @ ..=CONTROL_BYTES_MAX => (short, 2),
+        126 => match u16::from_be_bytes(*input[2..].first_chunk()?) {
+            ..126 => return None,
+            long => (usize::from(long), 4),
+        },
+        _ => return None,
+    };
+    if len > limits.frame_bytes.min(limits.message_bytes) as usize {
         return None;
     }
+    let head_len = len_end + key_len;
     let (head, payload) = input.split_off_mut(..head_len + len)?.split_at_mut(head_len);
     let key = head.last_chunk().copied().unwrap_or_default();
     let ascii = unmask(role, payload, key);

@@ -41,6 +41,13 @@ pub struct Replies {
 }
 
 impl Replies {
+    /// A turn begins: what the last one said is sent, so that its buffer, still in cache, serves again.
+    pub fn begin(&mut self) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers::reclaim(&mut self.lent);
+        }
+    }
+
     /// Appends bytes that are no frame (an HTTP response).
     pub fn raw(&mut self, to: Key, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.buffer.len();
@@ -117,11 +124,10 @@ impl Replies {
         self.buffer.len()
     }
 
-    /// Freezes the turn's buffer and hands it out with its spans; the next turn starts with an empty one.
+    /// Freezes the turn's buffer and hands it out with its spans; [`Self::begin`] finds the next.
     pub fn freeze(&mut self, spans: &mut Vec<Span>) -> Rc<Vec<u8>> {
         spans.append(&mut self.spans);
-        let next = buffers::reclaim(&mut self.lent);
-        let frozen = Rc::new(std::mem::replace(&mut self.buffer, next));
+        let frozen = Rc::new(std::mem::take(&mut self.buffer));
         self.lent.push(Rc::clone(&frozen));
         frozen
     }

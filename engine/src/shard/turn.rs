@@ -94,6 +94,7 @@ impl<I: Io> Shard<I> {
     // listen: bytes -> commands
 
     fn listen(&mut self, now: Now) {
+        self.heard.replies.begin();
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.hear(event, now);
