@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use roadstead_control::{Incarnation, NodeId, hub_shard};
 use roadstead_protocol::{Encoding, ErrorCode};
 
 /// The turn's time, read once.
@@ -22,6 +23,14 @@ pub struct Key {
     pub slot: u32,
     /// Counts the connections that have had this slot.
     pub generation: u32,
+}
+
+impl Key {
+    /// As one number, unique within the shard: how other nodes know the connection.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.generation)
+    }
 }
 
 /// What a session asks of the router.
@@ -112,4 +121,213 @@ pub struct Delivery {
     pub id: u32,
     /// The answer.
     pub answer: Answer,
+}
+
+/// Where a channel stands: whose counting it is, and how far it has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Position {
+    /// Drawn anew by each owner that begins to count; 0: nobody has counted yet.
+    pub epoch: u32,
+    /// Publications of this epoch so far.
+    pub sequence: u64,
+}
+
+/// How another node ended a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Done.
+    Accepted,
+    /// Refused with an error code of the client protocol.
+    Refused(ErrorCode),
+    /// Not done, because that node does not own the channel in its View.
+    NotOwner,
+}
+
+/// A connection of a user, as the owner of `#user` knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LocatedEntry {
+    /// Node that holds it.
+    pub node: NodeId,
+    /// Shard there.
+    pub shard: u16,
+    /// [`Key::number`] there.
+    pub connection: u64,
+    /// Seconds since it began.
+    pub age_s: u32,
+}
+
+/// What nodes say to each other about channels and users.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Relayed {
+    /// The sender's hub wants the channel's publications; what it saw last. Answered by `Top` or `NotOwner`.
+    Announce {
+        /// Channel name.
+        channel: Arc<str>,
+        /// Last position seen.
+        position: Position,
+    },
+    /// The owner has added the asking node: publications above `position` follow.
+    Top {
+        /// Channel name.
+        channel: Arc<str>,
+        /// Last position given.
+        position: Position,
+    },
+    /// The sender wants the channel no more.
+    Withdraw {
+        /// Channel name.
+        channel: Arc<str>,
+    },
+    /// The sender does not own the channel, or not any more.
+    NotOwner {
+        /// Channel name.
+        channel: Arc<str>,
+    },
+    /// A publication for the owner to order.
+    Publish {
+        /// Names the request at the asking node; its upper 16 bits are the asking hub.
+        request: u64,
+        /// Channel name.
+        channel: Arc<str>,
+        /// What.
+        publication: Arc<Publication>,
+    },
+    /// The owner's answer to `Publish`.
+    Published {
+        /// The request.
+        request: u64,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// An ordered publication, once to each interested node.
+    Deliver {
+        /// Channel name.
+        channel: Arc<str>,
+        /// Its position.
+        position: Position,
+        /// What.
+        publication: Arc<Publication>,
+    },
+    /// A connection of a user exists on the sender's node.
+    Enter {
+        /// Counts the statements of one hub to another in a link session, from 1.
+        sequence: u64,
+        /// User.
+        user: Arc<str>,
+        /// [`Key::number`].
+        connection: u64,
+        /// Shard that holds it.
+        shard: u16,
+        /// Seconds since it began.
+        age_s: u32,
+    },
+    /// A connection of a user is gone.
+    Leave {
+        /// As in `Enter`.
+        sequence: u64,
+        /// User.
+        user: Arc<str>,
+        /// [`Key::number`].
+        connection: u64,
+    },
+    /// Everything that hub `from_hub` has to announce to hub `to_hub` was announced in this session.
+    Complete {
+        /// The sender's hub.
+        from_hub: u16,
+        /// The receiver's hub.
+        to_hub: u16,
+        /// As in `Enter`.
+        sequence: u64,
+    },
+    /// What `from_hub` believes `to_hub` to know of it: number and sum of interests and of connections.
+    Digest {
+        /// The sender's hub.
+        from_hub: u16,
+        /// The receiver's hub.
+        to_hub: u16,
+        /// Interests: count, sum of hashes.
+        interests: (u64, u64),
+        /// Connections: count, sum of hashes.
+        entries: (u64, u64),
+    },
+    /// Asks the owner of `#user` where the user is.
+    Locate {
+        /// As in `Publish`.
+        request: u64,
+        /// User.
+        user: Arc<str>,
+    },
+    /// The answer to `Locate`.
+    Located {
+        /// The request.
+        request: u64,
+        /// Whether the owner could answer.
+        outcome: Outcome,
+        /// The user's connections.
+        entries: Vec<LocatedEntry>,
+    },
+}
+
+impl Relayed {
+    /// The shard, of the receiver's `shards`, that this is for.
+    #[must_use]
+    pub fn hub(&self, shards: u16) -> u16 {
+        match self {
+            Self::Announce { channel, .. }
+            | Self::Top { channel, .. }
+            | Self::Withdraw { channel }
+            | Self::NotOwner { channel }
+            | Self::Publish { channel, .. }
+            | Self::Deliver { channel, .. } => hub_shard(channel.as_bytes(), shards),
+            Self::Enter { user, .. } | Self::Leave { user, .. } | Self::Locate { user, .. } => {
+                hub_shard(personal_channel(user).as_bytes(), shards)
+            }
+            Self::Complete { to_hub, .. } | Self::Digest { to_hub, .. } => *to_hub % shards,
+            Self::Published { request, .. } | Self::Located { request, .. } => {
+                (request >> 48) as u16 % shards
+            }
+        }
+    }
+}
+
+/// The channel of a user.
+#[must_use]
+pub fn personal_channel(user: &str) -> String {
+    format!("#{user}")
+}
+
+/// Something said on a link, on its way to the shard that carries it or from there to its hub.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parcel {
+    /// The node at the other end.
+    pub node: NodeId,
+    /// Which of the links to it.
+    pub index: u8,
+    /// The session of the link in which it is valid; in any other it is void.
+    pub session: u64,
+    /// The sender's View number.
+    pub view: u64,
+    /// The shard of this node that carries the link.
+    pub carrier: u16,
+    /// What.
+    pub relayed: Relayed,
+}
+
+/// A link has come up or gone down; every shard is told by the one that carries it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkChange {
+    /// The node at the other end.
+    pub node: NodeId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// Which of the links to it.
+    pub index: u8,
+    /// Links to it in all.
+    pub links: u8,
+    /// Shards of that node.
+    pub shards: u16,
+    /// Number of the session; rises with each.
+    pub session: u64,
+    /// The shard that carries it; `None`: the session is over.
+    pub carrier: Option<u16>,
 }
