@@ -7,18 +7,24 @@ pub mod limits;
 
 mod announcers;
 mod hash;
+mod keys;
 mod member;
 mod node;
 mod ownership;
 mod registry;
+mod roster;
 mod stability;
 mod view;
+mod wire;
 
 pub use announcers::{Announcer, Refusal, SessionKey};
 pub use hash::{HASH_VERSION, channel_hash, hub_shard};
+pub use keys::{BadKeys, ClusterKeys};
 pub use member::{Member, Region, Version, Weight};
-pub use node::{BadName, Incarnation, NodeId, NodeName};
+pub use node::{BadName, ClusterName, Incarnation, NodeId, NodeName};
 pub use ownership::{Rank, owner, rank};
 pub use registry::{Announcement, Located, Registry};
+pub use roster::Roster;
 pub use stability::{Full, Stability};
 pub use view::{BadView, View, ViewNode};
+pub use wire::Malformed;

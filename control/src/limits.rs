@@ -37,6 +37,14 @@ pub const VACANCY: Duration = Duration::from_secs(10);
 /// the registry.
 pub const USER_CONNECTIONS_MAX: usize = 1_024;
 
+/// Keys in a cluster's key file. A change of key needs two; more are for fleets that change faster than they are
+/// deployed. A longer file is refused at start.
+pub const CLUSTER_KEYS_MAX: usize = 8;
+
+/// Bytes of a member's encoded record. Today's largest has 176; what is left is room for later versions, whose
+/// unknown end is carried along. A longer record is refused.
+pub const MEMBER_BYTES_MAX: usize = 384;
+
 const _: () = {
     assert!(WEIGHT_DEFAULT <= WEIGHT_MAX);
     assert!(STABILITY_BATCH.as_millis() < STABILITY_WINDOW.as_millis());

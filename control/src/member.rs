@@ -3,9 +3,18 @@
 //! Invariants: only the node itself writes its record; of two records of one node the later one wins,
 //! whichever arrives last; nothing here decides ownership but what [`Member::in_view`] copies.
 
-use crate::limits::{REGION_BYTES_MAX, WEIGHT_DEFAULT, WEIGHT_MAX};
+use core::net::SocketAddr;
+
+use crate::limits::{MEMBER_BYTES_MAX, REGION_BYTES_MAX, WEIGHT_DEFAULT, WEIGHT_MAX};
 use crate::node::{BadName, Incarnation, NodeId, NodeName, check};
 use crate::view::ViewNode;
+use crate::wire::{Malformed, Reader, push_address, push_text};
+
+/// The version of a record's encoding. A later one only adds at the end.
+const ENCODING: u8 = 1;
+
+/// The bit of the flags that says draining.
+const DRAINING: u8 = 1;
 
 /// Where a node stands: a name by the rules of [`NodeName`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -28,6 +37,8 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// Counts the records of this life: a change of anything below is a new revision.
     pub revision: u32,
+    /// Where the fleet reaches it: gossip in datagrams, links in TCP, both at this address.
+    pub address: SocketAddr,
     /// Where it stands.
     pub region: Region,
     /// Its share of the channels.
@@ -97,6 +108,51 @@ impl Member {
     pub fn in_view(&self) -> ViewNode {
         ViewNode { id: self.id(), incarnation: self.incarnation, weight: self.weight, active: !self.draining }
     }
+
+    /// Appends the record as it is gossiped: version, name, incarnation, revision, address, region, weight, build, shards,
+    /// flags, connections. Integers are little-endian, texts have a length of one byte before them.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(ENCODING);
+        push_text(out, self.name.as_str());
+        out.extend_from_slice(&self.incarnation.0.to_le_bytes());
+        out.extend_from_slice(&self.revision.to_le_bytes());
+        push_address(out, self.address);
+        push_text(out, self.region.as_str());
+        out.extend_from_slice(&self.weight.get().to_le_bytes());
+        for part in [self.version.0, self.version.1, self.version.2, self.shards] {
+            out.extend_from_slice(&part.to_le_bytes());
+        }
+        out.push(if self.draining { DRAINING } else { 0 });
+        out.extend_from_slice(&self.connections.to_le_bytes());
+    }
+
+    /// Reads a record that fills `bytes`. What follows the known fields was added by a later version and is skipped, and so
+    /// are unknown flags.
+    ///
+    /// # Errors
+    /// [`Malformed`]: too long, cut short, of version 0, or with a value outside of its limits.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > MEMBER_BYTES_MAX {
+            return Err(Malformed);
+        }
+        let mut reader = Reader::new(bytes);
+        if reader.u8()? < ENCODING {
+            return Err(Malformed);
+        }
+        let member = Self {
+            name: NodeName::new(reader.text()?).map_err(|_| Malformed)?,
+            incarnation: Incarnation(reader.u64()?),
+            revision: reader.u32()?,
+            address: reader.address()?,
+            region: Region::new(reader.text()?).map_err(|_| Malformed)?,
+            weight: Weight::new(reader.u16()?).ok_or(Malformed)?,
+            version: Version(reader.u16()?, reader.u16()?, reader.u16()?),
+            shards: reader.u16()?,
+            draining: reader.u8()? & DRAINING != 0,
+            connections: reader.u32()?,
+        };
+        if member.shards == 0 { Err(Malformed) } else { Ok(member) }
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +164,7 @@ mod tests {
             name: NodeName::new(name).expect("a name"),
             incarnation: Incarnation(incarnation),
             revision,
+            address: SocketAddr::from(([127, 0, 0, 1], 7400)),
             region: Region::new("fra").expect("a name"),
             weight: Weight::default(),
             version: Version(0, 1, 0),
@@ -141,6 +198,45 @@ mod tests {
         assert_eq!(quiet.in_view(), busy.in_view());
         let leaving = Member { draining: true, ..quiet.clone() };
         assert!(quiet.in_view().active && !leaving.in_view().active);
+    }
+
+    #[test]
+    fn records_survive_the_wire() {
+        let longest = Member {
+            name: NodeName::new(&"n".repeat(63)).unwrap(),
+            region: Region::new(&"r".repeat(63)).unwrap(),
+            address: "[2001:db8::7]:7400".parse().unwrap(),
+            draining: true,
+            ..member("a", u64::MAX, u32::MAX)
+        };
+        for record in [member("a", 1, 0), longest] {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            assert!(bytes.len() <= 176);
+            assert_eq!(Member::decode(&bytes), Ok(record.clone()));
+            for cut in 0..bytes.len() {
+                assert_eq!(Member::decode(&bytes[..cut]), Err(Malformed), "cut at {cut}");
+            }
+            bytes[0] += 1;
+            bytes.extend_from_slice(b"of a later version");
+            assert_eq!(Member::decode(&bytes), Ok(record));
+            bytes.resize(MEMBER_BYTES_MAX + 1, 0);
+            assert_eq!(Member::decode(&bytes), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn values_outside_of_their_limits_are_refused() {
+        let record = member("a", 1, 0);
+        let mut good = Vec::new();
+        record.encode(&mut good);
+        // (offset, byte): version, name, family of the address, region, weight, shards
+        for (at, byte) in [(0, 0), (2, b'A'), (15, 5), (23, b'!'), (26, 0), (34, 0)] {
+            let mut bad = good.clone();
+            assert_ne!(bad[at], byte);
+            bad[at] = byte;
+            assert_eq!(Member::decode(&bad), Err(Malformed), "{byte} at {at}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who a node is: its name, the id that follows from it, and which of its lives this is.
+//! Who a node is: its name and its cluster's, the id that follows from it, and which of its lives this is.
 //!
 //! Invariants: an id is never handed out, it is the hash of a name, so a restarted node is the same owner
 //! again; an incarnation is never reused by a node, so nothing of an earlier life is taken for the present
@@ -13,7 +13,12 @@ use crate::limits::NODE_NAME_BYTES_MAX;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeName(Box<str>);
 
-/// Why a text is no [`NodeName`] or [`crate::Region`]. The operator's mistake; shown to him.
+/// The name of the cluster that a node belongs to, by the rules of [`NodeName`]. Nodes of different clusters refuse each
+/// other, even if they share a key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClusterName(Box<str>);
+
+/// Why a text is no [`NodeName`], [`ClusterName`] or [`crate::Region`]. The operator's mistake; shown to him.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadName {
     /// Nothing was given.
@@ -64,6 +69,23 @@ impl NodeName {
     }
 }
 
+impl ClusterName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// [`BadName`]: empty, too long, or with a character outside of the set.
+    pub fn new(name: &str) -> Result<Self, BadName> {
+        check(name, NODE_NAME_BYTES_MAX)?;
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The characters that need no quoting in labels, logs, file names and host names.
 pub(crate) fn check(name: &str, bytes_max: usize) -> Result<(), BadName> {
     if name.is_empty() {
@@ -79,6 +101,12 @@ pub(crate) fn check(name: &str, bytes_max: usize) -> Result<(), BadName> {
 }
 
 impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for ClusterName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
