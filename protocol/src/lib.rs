@@ -1,4 +1,5 @@
-//! What is said inside the frames: the Centrifuge client protocol (v2), in JSON and in Protobuf.
+//! What is said inside the frames: the Centrifuge client protocol (v2), in JSON and in Protobuf; and what nodes say to
+//! each other ([`relay`]).
 //!
 //! Invariants: no socket, no clock, no randomness; nothing of the wire (masking, frames, close handshakes);
 //! no permission is decided here. What a peer sends is read in place and borrowed; it can make a read fail, never
@@ -30,6 +31,8 @@ mod fields;
 mod json;
 mod protobuf;
 
+pub mod relay;
+
 pub use codes::{DisconnectCode, ErrorCode, UnsubscribeCode};
 pub use command::{
     Command, ConnectRequest, Headers, HistoryRequest, PublishRequest, Request, RpcRequest, StreamPosition,
@@ -38,7 +41,9 @@ pub use command::{
 pub use commands::{Commands, commands};
 pub use encoding::{Encoding, Negotiated, negotiate};
 pub use json::{NotJson, json_data, push_json_string};
-pub use limits::{CLOSE_REASON_BYTES_MAX, CONNECT_HEADERS_MAX, CONNECT_SUBS_MAX};
+pub use limits::{
+    CLOSE_REASON_BYTES_MAX, CONNECT_HEADERS_MAX, CONNECT_SUBS_MAX, GREETING_BYTES_MAX, RELAY_FRAME_BYTES_MAX,
+};
 pub use malformed::Malformed;
 pub use method::Method;
 pub use publication::{ClientInfo, Publication};

@@ -1,0 +1,421 @@
+//! What is said on a link that is up: interest, publications, and where users are.
+
+use std::fmt;
+
+use super::malformed::Malformed;
+use super::wire::{Reader, Writer};
+
+/// A place in a channel's sequence.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub struct Position {
+    /// Which order this is a place in; 0: none is known.
+    pub epoch: u32,
+    /// The last publication ordered, from 1; 0: none yet.
+    pub sequence: u64,
+}
+
+/// One message between two nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Relay<'a> {
+    /// Answered by `Pong`, so that a silent peer is told from an idle one.
+    Ping,
+    /// Answers `Ping`.
+    Pong,
+    /// The sender's hub wants the channel; answered by `Top` or `NotOwner`.
+    Announce {
+        /// The channel.
+        channel: &'a str,
+        /// What the sender has of it.
+        position: Position,
+    },
+    /// The owner has added the sender to the channel's interested nodes; publications above the position follow.
+    Top {
+        /// The channel.
+        channel: &'a str,
+        /// The last publication ordered.
+        position: Position,
+    },
+    /// The sender's hub wants the channel no more.
+    Withdraw {
+        /// The channel.
+        channel: &'a str,
+    },
+    /// The sender does not own the channel (any more); an answer, or said unasked.
+    NotOwner {
+        /// The channel.
+        channel: &'a str,
+    },
+    /// To be ordered and delivered; answered by `Published`.
+    Publish {
+        /// The sender's number for it.
+        request: u64,
+        /// The channel.
+        channel: &'a str,
+        /// What.
+        publication: RelayedPublication<'a>,
+    },
+    /// How a `Publish` ended.
+    Published {
+        /// The number of the `Publish`.
+        request: u64,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A publication of a channel that the receiver announced, from the channel's owner.
+    Deliver {
+        /// The channel.
+        channel: &'a str,
+        /// Its place.
+        position: Position,
+        /// What.
+        publication: RelayedPublication<'a>,
+    },
+    /// A connection of a user exists on the sender.
+    Enter {
+        /// Counts what this hub says to the receiver's in this session, from 1.
+        sequence: u64,
+        /// The user.
+        user: &'a str,
+        /// The connection, as the sender numbers it: slot below, generation above.
+        connection: u64,
+        /// The sender's shard that holds it.
+        shard: u16,
+        /// For how long it exists, seconds.
+        age_s: u32,
+    },
+    /// A connection of a user is gone.
+    Leave {
+        /// As in `Enter`.
+        sequence: u64,
+        /// The user.
+        user: &'a str,
+        /// The connection.
+        connection: u64,
+    },
+    /// One hub has told another everything that exists, in this session.
+    Complete {
+        /// The sender's hub shard.
+        from_hub: u16,
+        /// The receiver's hub shard.
+        to_hub: u16,
+        /// As in `Enter`.
+        sequence: u64,
+    },
+    /// What one hub believes to have told another: counts and sums of hashes.
+    Digest {
+        /// The sender's hub shard.
+        from_hub: u16,
+        /// The receiver's hub shard.
+        to_hub: u16,
+        /// Announced channels: count, sum.
+        interests: (u64, u64),
+        /// Announced connections: count, sum.
+        entries: (u64, u64),
+    },
+    /// Where is this user? Answered by `Located`.
+    Locate {
+        /// The sender's number for it.
+        request: u64,
+        /// The user.
+        user: &'a str,
+    },
+    /// Answers `Locate`.
+    Located {
+        /// The number of the `Locate`.
+        request: u64,
+        /// Whether the sender could answer.
+        outcome: Outcome,
+        /// The user's connections.
+        entries: LocatedEntries<'a>,
+    },
+}
+
+/// How a request to an owner ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// As asked.
+    Accepted,
+    /// Refused, with the error code that the client gets.
+    Refused(u32),
+    /// The receiver of the request does not own the channel.
+    NotOwner,
+}
+
+/// A publication and who published it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct RelayedPublication<'a> {
+    /// The payload, as received.
+    pub data: &'a [u8],
+    /// User of the publishing client; empty: anonymous, or no client.
+    pub user: &'a str,
+    /// Client id of the publishing client; empty: no client.
+    pub client: &'a str,
+    /// Its connection info, raw JSON.
+    pub conn_info: Option<&'a [u8]>,
+}
+
+/// One connection of a user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LocatedEntry {
+    /// The id of the node that holds it.
+    pub node: u32,
+    /// Its shard there.
+    pub shard: u16,
+    /// Its number there.
+    pub connection: u64,
+    /// How old it is, seconds.
+    pub age_s: u32,
+}
+
+const LOCATED_ENTRY_BYTES: usize = 18;
+
+/// Connections of a user: a list to be written, or a list as it came, read while it is walked.
+#[derive(Clone, Copy)]
+pub struct LocatedEntries<'a>(Source<'a>);
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Listed(&'a [LocatedEntry]),
+    Packed(&'a [[u8; LOCATED_ENTRY_BYTES]]),
+}
+
+impl<'a> LocatedEntries<'a> {
+    /// Those of `list`.
+    #[must_use]
+    pub const fn of(list: &'a [LocatedEntry]) -> Self {
+        Self(Source::Listed(list))
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self.0 {
+            Source::Listed(list) => list.len(),
+            Source::Packed(records) => records.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Each of them, in the order of the list.
+    pub fn iter(&self) -> impl Iterator<Item = LocatedEntry> + use<'a> {
+        let (listed, packed) = match self.0 {
+            Source::Listed(list) => (list, &[][..]),
+            Source::Packed(records) => (&[][..], records),
+        };
+        listed.iter().copied().chain(packed.iter().map(LocatedEntry::unpacked))
+    }
+}
+
+impl LocatedEntry {
+    fn unpacked(record: &[u8; LOCATED_ENTRY_BYTES]) -> Self {
+        let part = |from: usize, len: usize| {
+            record[from..from + len].iter().rev().fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
+        };
+        Self {
+            node: part(0, 4) as u32,
+            shard: part(4, 2) as u16,
+            connection: part(6, 8),
+            age_s: part(14, 4) as u32,
+        }
+    }
+}
+
+impl PartialEq for LocatedEntries<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for LocatedEntries<'_> {}
+
+impl fmt::Debug for LocatedEntries<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<'a> Relay<'a> {
+    pub(super) const fn kind(&self) -> u8 {
+        match self {
+            Self::Ping => 16,
+            Self::Pong => 17,
+            Self::Announce { .. } => 18,
+            Self::Top { .. } => 19,
+            Self::Withdraw { .. } => 20,
+            Self::NotOwner { .. } => 21,
+            Self::Publish { .. } => 22,
+            Self::Published { .. } => 23,
+            Self::Deliver { .. } => 24,
+            Self::Enter { .. } => 25,
+            Self::Leave { .. } => 26,
+            Self::Complete { .. } => 27,
+            Self::Digest { .. } => 28,
+            Self::Locate { .. } => 29,
+            Self::Located { .. } => 30,
+        }
+    }
+
+    /// Reads the body of a message; `None`: `kind` is none of a message.
+    pub(super) fn read(kind: u8, reader: &mut Reader<'a>) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match kind {
+            16 => Self::Ping,
+            17 => Self::Pong,
+            18 => Self::Announce { channel: reader.name()?, position: reader.position()? },
+            19 => Self::Top { channel: reader.name()?, position: reader.position()? },
+            20 => Self::Withdraw { channel: reader.name()? },
+            21 => Self::NotOwner { channel: reader.name()? },
+            22 => Self::Publish {
+                request: reader.u64()?,
+                channel: reader.name()?,
+                publication: RelayedPublication::read(reader)?,
+            },
+            23 => Self::Published { request: reader.u64()?, outcome: Outcome::read(reader)? },
+            24 => Self::Deliver {
+                channel: reader.name()?,
+                position: reader.position()?,
+                publication: RelayedPublication::read(reader)?,
+            },
+            25 => Self::Enter {
+                sequence: reader.u64()?,
+                user: reader.name()?,
+                connection: reader.u64()?,
+                shard: reader.u16()?,
+                age_s: reader.u32()?,
+            },
+            26 => Self::Leave { sequence: reader.u64()?, user: reader.name()?, connection: reader.u64()? },
+            27 => Self::Complete { from_hub: reader.u16()?, to_hub: reader.u16()?, sequence: reader.u64()? },
+            28 => Self::Digest {
+                from_hub: reader.u16()?,
+                to_hub: reader.u16()?,
+                interests: reader.pair()?,
+                entries: reader.pair()?,
+            },
+            29 => Self::Locate { request: reader.u64()?, user: reader.name()? },
+            30 => Self::Located {
+                request: reader.u64()?,
+                outcome: Outcome::read(reader)?,
+                entries: LocatedEntries::read(reader)?,
+            },
+            _ => return Ok(None),
+        }))
+    }
+
+    pub(super) fn write(&self, writer: &mut Writer<'_>) {
+        match *self {
+            Self::Ping | Self::Pong => {}
+            Self::Announce { channel, position } | Self::Top { channel, position } => {
+                writer.name(channel);
+                writer.position(position);
+            }
+            Self::Withdraw { channel } | Self::NotOwner { channel } => writer.name(channel),
+            Self::Publish { request, channel, publication } => {
+                writer.u64(request);
+                writer.name(channel);
+                publication.write(writer);
+            }
+            Self::Published { request, outcome } => {
+                writer.u64(request);
+                outcome.write(writer);
+            }
+            Self::Deliver { channel, position, publication } => {
+                writer.name(channel);
+                writer.position(position);
+                publication.write(writer);
+            }
+            Self::Enter { sequence, user, connection, shard, age_s } => {
+                writer.u64(sequence);
+                writer.name(user);
+                writer.u64(connection);
+                writer.u16(shard);
+                writer.u32(age_s);
+            }
+            Self::Leave { sequence, user, connection } => {
+                writer.u64(sequence);
+                writer.name(user);
+                writer.u64(connection);
+            }
+            Self::Complete { from_hub, to_hub, sequence } => {
+                writer.u16(from_hub);
+                writer.u16(to_hub);
+                writer.u64(sequence);
+            }
+            Self::Digest { from_hub, to_hub, interests, entries } => {
+                writer.u16(from_hub);
+                writer.u16(to_hub);
+                writer.pair(interests);
+                writer.pair(entries);
+            }
+            Self::Locate { request, user } => {
+                writer.u64(request);
+                writer.name(user);
+            }
+            Self::Located { request, outcome, entries } => {
+                writer.u64(request);
+                outcome.write(writer);
+                entries.write(writer);
+            }
+        }
+    }
+}
+
+impl Outcome {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            0 => Ok(Self::Accepted),
+            1 => reader.u32().map(Self::Refused),
+            2 => Ok(Self::NotOwner),
+            _ => Err(Malformed::Value),
+        }
+    }
+
+    fn write(self, writer: &mut Writer<'_>) {
+        match self {
+            Self::Accepted => writer.u8(0),
+            Self::Refused(code) => {
+                writer.u8(1);
+                writer.u32(code);
+            }
+            Self::NotOwner => writer.u8(2),
+        }
+    }
+}
+
+impl<'a> RelayedPublication<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(Self {
+            user: reader.name()?,
+            client: reader.name()?,
+            conn_info: reader.optional_bytes()?,
+            data: reader.bytes()?,
+        })
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.name(self.user);
+        writer.name(self.client);
+        writer.optional_bytes(self.conn_info);
+        writer.bytes(self.data);
+    }
+}
+
+impl<'a> LocatedEntries<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let records = reader.records(LOCATED_ENTRY_BYTES)?;
+        Ok(Self(Source::Packed(records.as_chunks().0)))
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.len() as u32);
+        for entry in self.iter() {
+            writer.u32(entry.node);
+            writer.u16(entry.shard);
+            writer.u64(entry.connection);
+            writer.u32(entry.age_s);
+        }
+    }
+}
