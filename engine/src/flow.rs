@@ -26,10 +26,17 @@ pub struct Key {
 }
 
 impl Key {
-    /// As one number, unique within the shard: how other nodes know the connection.
+    /// The connection as one number, unique on its node: how other nodes know it. Slots are below 2^24.
     #[must_use]
-    pub fn number(self) -> u64 {
-        u64::from(self.slot) << 32 | u64::from(self.generation)
+    pub fn number(self, shard: u16) -> u64 {
+        u64::from(shard) << 56 | u64::from(self.slot) << 32 | u64::from(self.generation)
+    }
+
+    /// Shard and key of a number.
+    #[must_use]
+    pub fn of_number(number: u64) -> (u16, Self) {
+        let slot = (number >> 32) as u32 & 0xff_ffff;
+        ((number >> 56) as u16, Self { slot, generation: number as u32 })
     }
 }
 
@@ -288,6 +295,14 @@ impl Relayed {
             }
         }
     }
+}
+
+/// A connection's client id, as its client and every other node know it.
+#[must_use]
+pub fn client_id(node: NodeId, connection: u64) -> String {
+    let (shard, Key { slot, generation }) = Key::of_number(connection);
+    let (high, low) = (generation >> 16, generation & 0xffff);
+    format!("{node}-{shard:04x}-{high:04x}-{low:04x}-{slot:012x}")
 }
 
 /// The channel of a user.

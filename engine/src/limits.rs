@@ -65,6 +65,33 @@ pub const BACKLOG_MESSAGES_MAX: usize = 16 * 1024;
 /// message between shards.
 pub const VACANCY_MS: u64 = 5_000;
 
+/// How long an owner on another node may take to answer. SDKs give a request up after 5 s, and an answer of ours must come
+/// first; a subscriber that is held for so long is answered with a temporary error.
+pub const OWNER_WAIT_MS: u64 = 3_000;
+
+/// Pause before a publication or an interest that was refused by a node that is not the owner is tried again: Views
+/// differ for about as long as a change of membership travels.
+pub const OWNER_PAUSE_MS: u64 = 250;
+
+/// How often a publication is sent to an owner. Beyond, the Views differ for longer than its answer can wait.
+pub const OWNER_TRIES_MAX: u8 = 8;
+
+/// Publications of one hub that wait for owners on other nodes. Beyond, further ones are refused at their source (111).
+pub const PUBLISHES_MAX: usize = 16 * 1024;
+
+/// Payload bytes of the same.
+pub const PUBLISHES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Channels, or users, that one turn looks at while all of them are reviewed after a change of the View or a link. Small,
+/// since others wait meanwhile; a million are through in two thousand turns.
+pub const REVIEWED_PER_TURN: usize = 512;
+
+/// Between two digests to a node. A silent difference is found within two of them.
+pub const DIGEST_EVERY_MS: u64 = 10_000;
+
+/// Questions for the whereabouts of users that one hub has open at other nodes. Operators ask them, one by one.
+pub const LOCATES_MAX: usize = 1_024;
+
 /// Plain bytes of one TLS record (RFC 8446 section 5.1).
 pub const TLS_FRAGMENT_BYTES: usize = 16 * 1024;
 
@@ -98,6 +125,8 @@ pub const WHEEL_SLOTS: usize = 1024;
 pub const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
 
 const _: () = assert!(SHARDS_MAX as u32 <= u64::BITS);
+const _: () = assert!(PUBLISHES_MAX < 1 << 24, "a request has 24 bits for its place");
+const _: () = assert!(OWNER_TRIES_MAX as u64 * OWNER_PAUSE_MS < OWNER_WAIT_MS);
 const _: () = assert!(WHEEL_SLOTS.is_power_of_two() && WHEEL_SLOTS.is_multiple_of(64));
 const _: () = assert!(SEND_BYTES <= ARENA_BYTES);
 const _: () = assert!(IDLE_WAIT_MS < 10_000, "a sleeping shard must not look stalled");

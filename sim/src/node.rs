@@ -68,7 +68,9 @@ impl Node {
             let parts = ShardParts {
                 index,
                 shards: settings.shards,
-                node: 1,
+                node: roadstead_control::NodeId(1),
+                roster: None,
+                fleet: None,
                 settings: Arc::clone(&settings),
                 verifier: Arc::clone(&verifier),
                 tls: None,

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Sender, bounded};
+use roadstead_control::NodeId;
 use roadstead_io::{Epoll, Io, Kind, ListenOptions, Options, Uring, Waker, bind};
 
 use super::Failure;
@@ -66,7 +67,7 @@ pub(super) fn start(
     let wakers = (0..count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>().map_err(failed)?;
     let (mail, inboxes): (Vec<_>, Vec<_>) =
         (0..count).map(|_| bounded::<Message>(settings.limits.mailbox_messages as usize)).unzip();
-    let node = seeds(1).map_err(failed)?[0][0] as u32;
+    let node = NodeId(seeds(1).map_err(failed)?[0][0] as u32);
     let seeds = seeds(usize::from(count)).map_err(failed)?;
     let cores = cores(count);
 
@@ -85,6 +86,8 @@ pub(super) fn start(
             index,
             shards: count,
             node,
+            roster: None,
+            fleet: None,
             settings: Arc::clone(settings),
             verifier: Arc::clone(verifier),
             tls: tls.cloned(),

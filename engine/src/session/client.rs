@@ -3,9 +3,9 @@
 //! Invariants: the first command is connect; after a failed connect nothing runs; what a client says about itself
 //! is never believed; misuse closes (`Err`), a refusal is an error reply.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
+use roadstead_control::NodeId;
 use roadstead_protocol::{
     Command as Request, ConnectRequest, ConnectResult, DisconnectCode, Encoding, ErrorCode, PublishRequest,
     RefreshResult, Reply, Request as Ask, SubscribeRequest, SubscribeResult, commands, push_ping, push_reply,
@@ -17,7 +17,7 @@ use super::replies::Replies;
 use super::users::{UserPlace, Users};
 use super::wire::{NO_SESSION, Wire};
 use super::{Heard, Tally};
-use crate::flow::{Answer, Command, Delivery, Key, Now, Publication};
+use crate::flow::{self, Answer, Command, Delivery, Key, Now, Publication};
 use crate::limits::TOKEN_GRACE_S;
 use crate::names::NameHasher;
 use crate::settings::Settings;
@@ -28,8 +28,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What sessions of one shard are told at start.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
-    /// The node's incarnation, first part of every client id.
-    pub node: u32,
+    /// The node, first part of every client id.
+    pub node: NodeId,
     /// The shard, second part.
     pub shard: u16,
     /// Connections the shard may have; tables reserve address space for as many.
@@ -498,11 +498,7 @@ fn time_left(expires_at_s: u64, now: Now) -> (bool, u32) {
 
 /// The client id, in the form of a UUID: node incarnation, shard, generation, slot.
 fn client_id(identity: &Identity, key: Key) -> String {
-    let mut id = String::with_capacity(36);
-    let (high, low) = (key.generation >> 16, key.generation & 0xffff);
-    // Writing to a String cannot fail.
-    let _ = write!(id, "{:08x}-{:04x}-{high:04x}-{low:04x}-{:012x}", identity.node, identity.shard, key.slot);
-    id
+    flow::client_id(identity.node, key.number(identity.shard))
 }
 
 fn opcode_of(encoding: Encoding) -> Opcode {

@@ -55,13 +55,16 @@ const _: () =
 #[derive(Debug)]
 pub struct Connections {
     records: Vec<Connection>,
+    /// Of a slot that is used for the first time.
+    generation_first: u32,
 }
 
 impl Connections {
-    /// A table with room for `slots` records.
+    /// A table with room for `slots` records. Generations begin at a number drawn at start, so that the connections of
+    /// two lives of a node have different names.
     #[must_use]
-    pub fn new(slots: usize) -> Self {
-        Self { records: Vec::with_capacity(slots) }
+    pub fn new(slots: usize, generation_first: u32) -> Self {
+        Self { records: Vec::with_capacity(slots), generation_first }
     }
 
     /// Starts the record of a socket that was just accepted.
@@ -74,7 +77,7 @@ impl Connections {
                 tls: None,
                 seat: Seat::EMPTY,
                 timer: TimerNode::IDLE,
-                generation: 0,
+                generation: self.generation_first,
                 life: Life::Free,
                 admitted: false,
             });

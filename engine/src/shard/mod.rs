@@ -21,11 +21,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
+use roadstead_control::{ClusterKeys, Incarnation, NodeId, NodeName, Roster};
 use roadstead_io::{Arena, Event, Io};
 
 use crate::counters::{Counters, Metric};
-use crate::flow::{Delivery, Key, Now};
+use crate::flow::{Delivery, Key, LocatedEntry, Now};
 use crate::limits::{ARENA_BYTES, IDLE_WAIT_MS, REFUSAL_SLOTS};
 use crate::names::NameHasher;
 use crate::outbox::Outboxes;
@@ -59,6 +60,82 @@ pub enum Order {
     Stop,
     /// Use these settings (those that may change while running) and tokens' keys from now on.
     Reload(Arc<Settings>, Arc<Verifier>),
+    /// The fleet has changed.
+    View(Arc<Roster>),
+    /// Find a user's connections. Given to the hub shard of the user's channel.
+    Locate {
+        /// The user.
+        user: Arc<str>,
+        /// Where the answer goes; there is always one, within 3 s.
+        answer: Sender<Result<Vec<LocatedEntry>, Unlocated>>,
+    },
+    /// Take what waits to be accepted, then close the clients' listeners.
+    StopListening,
+    /// Listen for clients again.
+    Listen,
+    /// Close all clients with 3001, spread evenly over this time.
+    Leave {
+        /// Milliseconds.
+        window_ms: u64,
+    },
+    /// Close no more clients: the leave is off.
+    Stay,
+}
+
+/// Why a user could not be looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unlocated {
+    /// No node owns the user's channel at present.
+    NoOwner,
+    /// No link to the owner is up.
+    Unreachable,
+    /// The owner did not answer in time, or the link to it was lost meanwhile.
+    NoAnswer,
+    /// Too many such questions are open.
+    Busy,
+}
+
+/// What a shard tells the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Report {
+    /// A link to a node was lost that had been up.
+    LinkLost {
+        /// The node.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
+}
+
+/// Takes a shard's reports, at once and from any thread.
+#[derive(Clone)]
+pub struct Reporter(pub Arc<dyn Fn(Report) + Send + Sync>);
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reporter")
+    }
+}
+
+/// What a shard of a fleet's node must know to open links to other nodes.
+#[derive(Clone, Debug)]
+pub struct FleetParts {
+    /// Name of the cluster.
+    pub cluster: Arc<str>,
+    /// Name of this node.
+    pub own: NodeName,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// The cluster's keys.
+    pub keys: Arc<ClusterKeys>,
+    /// Links to each node that this one dials.
+    pub links_per_peer: u8,
+    /// Bytes that may wait for one link.
+    pub link_queue_bytes: usize,
+    /// Number of the back end's listener for other nodes.
+    pub listener: u16,
+    /// Takes reports.
+    pub reporter: Reporter,
 }
 
 /// Whether the shard wants another turn.
@@ -77,8 +154,12 @@ pub struct ShardParts {
     pub index: u16,
     /// Shards of the node.
     pub shards: u16,
-    /// The node's incarnation, part of client ids.
-    pub node: u32,
+    /// The node's id, part of client ids.
+    pub node: NodeId,
+    /// Who the fleet is, if that is known already: a node without a fleet is alone for ever.
+    pub roster: Option<Arc<Roster>>,
+    /// If the node belongs to a fleet.
+    pub fleet: Option<FleetParts>,
     /// The configuration.
     pub settings: Arc<Settings>,
     /// Checks tokens.
@@ -178,7 +259,7 @@ impl<I: Io> Shard<I> {
             io,
             arena: Arena::new(ARENA_BYTES),
             events: Vec::new(),
-            connections: Connections::new((connections_max + REFUSAL_SLOTS) as usize),
+            connections: Connections::new((connections_max + REFUSAL_SLOTS) as usize, parts.seeds[2] as u32),
             connections_max,
             admitted: 0,
             timers: Wheel::new(now.ms),

@@ -68,6 +68,12 @@ impl<I: Io> Shard<I> {
                     self.sessions.reload(Arc::clone(&settings), verifier);
                     self.settings = settings;
                 }
+                Order::View(_)
+                | Order::Locate { .. }
+                | Order::StopListening
+                | Order::Listen
+                | Order::Leave { .. }
+                | Order::Stay => {}
             }
         }
     }
