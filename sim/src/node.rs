@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use roadstead_control::NodeId;
 use roadstead_engine::counters::{Counters, Metric};
 use roadstead_engine::flow::Now;
 use roadstead_engine::settings::Settings;
@@ -68,7 +69,7 @@ impl Node {
             let parts = ShardParts {
                 index,
                 shards: settings.shards,
-                node: roadstead_control::NodeId(1),
+                node: NodeId(1),
                 roster: None,
                 fleet: None,
                 settings: Arc::clone(&settings),
