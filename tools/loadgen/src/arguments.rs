@@ -32,6 +32,10 @@ Examples:
     loadgen fanout --url ws://127.0.0.1:8000/connection/websocket --connections 5000 \\
             --rate 10 --duration 30 --json result.json
 
+  The same through three nodes, every channel with readers on each:
+    loadgen fanout --url ws://10.0.0.1:8000/connection/websocket,ws://10.0.0.2:8000/connection/websocket,\
+            ws://10.0.0.3:8000/connection/websocket --connections 5000 --channels 10 --publishers 3
+
 How time is measured:
   With a rate, messages are due at fixed times whatever the server does, and
   a latency counts from the time a message was due: a stall shows in every
@@ -82,9 +86,14 @@ impl ScenarioFlags {
 /// Flags of all scenarios.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Flags {
-    /// Where to connect: ws://HOST:PORT/PATH. Repeat it to spread the connections over several targets
-    #[arg(long, value_name = "URL", required = true, help_heading = "Target")]
+    /// Where to connect: ws://HOST:PORT/PATH. Several, repeated or with commas, take the connections in turn; fanout
+    /// then spreads the readers of every channel over them, and tells what it costs to cross from one to another
+    #[arg(long, value_name = "URL", required = true, value_delimiter = ',', help_heading = "Target")]
     pub(crate) url: Vec<Url>,
+
+    /// fanout: where the publishers connect [default: like the subscribers, in turn]
+    #[arg(long, value_name = "URL", value_delimiter = ',', help_heading = "Target")]
+    pub(crate) publish_url: Vec<Url>,
 
     /// Addresses to connect from: 127.0.0.2-127.0.0.9, a list with commas, or a count of addresses of 127.0.0.0/8.
     /// Automatic for loopback targets: one for each 20,000 connections, fewer where ephemeral ports are few
@@ -153,7 +162,7 @@ pub(crate) struct Flags {
     #[arg(long, help_heading = "Client protocol")]
     pub(crate) subscribe: bool,
 
-    /// Channels; connection number i subscribes to channel i mod K
+    /// Channels; the connections of each URL subscribe to them in turn
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..),
           help_heading = "Client protocol")]
     pub(crate) channels: u32,

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use roadstead_io::{Kind, Selected, Waker};
 
 use crate::clock::Clock;
-use crate::counters::{Counters, LatencySet, Snapshot};
+use crate::counters::{Counters, LatencySet, Snapshot, UrlCounters};
 use crate::cpu::CpuTime;
 use crate::failure::Failures;
 use crate::latency::Latencies;
@@ -68,7 +68,7 @@ impl Crew {
             Load::Fanout(fanout) => fanout.streams.channels,
             _ => 0,
         };
-        let audience = Arc::new(Audience::new(channels));
+        let audience = Arc::new(Audience::new(channels, plan.targets.len()));
         // All before the first thread: a thread with a descriptor table of its own must find its waker in it.
         let wakers = (0..plan.threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
         let mut threads = Vec::new();
@@ -80,7 +80,7 @@ impl Crew {
                 clock,
                 kind,
                 waker: waker.clone(),
-                ledger: Ledger::new(thread, sender.clone()),
+                ledger: Ledger::new(thread, plan.targets.len(), sender.clone()),
                 audience: Arc::clone(&audience),
             };
             let builder = std::thread::Builder::new().name(format!("loadgen-{thread}"));
@@ -103,6 +103,7 @@ impl Crew {
 #[derive(Clone, Debug, Default)]
 struct Part {
     counters: Counters,
+    urls: Vec<UrlCounters>,
     settled_at: Nanos,
     /// Processor time when the main part began, and the latest.
     cpu_start: CpuTime,
@@ -179,6 +180,7 @@ impl Conductor {
     fn take(&mut self, snapshot: Snapshot) {
         let part = &mut self.parts[snapshot.thread as usize];
         part.counters = snapshot.counters;
+        part.urls = snapshot.urls;
         part.settled_at = snapshot.settled_at;
         part.is_done |= snapshot.counters.threads_done > 0;
         if snapshot.stage < Stage::Running && !matches!(self.plan.load, Load::Connect) {
@@ -294,6 +296,10 @@ impl Conductor {
             self.parts.iter().for_each(|part| totals.add(&part.counters));
             totals
         };
+        let mut urls = vec![UrlCounters::default(); self.plan.targets.len()];
+        for part in &self.parts {
+            urls.iter_mut().zip(&part.urls).for_each(|(sum, of_part)| sum.add(of_part));
+        }
         let opening = self.opened_at.unwrap_or_else(|| self.crew.clock.now());
         let window = self.window;
         let busy = if matches!(self.plan.load, Load::Connect) {
@@ -307,6 +313,7 @@ impl Conductor {
         }
         Ok(Outcome {
             counters,
+            urls,
             latencies: self.latencies,
             failures: self.failures,
             times: Times { opening, measured: window.end.saturating_sub(window.measured), busy },

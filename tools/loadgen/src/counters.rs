@@ -136,6 +136,42 @@ impl Counters {
     }
 }
 
+/// Counts of one URL: of the connections to it, and of the messages on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UrlCounters {
+    /// Connections that became usable.
+    pub(crate) opened: u64,
+    /// Connections that never became usable.
+    pub(crate) failed: u64,
+    /// Connections that were lost before the end.
+    pub(crate) dropped: u64,
+    /// Messages sent to it.
+    pub(crate) sent: u64,
+    /// Deliveries that ought to come from it.
+    pub(crate) expected: u64,
+    /// Different messages that came from it.
+    pub(crate) distinct: u64,
+    /// Messages that came from it again.
+    pub(crate) duplicated: u64,
+    /// Messages that came from it after later ones of their stream.
+    pub(crate) reordered: u64,
+}
+
+impl UrlCounters {
+    /// Adds all of `other`.
+    pub(crate) fn add(&mut self, other: &UrlCounters) {
+        let UrlCounters { opened, failed, dropped, sent, expected, distinct, duplicated, reordered } = other;
+        self.opened += opened;
+        self.failed += failed;
+        self.dropped += dropped;
+        self.sent += sent;
+        self.expected += expected;
+        self.distinct += distinct;
+        self.duplicated += duplicated;
+        self.reordered += reordered;
+    }
+}
+
 /// Latencies of all kinds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LatencySet {
@@ -145,6 +181,10 @@ pub(crate) struct LatencySet {
     pub(crate) login: Latencies,
     /// From a message's intended time to its return (echo) or delivery (fan-out).
     pub(crate) message: Latencies,
+    /// The part of `message` whose publisher is connected to the URL of the subscriber. Only with several URLs.
+    pub(crate) same_url: Latencies,
+    /// The rest of it: what crossed from one URL to another.
+    pub(crate) other_url: Latencies,
     /// From a publication's intended time to the reply to its publisher.
     pub(crate) publish: Latencies,
     /// How late the generator was with messages of a schedule: from their intended time to the turn that saw them due.
@@ -158,6 +198,8 @@ impl LatencySet {
         self.handshake.merge(&other.handshake);
         self.login.merge(&other.login);
         self.message.merge(&other.message);
+        self.same_url.merge(&other.same_url);
+        self.other_url.merge(&other.other_url);
         self.publish.merge(&other.publish);
         self.lag.merge(&other.lag);
     }
@@ -165,6 +207,7 @@ impl LatencySet {
     /// Whether nothing was recorded.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
+        // The parts of `message` are empty where it is.
         [&self.handshake, &self.login, &self.message, &self.publish, &self.lag]
             .iter()
             .all(|kind| kind.is_empty())
@@ -180,6 +223,8 @@ pub(crate) struct Snapshot {
     pub(crate) stage: Stage,
     /// Its counters since the start.
     pub(crate) counters: Counters,
+    /// The same by URL.
+    pub(crate) urls: Vec<UrlCounters>,
     /// When all its connections were open or failed; 0 before.
     pub(crate) settled_at: Nanos,
     /// Latencies since its last snapshot that had some.

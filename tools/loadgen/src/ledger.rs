@@ -4,11 +4,12 @@
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::counters::{Counters, LatencySet, Snapshot};
+use crate::counters::{Counters, LatencySet, Snapshot, UrlCounters};
 use crate::cpu::CpuTime;
 use crate::failure::{Failure, Failures};
 use crate::limits::{HISTOGRAM_MS, SNAPSHOT_MS};
 use crate::schedule::Nanos;
+use crate::sequence::Tally;
 use crate::stage::Stage;
 
 const MILLISECOND: Nanos = 1_000_000;
@@ -18,6 +19,8 @@ const MILLISECOND: Nanos = 1_000_000;
 pub(crate) struct Ledger {
     /// Counts since the start.
     pub(crate) counters: Counters,
+    /// The same by URL.
+    pub(crate) urls: Vec<UrlCounters>,
     /// Latencies not yet handed over.
     pub(crate) latencies: Box<LatencySet>,
     failures: Failures,
@@ -29,11 +32,12 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Books of thread `thread`, handed over to `conductor`.
+    /// Books of thread `thread` of a run with `urls` URLs, handed over to `conductor`.
     #[must_use]
-    pub(crate) fn new(thread: u32, conductor: Sender<Snapshot>) -> Self {
+    pub(crate) fn new(thread: u32, urls: usize, conductor: Sender<Snapshot>) -> Self {
         Self {
             counters: Counters::default(),
+            urls: vec![UrlCounters::default(); urls],
             latencies: Box::default(),
             failures: Failures::default(),
             thread,
@@ -42,6 +46,18 @@ impl Ledger {
             snapshot_at: 0,
             latencies_at: 0,
         }
+    }
+
+    /// Counts what checkers found on a connection to URL number `url`.
+    pub(crate) fn tally(&mut self, url: usize, tally: Tally) {
+        let Tally { distinct, duplicated, reordered } = tally;
+        let (all, of_url) = (&mut self.counters, &mut self.urls[url]);
+        all.distinct += distinct;
+        all.duplicated += duplicated;
+        all.reordered += reordered;
+        of_url.distinct += distinct;
+        of_url.duplicated += duplicated;
+        of_url.reordered += reordered;
     }
 
     /// Counts a failure of client `number`; `detail` is asked for only while examples are wanted.
@@ -114,6 +130,7 @@ impl Ledger {
             thread: self.thread,
             stage,
             counters: self.counters,
+            urls: self.urls.clone(),
             settled_at: self.settled_at,
             latencies,
             failures: std::mem::take(&mut self.failures),
@@ -137,7 +154,7 @@ mod tests {
     #[test]
     fn nothing_is_lost_while_the_conductor_is_behind() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
-        let mut ledger = Ledger::new(3, sender);
+        let mut ledger = Ledger::new(3, 1, sender);
         for turn in 0..10 {
             ledger.counters.sent += 1;
             ledger.latencies.message.record(1_000);
@@ -157,7 +174,7 @@ mod tests {
     #[test]
     fn snapshots_keep_their_distance() {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let mut ledger = Ledger::new(0, sender);
+        let mut ledger = Ledger::new(0, 1, sender);
         ledger.report(Stage::Opening, 1, false);
         ledger.report(Stage::Opening, 2, false);
         assert_eq!(receiver.len(), 1);

@@ -3,7 +3,7 @@
 //! The contents, in the order in which a run flows:
 //!
 //! ```text
-//! arguments -> plan (target, ports, streams)    what to do, checked
+//! arguments -> plan (target, spread, streams)   what to do, checked
 //! conductor -> worker threads                   leads them through the stages
 //!     worker: opener, clients, scenario         one turn: wait, events, what is due, one send each
 //!         client, session, stamp, sequence      one connection, and how its messages are checked
@@ -18,6 +18,7 @@
 mod arguments;
 mod plan;
 mod ports;
+mod spread;
 mod streams;
 mod target;
 mod token;

@@ -89,10 +89,9 @@ impl Opener {
 /// The ends of connection `number`: source if one is prescribed, and target.
 #[must_use]
 pub(crate) fn ends(plan: &Plan, number: u32) -> (Option<SocketAddr>, SocketAddr) {
-    let target = number as usize % plan.targets.len();
     // The source changes after a round of targets, so that every pair is used.
     let source = plan.sources.of(number / plan.targets.len() as u32);
-    (source, plan.targets[target].peer)
+    (source, plan.target_of(number).peer)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::counters::{Counters, LatencySet};
+use crate::counters::{Counters, LatencySet, UrlCounters};
 use crate::cpu::CpuTime;
 use crate::failure::Failures;
 use crate::schedule::Nanos;
@@ -12,6 +12,8 @@ use crate::schedule::Nanos;
 pub(crate) struct Outcome {
     /// Totals of all threads.
     pub(crate) counters: Counters,
+    /// The same by URL, in the order of the plan's targets.
+    pub(crate) urls: Vec<UrlCounters>,
     /// Latencies of all threads.
     pub(crate) latencies: LatencySet,
     /// Failures of all threads.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: made once before any thread starts, never changed after; threads share it read-only.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use roadstead_protocol::Encoding;
@@ -12,9 +13,10 @@ use crate::limits::{
 };
 use crate::ports::Ports;
 use crate::schedule::{Nanos, SECOND};
+use crate::spread::Spread;
 use crate::stamp::{PUBLICATION_BYTES_MIN, RUN_BITS};
 use crate::streams::Streams;
-use crate::target::{Sources, Target};
+use crate::target::{Sources, Target, Url};
 use crate::token::Tokens;
 
 /// A checked run.
@@ -22,8 +24,10 @@ use crate::token::Tokens;
 pub(crate) struct Plan {
     /// What happens on the connections.
     pub(crate) load: Load,
-    /// Where they go, in turn.
+    /// Where they go: different URLs, the subscribers' first.
     pub(crate) targets: Vec<Target>,
+    /// Which of them goes where.
+    pub(crate) spread: Arc<Spread>,
     /// Where they come from, in turn.
     pub(crate) sources: Sources,
     /// `Origin` header.
@@ -127,8 +131,8 @@ pub(crate) struct Channels {
     pub(crate) count: u32,
     /// Their names begin with this and end with their number.
     pub(crate) prefix: String,
-    /// Clients from this number on do not subscribe.
-    pub(crate) subscribers: u32,
+    /// Who reads which.
+    pub(crate) spread: Arc<Spread>,
 }
 
 impl Channels {
@@ -141,7 +145,7 @@ impl Channels {
     /// The number of the channel that client `number` subscribes to.
     #[must_use]
     pub(crate) fn of_client(&self, number: u32) -> Option<u32> {
-        (number < self.subscribers).then(|| number % self.count)
+        self.spread.channel_of(number, self.count)
     }
 }
 
@@ -158,16 +162,17 @@ impl Plan {
             .connections
             .checked_add(publishers)
             .ok_or_else(|| "too many connections and publishers".to_owned())?;
-        let targets = flags.url.iter().map(Target::resolve).collect::<Result<Vec<_>, _>>()?;
+        let (targets, spread) = targets(flags)?;
         let peers: Vec<_> = targets.iter().map(|target| target.peer).collect();
         let sources = Sources::new(flags.source.as_ref(), &peers, clients, Ports::of_this_machine())?;
         let threads = flags.threads.unwrap_or_else(|| threads_default(flags.cores.len())).min(clients);
         let seed = flags.seed.unwrap_or_else(seed_by_time);
         Ok(Self {
             opening: opening(scenario),
-            login: login(scenario, &load),
+            login: login(scenario, &load, &spread),
             load,
             targets,
+            spread,
             sources,
             origin: flags.origin.clone(),
             clients,
@@ -209,6 +214,12 @@ impl Plan {
         (self.clients - thread.min(self.clients)).div_ceil(self.threads)
     }
 
+    /// The target of client `number`.
+    #[must_use]
+    pub(crate) fn target_of(&self, number: u32) -> &Target {
+        &self.targets[self.spread.target_of(number)]
+    }
+
     /// Name of the scenario.
     #[must_use]
     pub(crate) fn scenario(&self) -> &'static str {
@@ -229,6 +240,25 @@ impl Plan {
             Load::Fanout(fanout) => fanout.size,
         }
     }
+}
+
+/// The different URLs, and who goes to which. A URL that is named twice gets twice as many.
+fn targets(flags: &Flags) -> Result<(Vec<Target>, Arc<Spread>), String> {
+    let mut targets: Vec<Target> = Vec::new();
+    let mut number_of = |url: &Url| match targets.iter().position(|target| target.url == *url) {
+        Some(known) => Ok(known as u32),
+        None => {
+            targets.push(Target::resolve(url)?);
+            Ok(targets.len() as u32 - 1)
+        }
+    };
+    let urls = flags.url.iter().map(&mut number_of).collect::<Result<Vec<_>, String>>()?;
+    let mut publish_urls =
+        flags.publish_url.iter().map(&mut number_of).collect::<Result<Vec<_>, String>>()?;
+    if publish_urls.is_empty() {
+        publish_urls.clone_from(&urls);
+    }
+    Ok((targets, Arc::new(Spread { subscribers: flags.connections, urls, publish_urls })))
 }
 
 fn load(scenario: &ScenarioFlags) -> Result<Load, String> {
@@ -290,7 +320,7 @@ fn opening(scenario: &ScenarioFlags) -> Opening {
     }
 }
 
-fn login(scenario: &ScenarioFlags, load: &Load) -> Option<Login> {
+fn login(scenario: &ScenarioFlags, load: &Load, spread: &Arc<Spread>) -> Option<Login> {
     let flags = scenario.flags();
     let is_fanout = matches!(load, Load::Fanout(_));
     let subscribes = flags.subscribe || is_fanout;
@@ -303,7 +333,7 @@ fn login(scenario: &ScenarioFlags, load: &Load) -> Option<Login> {
         channels: subscribes.then(|| Channels {
             count: flags.channels,
             prefix: flags.channel_prefix.clone(),
-            subscribers: flags.connections,
+            spread: Arc::clone(spread),
         }),
     })
 }
@@ -322,6 +352,7 @@ pub(crate) fn idle_flags(scenario: &ScenarioFlags) -> Vec<&'static str> {
         ("--warmup", flags.warmup.0 > 0.0 && matches!(scenario, ScenarioFlags::Connect(_))),
         ("--text", flags.text && !matches!(scenario, ScenarioFlags::Echo(_))),
         ("--publishers", flags.publishers != 1 && !is_fanout),
+        ("--publish-url", !flags.publish_url.is_empty() && !is_fanout),
         ("--channels", flags.channels != 1 && !is_fanout && !flags.subscribe),
         ("--protobuf", flags.protobuf && !speaks),
         ("--token", flags.token.is_some() && !speaks),
@@ -412,6 +443,17 @@ mod tests {
         let fanout = plan("loadgen fanout --url ws://127.0.0.1/ --connections 10 --publishers 2").unwrap();
         let channels = fanout.login.unwrap().channels.unwrap();
         assert_eq!((channels.of_client(9), channels.of_client(10)), (Some(0), None));
+    }
+
+    #[test]
+    fn several_urls_share_the_clients() {
+        let line =
+            "loadgen fanout --url ws://127.0.0.1/a,ws://127.0.0.1/b --url ws://127.0.0.1/a --connections 6";
+        let plan =
+            plan(&format!("{line} --publish-url ws://127.0.0.1/b,ws://127.0.0.1/c --publishers 3")).unwrap();
+        let paths: Vec<_> = (0..9).map(|number| plan.target_of(number).url.target.as_str()).collect();
+        assert_eq!(paths, ["/a", "/b", "/a", "/a", "/b", "/a", "/b", "/c", "/b"]);
+        assert_eq!(plan.targets.len(), 3);
     }
 
     #[test]

@@ -20,6 +20,7 @@ fn write_all(to: &mut String, result: &RunResult) -> std::fmt::Result {
     write_head(to, result)?;
     write_connections(to, result)?;
     write_messages(to, result)?;
+    write_urls(to, result)?;
     write_latencies(to, result)?;
     write_errors(to, result)?;
     write_generator(to, result)?;
@@ -94,12 +95,36 @@ fn write_messages(to: &mut String, result: &RunResult) -> std::fmt::Result {
     Ok(())
 }
 
+/// A line for each URL, where there are several.
+fn write_urls(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    if result.urls.len() < 2 {
+        return Ok(());
+    }
+    for of_url in &result.urls {
+        writeln!(
+            to,
+            "  {}   opened {} of {}   sent {}   received {}   lost {}   duplicated {}   out of order {}",
+            of_url.url,
+            grouped(of_url.opened),
+            grouped(of_url.planned),
+            grouped(of_url.sent),
+            grouped(of_url.received),
+            grouped(of_url.lost),
+            grouped(of_url.duplicated),
+            grouped(of_url.reordered),
+        )?;
+    }
+    Ok(())
+}
+
 fn write_latencies(to: &mut String, result: &RunResult) -> std::fmt::Result {
     let table = &result.latency_us;
     let rows = [
         ("handshake", &table.handshake),
         ("login", &table.login),
         ("message", &table.message),
+        ("- same URL", &table.message_same_url),
+        ("- other URL", &table.message_other_url),
         ("publish", &table.publish),
         ("lag", &table.lag),
     ];

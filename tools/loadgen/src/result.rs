@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::counters::Counters;
+use crate::counters::{Counters, UrlCounters};
 use crate::failure::Failures;
 use crate::latency::Summary;
 use crate::limits::BUSY_SHARE;
@@ -33,6 +33,8 @@ pub(crate) struct RunResult {
     pub(crate) connections: Connections,
     /// Messages.
     pub(crate) messages: Messages,
+    /// Both by URL.
+    pub(crate) urls: Vec<UrlResult>,
     /// Latencies in microseconds; `null` for kinds that did not occur.
     pub(crate) latency_us: LatencyTable,
     /// Failures by kind, most frequent first.
@@ -136,6 +138,33 @@ pub(crate) struct Messages {
     pub(crate) bytes_received: u64,
 }
 
+/// The connections to one URL, and the messages on them.
+#[derive(Debug, Serialize)]
+pub(crate) struct UrlResult {
+    /// Which.
+    pub(crate) url: String,
+    /// Connections asked for.
+    pub(crate) planned: u64,
+    /// Became usable.
+    pub(crate) opened: u64,
+    /// Never became usable, or were lost before the end.
+    pub(crate) failed: u64,
+    /// The latter part of `failed`.
+    pub(crate) dropped: u64,
+    /// Messages sent to it.
+    pub(crate) sent: u64,
+    /// Deliveries that should have come from it.
+    pub(crate) expected: u64,
+    /// Different messages that came from it.
+    pub(crate) received: u64,
+    /// Deliveries that did not come.
+    pub(crate) lost: u64,
+    /// Deliveries that came again.
+    pub(crate) duplicated: u64,
+    /// Deliveries after later ones of the same stream.
+    pub(crate) reordered: u64,
+}
+
 /// Percentiles by kind.
 #[derive(Debug, Serialize)]
 pub(crate) struct LatencyTable {
@@ -145,6 +174,10 @@ pub(crate) struct LatencyTable {
     pub(crate) login: Option<Summary>,
     /// From a message's intended time to its arrival.
     pub(crate) message: Option<Summary>,
+    /// The part of `message` whose publisher is on the URL of the subscriber; fan-out over several URLs only.
+    pub(crate) message_same_url: Option<Summary>,
+    /// The rest of it: what crossed from one URL to another.
+    pub(crate) message_other_url: Option<Summary>,
     /// From a publication's intended time to its reply.
     pub(crate) publish: Option<Summary>,
     /// From a message's intended time to its sending: the generator's own delay.
@@ -185,8 +218,9 @@ impl RunResult {
     /// Sums a run up.
     #[must_use]
     pub(crate) fn new(plan: &Plan, outcome: Outcome) -> Self {
-        let Outcome { counters, latencies, failures, times, busy, io, series, interrupted, started_unix_ms } =
-            outcome;
+        let Outcome { counters, latencies, failures, times, busy, io, series, .. } = outcome;
+        let (urls, interrupted, started_unix_ms) =
+            (outcome.urls, outcome.interrupted, outcome.started_unix_ms);
         let faults = faults(plan, &counters, &failures, interrupted);
         let per_second = |count: u64, time: Nanos| match time {
             0 => 0.0,
@@ -232,10 +266,13 @@ impl RunResult {
                 bytes_sent: counters.bytes_sent,
                 bytes_received: counters.bytes_received,
             },
+            urls: by_url(plan, &urls),
             latency_us: LatencyTable {
                 handshake: latencies.handshake.summary(),
                 login: latencies.login.summary(),
                 message: latencies.message.summary(),
+                message_same_url: latencies.same_url.summary(),
+                message_other_url: latencies.other_url.summary(),
                 publish: latencies.publish.summary(),
                 lag: latencies.lag.summary(),
             },
@@ -280,6 +317,28 @@ fn faults(plan: &Plan, counters: &Counters, failures: &Failures, interrupted: bo
         faults.push("operations failed: see the errors".to_owned());
     }
     faults
+}
+
+fn by_url(plan: &Plan, urls: &[UrlCounters]) -> Vec<UrlResult> {
+    let mut planned = vec![0; urls.len()];
+    for number in 0..plan.clients {
+        planned[plan.spread.target_of(number)] += 1;
+    }
+    let rows = plan.targets.iter().zip(urls).zip(planned);
+    rows.map(|((target, counters), planned)| UrlResult {
+        url: target.url.to_string(),
+        planned,
+        opened: counters.opened,
+        failed: counters.failed + counters.dropped,
+        dropped: counters.dropped,
+        sent: counters.sent,
+        expected: counters.expected,
+        received: counters.distinct,
+        lost: counters.expected.saturating_sub(counters.distinct),
+        duplicated: counters.duplicated,
+        reordered: counters.reordered,
+    })
+    .collect()
 }
 
 fn settings(plan: &Plan) -> Settings {
@@ -345,6 +404,13 @@ pub(crate) mod tests {
                 measured_received: 900,
                 ..Counters::default()
             },
+            urls: vec![UrlCounters {
+                opened: 100,
+                sent: 1_000,
+                expected: 1_000,
+                distinct: 1_000,
+                ..UrlCounters::default()
+            }],
             latencies,
             failures: Failures::default(),
             times: Times { opening: SECOND / 2, measured: 10 * SECOND, busy: 12 * SECOND },
@@ -451,6 +517,10 @@ pub(crate) mod tests {
             ("/connections/failed", serde_json::json!(0)),
             ("/messages/sent", serde_json::json!(1_000)),
             ("/messages/lost", serde_json::json!(0)),
+            ("/urls/0/url", serde_json::json!("ws://127.0.0.1:9/echo")),
+            ("/urls/0/planned", serde_json::json!(100)),
+            ("/urls/0/received", serde_json::json!(1_000)),
+            ("/latency_us/message_other_url", serde_json::json!(null)),
             ("/latency_us/message/count", serde_json::json!(1_000)),
             ("/latency_us/login", serde_json::json!(null)),
             ("/errors/0/kind", serde_json::json!("status_503")),

@@ -61,16 +61,20 @@ pub(crate) fn opcode(encoding: Encoding) -> Opcode {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use roadstead_protocol::commands;
 
     use super::*;
     use crate::plan::Channels;
+    use crate::spread::Spread;
     use crate::token::Tokens;
 
     #[test]
     fn subscribers_log_in_and_subscribe_in_one_message() {
         for encoding in Encoding::ALL {
-            let channels = Channels { count: 3, prefix: "c".to_owned(), subscribers: 5 };
+            let spread = Arc::new(Spread { subscribers: 5, urls: vec![0], publish_urls: vec![0] });
+            let channels = Channels { count: 3, prefix: "c".to_owned(), spread };
             let login = Login { encoding, tokens: Tokens::Fixed("t".to_owned()), channels: Some(channels) };
             let mut message = Vec::new();
             assert_eq!(push_login(&mut message, &login, 4), 0b11);

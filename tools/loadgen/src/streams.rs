@@ -6,7 +6,6 @@
 /// channel it publishes to.
 ///
 /// ```text
-/// subscriber i     reads channel i mod K
 /// publisher p      P <= K: channels p, p + P, p + 2P, ... in turn     each channel has one stream
 ///                  P >  K: channel p mod K                            each channel has up to ceil(P / K)
 /// stream           channel * per_channel + (P <= K: 0, P > K: p / K)
@@ -28,10 +27,15 @@ impl Streams {
         self.publishers.div_ceil(self.channels)
     }
 
-    /// The channel of client `number`, if it is a subscriber.
+    /// The publisher of stream `stream`.
     #[must_use]
-    pub(crate) fn channel_of_subscriber(&self, number: u32) -> Option<u32> {
-        (number < self.subscribers).then(|| number % self.channels)
+    pub(crate) fn publisher_of(&self, stream: u32) -> u32 {
+        let (channel, index) = (stream / self.per_channel(), stream % self.per_channel());
+        if self.publishers > self.channels {
+            channel + index * self.channels
+        } else {
+            channel % self.publishers
+        }
     }
 
     /// Where the `count`-th publication (from 0) of publisher `publisher` goes: channel, stream, and sequence in it.
@@ -79,6 +83,7 @@ mod tests {
                     let place = streams.place(publisher, count);
                     assert!(place.channel < channels);
                     assert_eq!(place.stream / streams.per_channel(), place.channel);
+                    assert_eq!(streams.publisher_of(place.stream), publisher);
                     assert_eq!(*owner.entry(place.stream).or_insert(publisher), publisher);
                     let expected = next.entry(place.stream).or_default();
                     assert_eq!(place.sequence, *expected);

@@ -101,6 +101,7 @@ impl Clients {
         let errno = error.raw_os_error().unwrap_or(0);
         turn.ledger.counters.attempted += 1;
         turn.ledger.counters.failed += 1;
+        turn.ledger.urls[self.plan.spread.target_of(number)].failed += 1;
         turn.ledger.fail(number, Failure::Local(errno), || error.to_string());
     }
 
@@ -112,7 +113,7 @@ impl Clients {
             return;
         }
         client.state = State::Upgrading;
-        let url = &plan.targets[client.number as usize % plan.targets.len()].url;
+        let url = &plan.target_of(client.number).url;
         let request = ClientRequest {
             host: &url.authority,
             target: &url.target,
@@ -152,7 +153,7 @@ impl Clients {
             State::Lingering => self.end(socket),
             State::Free | State::Ended => {}
             State::Connecting => {
-                let peer = self.plan.targets[number as usize % self.plan.targets.len()].peer;
+                let peer = self.plan.target_of(number).peer;
                 self.fail(socket, Failure::of_errno(errno), turn, || peer.to_string());
             }
             _ => self.fail(socket, Failure::of_errno(errno), turn, String::new),
@@ -338,14 +339,17 @@ impl Clients {
     ) {
         let client = &self.records[socket.0 as usize];
         let counters = &mut turn.ledger.counters;
+        let of_url = &mut turn.ledger.urls[self.plan.spread.target_of(client.number)];
         match state {
             State::Connecting | State::Upgrading | State::Joining { .. } => {
                 counters.opening -= 1;
                 counters.failed += 1;
+                of_url.failed += 1;
             }
             State::Open => {
                 counters.open -= 1;
                 counters.dropped += 1;
+                of_url.dropped += 1;
                 self.scenario.lost(client);
             }
             State::Parting => {

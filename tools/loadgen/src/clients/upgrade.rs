@@ -68,6 +68,7 @@ impl Clients {
         turn.ledger.counters.opening -= 1;
         turn.ledger.counters.opened += 1;
         turn.ledger.counters.open += 1;
+        turn.ledger.urls[self.plan.spread.target_of(client.number)].opened += 1;
         self.scenario.opened(client, socket);
     }
 }

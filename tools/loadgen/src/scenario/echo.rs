@@ -3,6 +3,8 @@
 //! Invariants: a message's latency counts from its intended time; a connection that takes no bytes delays its
 //! messages, never drops them, up to a bound; every message sent is expected back once, in order.
 
+use std::sync::Arc;
+
 use roadstead_io::Socket;
 use wsproto::Opcode;
 
@@ -12,6 +14,7 @@ use crate::outstanding::Outstanding;
 use crate::plan::{EchoLoad, Pace, Plan};
 use crate::schedule::{Nanos, Schedule};
 use crate::sequence::{Checker, Tally};
+use crate::spread::Spread;
 use crate::stage::Stage;
 use crate::stamp::EchoPayload;
 use crate::turn::Turn;
@@ -26,6 +29,8 @@ use crate::turn::Turn;
 #[derive(Debug)]
 struct Lane {
     socket: Socket,
+    /// Number of its URL.
+    url: usize,
     is_open: bool,
     sent: u32,
     checker: Checker,
@@ -38,6 +43,7 @@ pub(crate) struct Echo {
     load: EchoLoad,
     opcode: Opcode,
     payload: EchoPayload,
+    spread: Arc<Spread>,
     threads: u32,
     thread: u32,
     /// Messages per second of this thread, in open loop.
@@ -60,6 +66,7 @@ impl Echo {
         let share = f64::from(plan.clients_of(thread)) / f64::from(plan.clients);
         let lane = || Lane {
             socket: Socket(0),
+            url: 0,
             is_open: false,
             sent: 0,
             checker: Checker::default(),
@@ -69,6 +76,7 @@ impl Echo {
             load,
             opcode: if load.text { Opcode::Text } else { Opcode::Binary },
             payload: EchoPayload::new(load.size),
+            spread: Arc::clone(&plan.spread),
             threads: plan.threads,
             thread,
             rate: if let Pace::Open(rate) = load.pace { rate * share } else { 0.0 },
@@ -84,7 +92,7 @@ impl Echo {
     pub(crate) fn opened(&mut self, client: &Client, socket: Socket) {
         let place = client.number / self.threads;
         let lane = &mut self.lanes[place as usize];
-        (lane.socket, lane.is_open) = (socket, true);
+        (lane.socket, lane.url, lane.is_open) = (socket, self.spread.target_of(client.number), true);
         self.ready.push(place);
     }
 
@@ -109,9 +117,7 @@ impl Echo {
         };
         let mut tally = Tally::default();
         tally.add(lane.checker.check(number));
-        turn.ledger.counters.distinct += tally.distinct;
-        turn.ledger.counters.duplicated += tally.duplicated;
-        turn.ledger.counters.reordered += tally.reordered;
+        turn.ledger.tally(lane.url, tally);
         if let Some(intended) = lane.times.take(number).filter(|intended| turn.is_measured(*intended)) {
             turn.ledger.counters.measured_received += 1;
             turn.ledger.latencies.message.record(turn.now.saturating_sub(intended));
@@ -234,6 +240,8 @@ fn send_unsent(
         lane.sent += 1;
         turn.ledger.counters.sent += 1;
         turn.ledger.counters.expected += 1;
+        turn.ledger.urls[lane.url].sent += 1;
+        turn.ledger.urls[lane.url].expected += 1;
         if turn.is_measured(intended) {
             turn.ledger.counters.measured_sent += 1;
         }

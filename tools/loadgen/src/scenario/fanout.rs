@@ -17,6 +17,7 @@ use crate::outstanding::Outstanding;
 use crate::plan::{Channels, FanoutLoad, Pace, Plan};
 use crate::schedule::{Nanos, Schedule};
 use crate::sequence::{Checker, Tally};
+use crate::spread::Spread;
 use crate::stamp::{self, Stamp};
 use crate::turn::Turn;
 
@@ -26,8 +27,9 @@ const FIRST_PUBLISH_ID: u32 = 3;
 /// What the threads know of each other: who reads which channel, and how many deliveries are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Audience {
-    /// Subscribers by channel.
+    /// Subscribers by channel, and among those of one by URL.
     subscribers: Vec<AtomicU32>,
+    urls: usize,
     /// Subscribers in all.
     total: AtomicU32,
     /// Deliveries to expect.
@@ -37,23 +39,27 @@ pub(crate) struct Audience {
 }
 
 impl Audience {
-    /// Of `channels` channels, nobody yet.
+    /// Of `channels` channels, nobody yet; readers are counted for each of `urls` URLs.
     #[must_use]
-    pub(crate) fn new(channels: u32) -> Self {
-        Self { subscribers: (0..channels).map(|_| AtomicU32::new(0)).collect(), ..Self::default() }
+    pub(crate) fn new(channels: u32, urls: usize) -> Self {
+        let places = channels as usize * urls;
+        Self { subscribers: (0..places).map(|_| AtomicU32::new(0)).collect(), urls, ..Self::default() }
     }
 
-    fn of(&self, channel: u32) -> u64 {
-        u64::from(self.subscribers[channel as usize].load(Ordering::Relaxed))
+    /// The readers of a channel, for each URL.
+    fn of(&self, channel: u32) -> impl Iterator<Item = u64> {
+        let first = channel as usize * self.urls;
+        let places = &self.subscribers[first..first + self.urls];
+        places.iter().map(|readers| u64::from(readers.load(Ordering::Relaxed)))
     }
 
-    fn join(&self, channel: u32) {
-        self.subscribers[channel as usize].fetch_add(1, Ordering::Relaxed);
+    fn join(&self, channel: u32, url: usize) {
+        self.subscribers[channel as usize * self.urls + url].fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn leave(&self, channel: u32) {
-        self.subscribers[channel as usize].fetch_sub(1, Ordering::Relaxed);
+    fn leave(&self, channel: u32, url: usize) {
+        self.subscribers[channel as usize * self.urls + url].fetch_sub(1, Ordering::Relaxed);
         self.total.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -69,6 +75,8 @@ impl Audience {
 struct Publisher {
     /// Which one of all.
     number: u32,
+    /// Number of its URL.
+    url: usize,
     socket: Socket,
     is_open: bool,
     /// Publications sent.
@@ -93,6 +101,7 @@ pub(crate) struct Fanout {
     load: FanoutLoad,
     encoding: Encoding,
     channels: Channels,
+    spread: Arc<Spread>,
     run: u32,
     threads: u32,
     thread: u32,
@@ -119,11 +128,12 @@ impl Fanout {
         let streams = load.streams;
         let login = plan.login.as_ref();
         let channels = login.and_then(|login| login.channels.clone());
-        let channels = channels.unwrap_or(Channels { count: 1, prefix: String::new(), subscribers: 0 });
+        let none = || Channels { count: 1, prefix: String::new(), spread: Arc::clone(&plan.spread) };
         let publishers: Vec<_> = (streams.subscribers..plan.clients)
             .filter(|client| client % plan.threads == thread)
             .map(|client| Publisher {
                 number: client - streams.subscribers,
+                url: plan.spread.target_of(client),
                 socket: Socket(0),
                 is_open: false,
                 sent: 0,
@@ -136,7 +146,8 @@ impl Fanout {
         Self {
             load,
             encoding: login.map_or(Encoding::Json, |login| login.encoding),
-            channels,
+            channels: channels.unwrap_or_else(none),
+            spread: Arc::clone(&plan.spread),
             run: plan.run,
             threads: plan.threads,
             thread,
@@ -155,8 +166,8 @@ impl Fanout {
 
     /// A subscriber or publisher is usable.
     pub(crate) fn opened(&mut self, client: &Client, socket: Socket) {
-        match self.load.streams.channel_of_subscriber(client.number) {
-            Some(channel) => self.audience.join(channel),
+        match self.channels.of_client(client.number) {
+            Some(channel) => self.audience.join(channel, self.spread.target_of(client.number)),
             None => {
                 if let Some(publisher) = self.publisher(client) {
                     (publisher.socket, publisher.is_open) = (socket, true);
@@ -167,8 +178,8 @@ impl Fanout {
 
     /// A subscriber or publisher is gone.
     pub(crate) fn lost(&mut self, client: &Client) {
-        match self.load.streams.channel_of_subscriber(client.number) {
-            Some(channel) => self.audience.leave(channel),
+        match self.channels.of_client(client.number) {
+            Some(channel) => self.audience.leave(channel, self.spread.target_of(client.number)),
             None => {
                 if let Some(publisher) = self.publisher(client) {
                     publisher.is_open = false;
@@ -194,20 +205,26 @@ impl Fanout {
         };
         let streams = self.load.streams;
         let (channel, index) = (stamp.stream / streams.per_channel(), stamp.stream % streams.per_channel());
-        if streams.channel_of_subscriber(client.number) != Some(channel) {
+        if self.channels.of_client(client.number) != Some(channel) {
             counters.corrupt += 1;
             return;
         }
+        let url = self.spread.target_of(client.number);
         let place = (client.number / self.threads) as usize * streams.per_channel() as usize + index as usize;
         let mut tally = Tally::default();
         tally.add(self.checkers[place].check(stamp.sequence));
-        counters.distinct += tally.distinct;
-        counters.duplicated += tally.duplicated;
-        counters.reordered += tally.reordered;
+        turn.ledger.tally(url, tally);
         self.delivered += tally.distinct;
         if tally.distinct > 0 && turn.is_measured(stamp.intended) {
+            let latency = turn.now.saturating_sub(stamp.intended);
             turn.ledger.counters.measured_received += 1;
-            turn.ledger.latencies.message.record(turn.now.saturating_sub(stamp.intended));
+            turn.ledger.latencies.message.record(latency);
+            if self.audience.urls > 1 {
+                let publisher = streams.subscribers + streams.publisher_of(stamp.stream);
+                let latencies = &mut turn.ledger.latencies;
+                let is_same = self.spread.target_of(publisher) == url;
+                if is_same { &mut latencies.same_url } else { &mut latencies.other_url }.record(latency);
+            }
         }
     }
 
@@ -228,7 +245,11 @@ impl Fanout {
             None => {}
             Some(code) => {
                 let place = self.load.streams.place(publisher.number, u64::from(count));
-                let audience = self.audience.of(place.channel);
+                let mut audience = 0;
+                for (readers, of_url) in self.audience.of(place.channel).zip(&mut turn.ledger.urls) {
+                    of_url.expected = of_url.expected.saturating_sub(readers);
+                    audience += readers;
+                }
                 turn.ledger.counters.refused += 1;
                 turn.ledger.counters.expected = turn.ledger.counters.expected.saturating_sub(audience);
                 self.audience.delivered.fetch_add(audience, Ordering::AcqRel);
@@ -388,7 +409,12 @@ impl Fanout {
             );
             client.send(publisher.socket, opcode, &self.command, &mut turn.outbound, &mut turn.random);
             publisher.sent += 1;
-            let audience = self.audience.of(place.channel);
+            let mut audience = 0;
+            for (readers, of_url) in self.audience.of(place.channel).zip(&mut turn.ledger.urls) {
+                of_url.expected += readers;
+                audience += readers;
+            }
+            turn.ledger.urls[publisher.url].sent += 1;
             self.audience.expected.fetch_add(audience, Ordering::AcqRel);
             turn.ledger.counters.sent += 1;
             turn.ledger.counters.expected += audience;

@@ -116,6 +116,7 @@ suite!(
     subscribers_hold_their_connections,
     fan_out_is_complete,
     fan_out_in_a_closed_loop_is_complete,
+    several_urls_are_told_apart,
     lost_deliveries_are_counted,
     refused_publications_are_counted,
     the_raw_payload_can_be_text,
@@ -319,6 +320,50 @@ fn lost_deliveries_are_counted(kind: Kind) {
     assert_eq!(expected, 10 * run.number("/messages/sent"));
     assert_eq!(run.number("/messages/lost"), expected / 7);
     assert_eq!(run.number("/messages/answered"), run.number("/messages/sent"));
+}
+
+/// Three publishers and twelve subscribers on two channels: each URL has a publisher and two readers of each channel,
+/// so that a third of all deliveries stay on their URL.
+fn several_urls_are_told_apart(kind: Kind) {
+    for flags in ["--rate 300", "--rate 300 --protobuf --threads 2", "--rate 0 --depth 2"] {
+        let server = Server::start(kind, Behaviour::Hub(0));
+        let line = format!("fanout --connections 12 --channels 2 --publishers 3 --duration 500ms {flags}");
+        let run = run_against(kind, &server.urls(), &line);
+        run.assert_ok();
+        let received = run.number("/messages/received");
+        for url in 0..3 {
+            let number = |name: &str| run.number(&format!("/urls/{url}/{name}"));
+            assert_eq!((number("planned"), number("opened"), number("failed")), (5, 5, 0));
+            assert_eq!((number("received"), number("expected")), (received / 3, received / 3));
+            assert!(number("sent") > 0);
+        }
+        let (same, other) = (
+            run.number("/latency_us/message_same_url/count"),
+            run.number("/latency_us/message_other_url/count"),
+        );
+        assert_eq!((same + other, other), (received, 2 * same));
+        assert!(
+            run.said.contains("other URL") && run.said.contains("?second   opened 5 of 5"),
+            "{}",
+            run.said
+        );
+    }
+
+    let server = Server::start(kind, Behaviour::Hub(0));
+    let publish_url = server.url().replace("query", "second");
+    let line = format!("fanout --connections 6 --rate 100 --duration 500ms --publish-url {publish_url}");
+    let run = run_against(kind, &server.urls(), &line);
+    run.assert_ok();
+    let sent: Vec<_> = (0..3).map(|url| run.number(&format!("/urls/{url}/sent"))).collect();
+    assert_eq!(sent, [0, run.number("/messages/sent"), 0]);
+
+    let server = Server::start(kind, Behaviour::Echo);
+    let run = run_against(kind, &server.urls(), "echo --connections 7 --rate 300 --duration 500ms");
+    run.assert_ok();
+    let opened: Vec<_> = (0..3).map(|url| run.number(&format!("/urls/{url}/opened"))).collect();
+    assert_eq!(opened, [3, 2, 2]);
+    let of_urls: u64 = (0..3).map(|url| run.number(&format!("/urls/{url}/received"))).sum();
+    assert_eq!(of_urls, run.number("/messages/received"));
 }
 
 fn refused_publications_are_counted(kind: Kind) {
