@@ -5,6 +5,13 @@
 /// Shards of one node. A channel's interested shards are one 64-bit set; more shards are refused at start.
 pub const SHARDS_MAX: u16 = 64;
 
+/// Links to another node where no setting says otherwise: enough to spread the work over shards, few enough that a
+/// thousand nodes need some thousand sockets each.
+pub const LINKS_PER_PEER_DEFAULT: u16 = 4;
+
+/// Seeds that a node can be told. They are asked in turn; a fleet is found through any one of them.
+pub const SEEDS_MAX: usize = 64;
+
 /// Socket slots of a shard beyond its share of `limits.connections`, so that a client over the limit still gets
 /// its 503 instead of silence. When these are used up too, accepting pauses and clients wait in the backlog.
 pub const REFUSAL_SLOTS: u32 = 64;

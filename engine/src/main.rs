@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => cli::serve(&arguments),
         Command::Token(arguments) => cli::token(&arguments),
+        Command::ClusterKey => cli::cluster_key(),
         Command::Config(arguments) => cli::config(&arguments),
         Command::Status(arguments) => cli::status(&arguments),
         Command::Shards(arguments) => cli::shards(&arguments),

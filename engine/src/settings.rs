@@ -7,9 +7,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use roadstead_control::{ClusterName, Region, Weight};
 use roadstead_io::{Choice, Congestion};
 
-use crate::limits::SHARDS_MAX;
+use crate::limits::{LINKS_PER_PEER_DEFAULT, SHARDS_MAX};
 
 /// The whole configuration of a node.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Settings {
     pub net: Net,
     /// Who this node is.
     pub node: Node,
+    /// Which fleet it belongs to.
+    pub cluster: Cluster,
 }
 
 /// Upper bounds. What happens at each is in the table of [`crate::config`].
@@ -170,10 +173,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// The end of the process.
+/// The end of the process: drain, then stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shutdown {
-    /// From SIGTERM to the end at the latest, ms.
+    /// How long clients are still accepted after readiness has failed, so that load balancers notice, ms.
+    pub ready_delay_ms: u32,
+    /// Over which clients are closed at least, ms.
+    pub window_ms: u32,
+    /// Clients closed in a second at most; many clients stretch the window.
+    pub max_rate: u32,
+    /// How long the last goodbyes may take, ms.
     pub close_ms: u32,
 }
 
@@ -185,10 +194,35 @@ pub struct Net {
 }
 
 /// The node itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Name in logs and status; `None`: the host's name.
+    /// Name in the fleet, in logs and status; `None`: the host's name.
     pub name: Option<String>,
+    /// Where it stands.
+    pub region: Region,
+    /// Its share of the channels, relative to other nodes' weights.
+    pub weight: u16,
+}
+
+/// The fleet. Without `listen` the node is alone and none of the others counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Name of the fleet; nodes of another one are refused.
+    pub name: ClusterName,
+    /// Where other nodes reach this one: gossip over UDP, links over TCP.
+    pub listen: Option<SocketAddr>,
+    /// The address that others are told, where it is not `listen`.
+    pub advertise: Option<SocketAddr>,
+    /// Nodes to join through; the own address may be among them.
+    pub join: Vec<SocketAddr>,
+    /// The keys of the fleet, one a line.
+    pub key_file: Option<PathBuf>,
+    /// Serves without waiting for another node.
+    pub alone: bool,
+    /// Links to each other node.
+    pub links_per_peer: u16,
+    /// Queued output of one link, bytes.
+    pub link_queue_bytes: u32,
 }
 
 /// A value that must not be seen: printing it shows only that it is there.
@@ -253,9 +287,38 @@ impl Default for Settings {
             token: Token::default(),
             tls: Tls::default(),
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
-            shutdown: Shutdown { close_ms: 5_000 },
+            shutdown: Shutdown::default(),
             net: Net { congestion: Congestion::Auto },
             node: Node::default(),
+            cluster: Cluster::default(),
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { ready_delay_ms: 10_000, window_ms: 30_000, max_rate: 2_000, close_ms: 5_000 }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        let region = Region::new("default").expect("the word is a name");
+        Self { name: None, region, weight: Weight::default().get() }
+    }
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            name: ClusterName::new("roadstead").expect("the word is a name"),
+            listen: None,
+            advertise: None,
+            join: Vec::new(),
+            key_file: None,
+            alone: false,
+            links_per_peer: LINKS_PER_PEER_DEFAULT.min(cores_available()),
+            link_queue_bytes: 8 << 20,
         }
     }
 }

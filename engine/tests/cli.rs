@@ -107,6 +107,13 @@ fn configurations_are_judged() {
         ("", &["--admin", "0.0.0.0:0"], &["admin", "admin_key"]),
         ("admin = \"127.0.0.1:1\"\nlisten", &[], &["roadstead.toml:2", "not valid TOML"]),
         ("tls.certificate = \"c.pem\"", &[], &["tls.certificate", "tls.key"]),
+        ("", &["--join", "127.0.0.1:7800"], &["flag --join", "cluster.join", "--cluster-listen"]),
+        (
+            "[cluster]\nkey_file = \"keys\"",
+            &["--cluster-listen", "127.0.0.1:7800", "--alone"],
+            &["roadstead.toml:2", "cluster.key_file", "cannot read keys"],
+        ),
+        ("", &["--node-name", "Gate 1"], &["flag --node-name", "node.name", "63 characters"]),
     ] {
         let file = folder.file("roadstead.toml", text);
         for command in [&["config", "check"][..], &["config", "print"], &["serve"]] {
@@ -168,6 +175,32 @@ fn the_example_configuration_is_valid() {
     for setting in printed["settings"].as_array().expect("a list") {
         let name = setting["key"].as_str().and_then(|key| key.rsplit('.').next()).expect("a name");
         assert!(text.contains(name), "the example leaves out {}", setting["key"]);
+    }
+}
+
+#[test]
+fn fleet_keys_are_made_and_checked() {
+    let folder = Folder::new();
+    let (exit, first, err) = run(&["cluster-key"]);
+    assert_eq!(exit, 0, "{err}");
+    let (_, second, _) = run(&["cluster-key"]);
+    assert_ne!(first, second);
+    let fleet = ["--cluster-listen", "127.0.0.1:7800", "--join", "127.0.0.1:7800,127.0.0.1:7801"];
+    for (content, code, words) in [
+        (format!("{first}{second}"), 0, "the configuration is valid"),
+        (format!("{first}\n{first}"), 78, "line 5 repeats an earlier key"),
+        (first.replace('=', "!"), 78, "line 2 is not base64"),
+        (String::new(), 78, "holds no key"),
+    ] {
+        let file = folder.file("key", &content);
+        let (exit, out, err) = run(&[&["config", "check", "--cluster-key-file", &file][..], &fleet].concat());
+        assert_eq!(exit, code, "{err}");
+        assert!(format!("{out}{err}").contains(words), "{out}{err}");
+        if code != 0 {
+            assert!(err.contains(&file), "{err}");
+        }
+        let key = first.lines().nth(1).expect("the key");
+        assert!(!err.contains(key.trim_end_matches('=')), "no key is shown: {err}");
     }
 }
 

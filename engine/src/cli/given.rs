@@ -47,6 +47,24 @@ pub struct SettingFlags {
     /// Serve /echo, a raw WebSocket echo
     #[arg(long)]
     pub echo: bool,
+    /// Name of the node, unique in its fleet [default: made from the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Where the node stands [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+    /// Where other nodes reach this one (UDP and TCP); makes it part of a fleet
+    #[arg(long, value_name = "ADDRESS")]
+    pub cluster_listen: Option<String>,
+    /// Nodes to join through, separated by commas; repeats; the own address may be among them
+    #[arg(long, value_name = "ADDRESS")]
+    pub join: Vec<String>,
+    /// File of the fleet's keys, one a line; `roadstead cluster-key` makes one
+    #[arg(long, value_name = "FILE")]
+    pub cluster_key_file: Option<String>,
+    /// Serve at once, without waiting for another node to answer
+    #[arg(long)]
+    pub alone: bool,
     /// Certificate chain (PEM); with it and its key, every listen address speaks TLS
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<String>,
@@ -63,13 +81,21 @@ pub struct SettingFlags {
 
 impl SettingFlags {
     fn entries(&self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> =
-            self.listen.iter().map(|address| Entry::flag("--listen", "listen", address.as_str())).collect();
+        let mut entries = Vec::new();
+        for (flag, key, values) in
+            [("--listen", "listen", &self.listen), ("--join", "cluster.join", &self.join)]
+        {
+            entries.extend(values.iter().map(|value| Entry::flag(flag, key, value.as_str())));
+        }
         for (flag, key, value) in [
             ("--admin", "admin", &self.admin),
             ("--admin-socket", "admin_socket", &self.admin_socket),
             ("--shards", "shards", &self.shards),
             ("--io", "io", &self.io),
+            ("--node-name", "node.name", &self.node_name),
+            ("--region", "node.region", &self.region),
+            ("--cluster-listen", "cluster.listen", &self.cluster_listen),
+            ("--cluster-key-file", "cluster.key_file", &self.cluster_key_file),
             ("--tls-cert", "tls.certificate", &self.tls_cert),
             ("--tls-key", "tls.key", &self.tls_key),
             ("--log-level", "log.level", &self.log_level),
@@ -81,6 +107,7 @@ impl SettingFlags {
             ("--insecure", "insecure", self.insecure),
             ("--insecure-force", "insecure_force", self.insecure_force),
             ("--echo", "echo", self.echo),
+            ("--alone", "cluster.alone", self.alone),
         ] {
             entries.extend(given.then(|| Entry::flag(flag, key, "true")));
         }

@@ -3,6 +3,7 @@
 //! Invariants: answers go to stdout, everything else to stderr; every query takes `--output json`; how a command ends
 //! is one of [`Exit`]. What a setting may be is decided by [`crate::config`] alone.
 
+mod cluster_key;
 mod configuration;
 mod given;
 mod query;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Problem;
 
+pub use cluster_key::run as cluster_key;
 pub use configuration::run as config;
 pub use given::{ConfigArguments, SettingFlags};
 pub use query::{shards, status};
@@ -87,6 +89,9 @@ pub enum Command {
     /// Print a connection token (JWT, HS256) for a user
     #[command(after_help = token::AFTER)]
     Token(TokenArguments),
+    /// Print a fresh key for the nodes of a fleet
+    #[command(after_help = cluster_key::AFTER)]
+    ClusterKey,
     /// Check or print the configuration
     Config(ConfigCommand),
     /// What a running node says of itself

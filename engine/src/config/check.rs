@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::cluster;
 use super::entry::{Origin, Problem};
 use crate::settings::Settings;
 
 /// An HMAC key shorter than its hash is weaker than the hash (RFC 7518 section 3.2).
 const HS256_SECRET_BYTES: usize = 32;
+
+const USED_TWICE: &str = "the address is used twice; each listen, admin and cluster address needs its own";
 
 /// What makes the node refuse to start.
 pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Origin>) -> Vec<Problem> {
@@ -90,15 +93,19 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
             "an admin address that others can reach needs admin_key or admin_key_file; or use a loopback address",
         );
     }
-    for (index, address) in settings.listen.iter().enumerate() {
-        let twice = settings.listen[..index].contains(address) && address.port() != 0;
-        if twice || (settings.admin == Some(*address) && address.port() != 0) {
-            refuse(
-                "listen",
-                address.to_string(),
-                "the address is used twice; each listen and admin address needs its own",
-            );
+    let others = [settings.admin, settings.cluster.listen];
+    for (index, address) in settings.listen.iter().enumerate().filter(|(_, address)| address.port() != 0) {
+        if settings.listen[..index].contains(address) || others.contains(&Some(*address)) {
+            refuse("listen", address.to_string(), USED_TWICE);
         }
+    }
+    if let Some(address) = settings.cluster.listen.filter(|address| address.port() != 0)
+        && settings.admin == Some(address)
+    {
+        refuse("cluster.listen", address.to_string(), USED_TWICE);
+    }
+    for (key, value, reason) in cluster::problems(settings) {
+        refuse(key, value, &reason);
     }
     problems
 }
@@ -132,9 +139,10 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
             "client.allowed_origins holds *: any web page can connect from its visitors' browsers".into(),
         );
     }
+    warnings.extend(cluster::warnings(&settings.cluster));
     warnings
 }
 
-fn is_loopback(address: &SocketAddr) -> bool {
+pub(super) fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod check;
+mod cluster;
 mod entry;
 mod environment;
 mod file;
@@ -23,10 +24,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use cluster::read_keys;
 pub use entry::{Entry, Origin, Problem, Value};
 pub use print::{print_json, print_text, problems_json};
 pub use reload::{Changes, reload};
 
+use crate::limits::LINKS_PER_PEER_DEFAULT;
 use crate::settings::Settings;
 use slot::Slot;
 use table::TABLE;
@@ -80,12 +83,27 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
+    derive(&mut settings, &origins);
     problems = check::problems(&settings, &origins);
     if !problems.is_empty() {
         return Err(problems);
     }
     let warnings = check::warnings(&settings);
     Ok(Configuration { settings, origins, warnings })
+}
+
+/// Defaults that follow from other settings: development mode waits for nobody, and links are spread over shards.
+fn derive(settings: &mut Settings, origins: &BTreeMap<&'static str, Origin>) {
+    let given = |key| origins.contains_key(key);
+    if settings.insecure && !given("shutdown.ready_delay_ms") {
+        settings.shutdown.ready_delay_ms = 0;
+    }
+    if settings.insecure && !given("shutdown.window_ms") {
+        settings.shutdown.window_ms = 0;
+    }
+    if !given("cluster.links_per_peer") {
+        settings.cluster.links_per_peer = LINKS_PER_PEER_DEFAULT.min(settings.shards);
+    }
 }
 
 /// The settings that these sources give.

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use roadstead_control::NodeName;
 use serde_json::json;
 
 use super::entry::Value;
@@ -39,9 +40,12 @@ pub(super) enum Slot {
     Address(Place<Option<SocketAddr>>),
     Addresses {
         at: Place<Vec<SocketAddr>>,
+        min: usize,
         max: usize,
     },
     Path(Place<Option<PathBuf>>),
+    /// A name that other nodes see.
+    Name(Place<Option<String>>),
     Text {
         at: Place<Option<String>>,
         bytes_max: usize,
@@ -61,6 +65,9 @@ pub(super) enum Slot {
         get: fn(&Settings) -> String,
     },
 }
+
+/// What names of nodes, fleets and regions are made of.
+pub(super) const NAME: &str = "1 to 63 characters of a-z, 0-9, -, . and _";
 
 /// A secret is read whole; more than this is surely another file.
 const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
@@ -92,11 +99,15 @@ impl Slot {
                     address => Some(address.parse().ok()?),
                 };
             }
-            Self::Addresses { at, max } => {
+            Self::Addresses { at, min, max } => {
                 let parsed = list(value)?.iter().map(|a| a.parse().ok()).collect::<Option<Vec<_>>>()?;
-                extend(at(settings), parsed, repeated, *max).filter(|list| !list.is_empty())?;
+                extend(at(settings), parsed, repeated, *max).filter(|list| list.len() >= *min)?;
             }
             Self::Path(at) => *at(settings) = Some(text(value).filter(|t| !t.is_empty())?.into()),
+            Self::Name(at) => {
+                let name = text(value).filter(|name| NodeName::new(name).is_ok())?;
+                *at(settings) = Some(name.into());
+            }
             Self::Text { at, bytes_max } => {
                 *at(settings) = Some(text(value).filter(|t| !t.is_empty() && t.len() <= *bytes_max)?.into());
             }
@@ -133,10 +144,11 @@ impl Slot {
             Self::Address(_) => {
                 "an IP address with a port, such as 127.0.0.1:9000 or [::1]:9000, or off".into()
             }
-            Self::Addresses { max, .. } => {
-                format!("1 to {max} IP addresses with ports, such as 127.0.0.1:8000 or [::]:8000")
+            Self::Addresses { min, max, .. } => {
+                format!("{min} to {max} IP addresses with ports, such as 127.0.0.1:8000 or [::]:8000")
             }
             Self::Path(_) => "a path".into(),
+            Self::Name(_) => NAME.into(),
             Self::Text { bytes_max, .. } => format!("text of 1 to {bytes_max} bytes"),
             Self::Texts { max, .. } => format!("a list of at most {max} texts"),
             Self::Secret { .. } => "text that is not empty; or give its _file form".into(),
@@ -155,7 +167,7 @@ impl Slot {
                 json!(at(settings).iter().map(ToString::to_string).collect::<Vec<_>>())
             }
             Self::Path(at) => json!(at(settings).as_ref().map(|p| p.display().to_string())),
-            Self::Text { at, .. } => json!(at(settings)),
+            Self::Name(at) | Self::Text { at, .. } => json!(at(settings)),
             Self::Texts { at, .. } => json!(at(settings)),
             Self::Secret { at } => json!(at(settings).as_ref().map(ToString::to_string)),
             Self::Word { get, .. } => json!(get(settings)),
@@ -171,7 +183,7 @@ impl Slot {
             Self::Address(at) => *at(to) = *at(from),
             Self::Addresses { at, .. } => at(to).clone_from(at(from)),
             Self::Path(at) => at(to).clone_from(at(from)),
-            Self::Text { at, .. } => at(to).clone_from(at(from)),
+            Self::Name(at) | Self::Text { at, .. } => at(to).clone_from(at(from)),
             Self::Texts { at, .. } => at(to).clone_from(at(from)),
             Self::Secret { at } => at(to).clone_from(at(from)),
             Self::Word { set, get, .. } => {

@@ -3,10 +3,12 @@
 //! A new setting is a field in [`Settings`] and a row here; file, environment, flags (`--set`), checking and
 //! printing follow from the row. Defaults are those of [`Settings::default`].
 
+use roadstead_control::limits::WEIGHT_MAX;
+use roadstead_control::{ClusterName, Region};
 use roadstead_io::{Choice, Congestion};
 
-use super::slot::Slot;
-use crate::limits::{HANDSHAKE_BYTES_MAX, SHARDS_MAX};
+use super::slot::{NAME, Slot};
+use crate::limits::{HANDSHAKE_BYTES_MAX, SEEDS_MAX, SHARDS_MAX};
 use crate::settings::{LogFormat, LogLevel, Settings};
 
 /// One setting.
@@ -38,7 +40,7 @@ const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 pub(super) static TABLE: &[Row] = &[
     fixed(
         "listen",
-        Slot::Addresses { at: |s| &mut s.listen, max: 16 },
+        Slot::Addresses { at: |s| &mut s.listen, min: 1, max: 16 },
         "where clients connect; port 0 lets the kernel choose",
     ),
     fixed(
@@ -79,8 +81,58 @@ pub(super) static TABLE: &[Row] = &[
     fixed("echo", Slot::Flag(|s| &mut s.echo), "serves /echo, a raw WebSocket echo"),
     fixed(
         "node.name",
-        Slot::Text { at: |s| &mut s.node.name, bytes_max: 64 },
-        "name in logs and status; not set: the host's name",
+        Slot::Name(|s| &mut s.node.name),
+        "name in the fleet, in logs and status; not set: made from the host's name",
+    ),
+    fixed(
+        "node.region",
+        Slot::Word { allowed: NAME, set: set_region, get: |s| s.node.region.as_str().into() },
+        "where the node stands; a fleet is of one region",
+    ),
+    fixed(
+        "node.weight",
+        Slot::Small { at: |s| &mut s.node.weight, min: 1, max: WEIGHT_MAX },
+        "share of the channels, relative to other nodes' weights",
+    ),
+    fixed(
+        "cluster.name",
+        Slot::Word { allowed: NAME, set: set_cluster, get: |s| s.cluster.name.as_str().into() },
+        "name of the fleet; nodes of another one are refused",
+    ),
+    fixed(
+        "cluster.listen",
+        Slot::Address(|s| &mut s.cluster.listen),
+        "where other nodes reach this one, UDP and TCP; off: the node is no part of a fleet",
+    ),
+    fixed(
+        "cluster.advertise",
+        Slot::Address(|s| &mut s.cluster.advertise),
+        "address that other nodes are told, where cluster.listen is none of one interface; off: cluster.listen",
+    ),
+    fixed(
+        "cluster.join",
+        Slot::Addresses { at: |s| &mut s.cluster.join, min: 0, max: SEEDS_MAX },
+        "nodes to join through; with its own address among them, the node starts the fleet if none answers in 3 s",
+    ),
+    fixed(
+        "cluster.key_file",
+        Slot::Path(|s| &mut s.cluster.key_file),
+        "keys of the fleet, one a line (roadstead cluster-key makes one); the first seals, all open",
+    ),
+    fixed(
+        "cluster.alone",
+        Slot::Flag(|s| &mut s.cluster.alone),
+        "serves at once, without waiting for another node to answer",
+    ),
+    fixed(
+        "cluster.links_per_peer",
+        Slot::Small { at: |s| &mut s.cluster.links_per_peer, min: 1, max: SHARDS_MAX },
+        "links to each other node; default: one for each shard, at most 4",
+    ),
+    fixed(
+        "cluster.link_queue_bytes",
+        Slot::Bytes { at: |s| &mut s.cluster.link_queue_bytes, min: 1 << 20, max: 1 << 30 },
+        "queued output of one link; then publications to the other node are refused with 111 or dropped and counted",
     ),
     fixed(
         "limits.connections",
@@ -238,10 +290,25 @@ pub(super) static TABLE: &[Row] = &[
         Slot::Word { allowed: "text or json", set: set_format, get: format },
         "form of a log line on stderr",
     ),
+    live(
+        "shutdown.ready_delay_ms",
+        Slot::Count { at: |s| &mut s.shutdown.ready_delay_ms, min: 0, max: 600_000 },
+        "how long a draining node still accepts clients, so that load balancers notice; 0 with insecure",
+    ),
+    live(
+        "shutdown.window_ms",
+        Slot::Count { at: |s| &mut s.shutdown.window_ms, min: 0, max: 3_600_000 },
+        "time over which a draining node closes its clients, evenly; 0 with insecure",
+    ),
+    live(
+        "shutdown.max_rate",
+        Slot::Count { at: |s| &mut s.shutdown.max_rate, min: 1, max: 1_000_000 },
+        "clients that a draining node closes in a second at most; more clients stretch the window",
+    ),
     fixed(
         "shutdown.close_ms",
         Slot::Count { at: |s| &mut s.shutdown.close_ms, min: 100, max: 300_000 },
-        "from SIGTERM to the end of the process at the latest",
+        "time for the last goodbyes, after the clients were drained",
     ),
     fixed(
         "net.congestion",
@@ -270,6 +337,14 @@ pub(super) fn keys() -> impl Iterator<Item = String> {
         let file = matches!(row.slot, Slot::Secret { .. }).then(|| format!("{}_file", row.key));
         std::iter::once(row.key.to_owned()).chain(file)
     })
+}
+
+fn set_region(settings: &mut Settings, word: &str) -> bool {
+    Region::new(word).map(|region| settings.node.region = region).is_ok()
+}
+
+fn set_cluster(settings: &mut Settings, word: &str) -> bool {
+    ClusterName::new(word).map(|name| settings.cluster.name = name).is_ok()
 }
 
 fn set_level(settings: &mut Settings, word: &str) -> bool {

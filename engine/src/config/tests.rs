@@ -125,6 +125,19 @@ fn file_problems_name_place_key_value_and_what_is_allowed() {
              1073741824, or such as \"64KiB\" or \"16MiB\"\n",
         ),
         (
+            "node.name = \"Gate 1\"",
+            "file r.toml:1: node.name = \"Gate 1\": allowed is 1 to 63 characters of a-z, 0-9, -, . and _\n",
+        ),
+        (
+            "[cluster]\nname = \"Fleet\"",
+            "file r.toml:2: cluster.name = \"Fleet\": allowed is 1 to 63 characters of a-z, 0-9, -, . and _\n",
+        ),
+        (
+            "cluster.join = [\"gate-1:7800\"]",
+            "file r.toml:1: cluster.join = [\"gate-1:7800\"]: allowed is 0 to 64 IP addresses with ports, such as \
+             127.0.0.1:8000 or [::]:8000\n",
+        ),
+        (
             "[echoo]\n",
             "file r.toml:1: echoo = a table: unknown key; the nearest known key is echo (`roadstead config \
              print` lists all)\n",
@@ -269,7 +282,8 @@ fn values_must_fit_together() {
 fn printed_configuration_reads_back_without_secrets() {
     let read = from_flags(&[
         ("token.hmac_secret", "hidden"),
-        ("node.name", "a \"b\""),
+        ("token.audience", "a \"b\""),
+        ("node.name", "gate-1"),
         ("shards", "3"),
         ("limits.message_bytes", "32KiB"),
     ])
@@ -288,9 +302,10 @@ fn printed_configuration_reads_back_without_secrets() {
 
 #[test]
 fn reload_tells_what_applies() {
-    let running = from_flags(&[("token.hmac_secret", "one")]).expect("valid").settings;
-    let read =
-        from_flags(&[("token.hmac_secret", "two"), ("log.level", "debug"), ("shards", "7")]).expect("valid");
+    let links = ("cluster.links_per_peer", "1");
+    let running = from_flags(&[("token.hmac_secret", "one"), links]).expect("valid").settings;
+    let read = from_flags(&[("token.hmac_secret", "two"), ("log.level", "debug"), ("shards", "7"), links])
+        .expect("valid");
     let (next, changes) = reload(&running, &read.settings);
     let expected = Changes { applied: vec!["token.hmac_secret", "log.level"], need_restart: vec!["shards"] };
     assert_eq!(changes, expected);
@@ -298,4 +313,125 @@ fn reload_tells_what_applies() {
     assert_eq!(next.log.level, crate::settings::LogLevel::Debug);
     assert_eq!(next.shards, running.shards);
     assert_eq!(reload(&next, &read.settings).1.need_restart, ["shards"], "told again until the restart");
+}
+
+/// A key file of this test's own, removed at its end.
+struct KeyFile(std::path::PathBuf);
+
+impl KeyFile {
+    fn new(name: &str, content: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("roadstead-keys-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).expect("written");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+const KEY: &str = "# a key\nAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
+
+#[test]
+fn a_fleet_must_be_described_whole() {
+    let (good, bad) = (KeyFile::new("good", KEY), KeyFile::new("bad", "# a key\nAQEB\n"));
+    let (key, bad) = (("cluster.key_file", good.path()), ("cluster.key_file", bad.path()));
+    let listen = ("cluster.listen", "127.0.0.1:7800");
+    let join = ("cluster.join", "127.0.0.1:7800,127.0.0.1:7801");
+    let alone = ("cluster.alone", "true");
+    for (flags, expected) in [
+        (&[listen, key, join][..], None),
+        (&[listen, key, alone], None),
+        (&[("cluster.listen", "0.0.0.0:7800"), ("cluster.advertise", "10.0.0.1:7800"), key, join], None),
+        (&[join], Some(("cluster.join", "cluster.listen"))),
+        (&[listen, join], Some(("cluster.listen", "roadstead cluster-key >> FILE"))),
+        (&[listen, key], Some(("cluster.listen", "--alone"))),
+        (&[listen, bad, join], Some(("cluster.key_file", "line 2 holds 3 bytes"))),
+        (
+            &[listen, ("cluster.key_file", "/nonexistent"), join],
+            Some(("cluster.key_file", "roadstead cluster-key >> /nonexistent")),
+        ),
+        (&[("cluster.listen", "0.0.0.0:7800"), key, join], Some(("cluster.listen", "cluster.advertise"))),
+        (
+            &[listen, ("cluster.advertise", "[::]:7800"), key, join],
+            Some(("cluster.advertise", "all interfaces")),
+        ),
+        (&[listen, ("cluster.advertise", "10.0.0.1:0"), key, join], Some(("cluster.advertise", "the port"))),
+        (&[listen, key, ("cluster.join", "127.0.0.1:0")], Some(("cluster.join", "nobody"))),
+        (&[("cluster.listen", "127.0.0.1:8000"), key, join], Some(("listen", "used twice"))),
+        (&[("cluster.listen", "127.0.0.1:9000"), key, join], Some(("cluster.listen", "used twice"))),
+        (
+            &[
+                listen,
+                key,
+                join,
+                ("limits.message_bytes", "1MiB"),
+                ("limits.outbox_bytes", "4MiB"),
+                ("cluster.link_queue_bytes", "1MiB"),
+            ],
+            Some(("cluster.link_queue_bytes", "1114112")),
+        ),
+    ] {
+        let found = from_flags(flags).err().unwrap_or_default();
+        let keys: Vec<_> = found.iter().filter_map(|problem| problem.key.as_deref()).collect();
+        assert_eq!(keys, Vec::from_iter(expected.map(|(key, _)| key)), "{flags:?}");
+        if let Some((_, words)) = expected {
+            assert!(lines(&found).contains(words), "{flags:?}: {}", lines(&found));
+        }
+    }
+}
+
+#[test]
+fn what_a_fleet_would_not_use_is_said() {
+    let open = KeyFile::new("open", KEY);
+    std::fs::set_permissions(&open.0, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("set");
+    let key = ("cluster.key_file", open.path());
+    let (listen, join) = (("cluster.listen", "127.0.0.1:7800"), ("cluster.join", "10.0.0.1:7800"));
+    for (flags, words) in [
+        (&[("cluster.alone", "true")][..], "cluster.alone does nothing without cluster.listen"),
+        (&[key], "cluster.key_file does nothing without cluster.listen"),
+        (&[listen, key, join], "chmod 0640"),
+        (&[listen, key, join], "10.0.0.1:7800 cannot reach it"),
+    ] {
+        let warnings = from_flags(flags).expect("valid").warnings;
+        assert!(warnings.iter().any(|warning| warning.contains(words)), "{flags:?}: {warnings:?}");
+    }
+    std::fs::set_permissions(&open.0, std::os::unix::fs::PermissionsExt::from_mode(0o640)).expect("set");
+    let warnings = from_flags(&[listen, key, join]).expect("valid").warnings;
+    assert!(!warnings.iter().any(|warning| warning.contains("chmod")), "{warnings:?}");
+}
+
+#[test]
+fn some_defaults_follow_from_other_settings() {
+    for (flags, delay_ms, window_ms, links) in [
+        (&[("shards", "8")][..], 10_000, 30_000, 4),
+        (&[("shards", "2")], 10_000, 30_000, 2),
+        (&[("shards", "2"), ("cluster.links_per_peer", "3")], 10_000, 30_000, 3),
+        (&[("shards", "1"), ("insecure", "true")], 0, 0, 1),
+        (&[("shards", "1"), ("insecure", "true"), ("shutdown.window_ms", "700")], 0, 700, 1),
+    ] {
+        let settings = from_flags(flags).expect("valid").settings;
+        let shutdown = &settings.shutdown;
+        assert_eq!((shutdown.ready_delay_ms, shutdown.window_ms), (delay_ms, window_ms), "{flags:?}");
+        assert_eq!(settings.cluster.links_per_peer, links, "{flags:?}");
+    }
+}
+
+#[test]
+fn seeds_are_one_list_however_given() {
+    let read = from_flags(&[
+        ("cluster.listen", "127.0.0.1:1"),
+        ("cluster.join", "127.0.0.1:1,127.0.0.1:2"),
+        ("cluster.join", "127.0.0.1:3"),
+    ]);
+    let problems = read.expect_err("no key");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (settings, problems) = from_file("cluster.join = [\"127.0.0.1:1\", \"[::1]:2\"]");
+    assert_eq!((lines(&problems).as_str(), settings.cluster.join.len()), ("", 2));
 }

@@ -20,6 +20,9 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
+use roadstead_control::NodeName;
+use roadstead_control::limits::NODE_NAME_BYTES_MAX;
+
 use crate::admin::{self, Subject};
 use crate::config::{Configuration, Sources};
 use crate::health::{Health, State};
@@ -64,7 +67,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let shards = shards::start(&settings, &verifier, tls.as_ref(), selected.kind, &room, started, &told)?;
     let health = Arc::new(Health::new(shards.len(), supervisor::milliseconds(started)));
     let subject = Subject {
-        name: name(&settings),
+        name: name(&settings).as_str().into(),
         io: selected.kind.to_string(),
         listen: shards.addresses().to_vec(),
         tls: settings.tls.certificate.is_some(),
@@ -116,7 +119,40 @@ fn announce(line: &str) {
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-fn name(settings: &Settings) -> String {
-    let host = || fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
-    settings.node.name.clone().or_else(|| host().ok()).unwrap_or_else(|| "roadstead".into())
+/// The configured name, or one made from the host's.
+fn name(settings: &Settings) -> NodeName {
+    let host = || fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = settings.node.name.clone().unwrap_or_else(|| host_as_name(&host()));
+    NodeName::new(&name).expect("checked by the configuration, or made to fit")
+}
+
+/// A host's name in the characters of a node's name. Two hosts that differ in nothing else get the same one, and the later is
+/// refused by the fleet.
+fn host_as_name(host: &str) -> String {
+    let fitting = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9' | '-' | '.' | '_') => c,
+        _ => '-',
+    };
+    let name: String = host.trim().chars().map(fitting).take(NODE_NAME_BYTES_MAX).collect();
+    if name.is_empty() { "roadstead".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_give_names() {
+        let long = "x".repeat(80);
+        for (host, name) in [
+            ("gate-1.example.org\n", "gate-1.example.org"),
+            ("Gate 1", "gate-1"),
+            ("tür_2", "t-r_2"),
+            ("", "roadstead"),
+            (&long, &long[..NODE_NAME_BYTES_MAX]),
+        ] {
+            assert_eq!(host_as_name(host), name);
+            assert!(NodeName::new(&host_as_name(host)).is_ok());
+        }
+    }
 }
