@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +29,8 @@ pub struct SimIo {
     waker: Waker,
     woken: Arc<AtomicBool>,
     last: Waited,
-    /// Ports of outgoing connections that were given no source.
-    port_next: u16,
+    /// Where outgoing connections come from that were given no source.
+    host: IpAddr,
 }
 
 /// What an owner's last wait asked for and got.
@@ -76,7 +76,7 @@ enum Rest {
 }
 
 impl SimIo {
-    pub(crate) fn new(network: Rc<RefCell<Network>>, slots_max: u32) -> Self {
+    pub(crate) fn new(network: Rc<RefCell<Network>>, host: IpAddr, slots_max: u32) -> Self {
         Self {
             network,
             slots: (0..slots_max).map(|_| None).collect(),
@@ -86,7 +86,7 @@ impl SimIo {
             waker: Waker::new().expect("a descriptor for the waker"),
             woken: Arc::default(),
             last: Waited::default(),
-            port_next: 10_000,
+            host,
         }
     }
 
@@ -155,6 +155,7 @@ impl SimIo {
             Stage::Connecting => match network.status(slot.end) {
                 Status::Connecting => {}
                 Status::Refused => slot.fail(socket, libc::ECONNREFUSED, events),
+                Status::TimedOut => slot.fail(socket, libc::ETIMEDOUT, events),
                 Status::Reset | Status::Gone => slot.fail(socket, libc::ECONNRESET, events),
                 Status::Open => {
                     slot.stage = Stage::Open;
@@ -181,7 +182,12 @@ impl Slot {
         filled: &mut usize,
         events: &mut Vec<Event>,
     ) {
-        let is_reset = network.status(self.end) == Status::Reset;
+        let status = network.status(self.end);
+        if status == Status::TimedOut {
+            self.fail(socket, libc::ETIMEDOUT, events);
+            return;
+        }
+        let is_reset = status == Status::Reset;
         let is_hasty = is_reset && network.random.chance(network.conditions.hasty_resets);
         if is_hasty || (is_reset && network.readable(self.end) == 0) {
             self.fail(socket, libc::ECONNRESET, events);
@@ -250,8 +256,7 @@ impl Io for SimIo {
         if self.slots_free.is_empty() {
             return Err(io::Error::from_raw_os_error(libc::ENFILE));
         }
-        self.port_next = self.port_next.checked_add(1).unwrap_or(10_000);
-        let source = source.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port_next)));
+        let source = source.unwrap_or(SocketAddr::new(self.host, 0));
         let end = self.network.borrow_mut().connect(source, peer);
         self.occupy(end, Stage::Connecting).ok_or_else(|| io::Error::from_raw_os_error(libc::ENFILE))
     }

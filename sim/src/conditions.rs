@@ -1,6 +1,6 @@
 //! How bad the simulated network is.
 //!
-//! Invariant: conditions change when and in which pieces bytes arrive, never which.
+//! Invariant: conditions change when and in which pieces bytes arrive, never which; only datagrams are lost or doubled.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -25,6 +25,10 @@ pub struct Conditions {
     pub late_sends: usize,
     /// How often a back end reports a reset before bytes that arrived ahead of it, which are then lost, per mille.
     pub hasty_resets: usize,
+    /// How often a datagram is lost, per mille.
+    pub datagrams_lost: usize,
+    /// How often a datagram arrives twice, per mille.
+    pub datagrams_doubled: usize,
 }
 
 impl Conditions {
@@ -39,6 +43,8 @@ impl Conditions {
             receive_buffer_bytes: 65_536,
             late_sends: 0,
             hasty_resets: 0,
+            datagrams_lost: 0,
+            datagrams_doubled: 0,
         }
     }
 
@@ -55,6 +61,8 @@ impl Conditions {
             receive_buffer_bytes: BUFFERS[random.below(BUFFERS.len())],
             late_sends: [0, 300, 1_000][random.below(3)],
             hasty_resets: [0, 500][random.below(2)],
+            datagrams_lost: [0, 20, 100][random.below(3)],
+            datagrams_doubled: [0, 20][random.below(2)],
         }
     }
 

@@ -478,7 +478,7 @@ impl Guest {
             (None, _) => Ended::Broken,
         };
         match self.world.status(self.socket) {
-            Status::Refused | Status::Reset | Status::Gone => self.end(ended, oracle),
+            Status::Refused | Status::Reset | Status::TimedOut | Status::Gone => self.end(ended, oracle),
             Status::Open if self.reads && self.world.is_at_end(self.socket) => self.end(ended, oracle),
             Status::Open | Status::Connecting => {}
         }

@@ -14,7 +14,9 @@
 mod random;
 
 mod conditions;
+mod datagrams;
 mod network;
+mod paths;
 mod pipe;
 mod world;
 
@@ -29,7 +31,7 @@ pub mod one_node;
 pub use back_end::{SimIo, Waited};
 pub use conditions::Conditions;
 pub use guest::{Character, Ended, Guest};
-pub use network::Status;
+pub use network::{Status, Way, Wire};
 pub use node::Node;
 pub use oracle::{MessageId, Oracle, RunId, Wrong};
 pub use random::Random;

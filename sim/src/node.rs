@@ -54,7 +54,8 @@ impl Node {
         let settings = Arc::new(settings.clone());
         let verifier = Arc::new(Verifier::new(&settings.token));
         let slots_max = connections_of_shard(&settings, settings.shards) + 4;
-        let mut ios: Vec<SimIo> = (0..settings.shards).map(|_| world.back_end(slots_max)).collect();
+        let mut ios: Vec<SimIo> =
+            (0..settings.shards).map(|_| world.back_end(address.ip(), slots_max)).collect();
         ios.iter_mut().for_each(|io| io.listen_at(address));
         let mailboxes: Vec<_> = ios
             .iter()

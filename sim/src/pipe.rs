@@ -44,15 +44,20 @@ enum End {
     Flying(Duration),
     /// The end lies behind the received bytes.
     Arrived,
+    /// Nothing comes any more, not even an end.
+    Silent,
 }
 
 impl Pipe {
-    /// Takes what fits of `bytes`; returns how much that was.
-    pub(crate) fn write(&mut self, bytes: &[u8], conditions: &Conditions) -> usize {
+    /// Bytes that can be written.
+    pub(crate) fn room(&self, conditions: &Conditions) -> usize {
+        conditions.send_buffer_bytes.saturating_sub(self.outgoing.len())
+    }
+
+    /// Takes `bytes`, for which the writer has seen room.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         assert_eq!(self.end, End::Open, "nothing is written after the end");
-        let taken = bytes.len().min(conditions.send_buffer_bytes.saturating_sub(self.outgoing.len()));
-        self.outgoing.extend(&bytes[..taken]);
-        taken
+        self.outgoing.extend(bytes);
     }
 
     /// Ends the stream behind what was written.
@@ -65,6 +70,21 @@ impl Pipe {
     /// Drops what has not left yet, without an end: the writer is gone.
     pub(crate) fn abandon(&mut self) {
         self.outgoing.clear();
+    }
+
+    /// Drops what has not arrived, without an end: the writer's kernel is gone, and nothing is sent again.
+    pub(crate) fn silence(&mut self) {
+        self.outgoing.clear();
+        self.flight.clear();
+        self.flight_bytes = 0;
+        self.end = End::Silent;
+    }
+
+    /// Whether something was written, the end included, that has not arrived yet.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        !self.outgoing.is_empty()
+            || !self.flight.is_empty()
+            || matches!(self.end, End::Finished | End::Flying(_))
     }
 
     /// Sends off what the window has room for, in segments of random size with random delays.

@@ -5,13 +5,13 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::back_end::SimIo;
 use crate::conditions::Conditions;
-use crate::network::{EndId, Network, Status};
+use crate::network::{EndId, Network, Status, Wire};
 use crate::random::Random;
 
 /// A world. Clones are handles of the same one.
@@ -37,13 +37,13 @@ impl World {
         Self { network: Rc::new(RefCell::new(Network::new(seed, conditions))) }
     }
 
-    /// A back end with at most `slots_max` sockets.
+    /// A back end on `host` with at most `slots_max` sockets.
     ///
     /// # Panics
     /// If the process is out of descriptors: a waker has a real one.
     #[must_use]
-    pub fn back_end(&self, slots_max: u32) -> SimIo {
-        SimIo::new(Rc::clone(&self.network), slots_max)
+    pub fn back_end(&self, host: IpAddr, slots_max: u32) -> SimIo {
+        SimIo::new(Rc::clone(&self.network), host, slots_max)
     }
 
     /// Randomness for the test, apart from the network's.
@@ -133,6 +133,66 @@ impl World {
     /// The client vanishes: its path is cut, and the server hears nothing, not even an end.
     pub fn vanish(&self, client: Client) {
         self.network.borrow_mut().cut(client.0);
+    }
+
+    /// Separates the hosts `one` from the hosts `other`: nothing passes between them, and nobody is told.
+    pub fn partition(&self, one: &[IpAddr], other: &[IpAddr]) {
+        let mut network = self.network.borrow_mut();
+        network.close_paths(one, other);
+        network.close_paths(other, one);
+    }
+
+    /// Closes the ways from each of `from` to each of `to`, and leaves those back open: datagrams pass one way,
+    /// and connections stand still.
+    pub fn deafen(&self, from: &[IpAddr], to: &[IpAddr]) {
+        self.network.borrow_mut().close_paths(from, to);
+    }
+
+    /// Ends all partitions.
+    pub fn heal(&self) {
+        self.network.borrow_mut().open_paths();
+    }
+
+    /// Closes all sockets of `host`, as a kernel does for a process that is killed.
+    pub fn kill(&self, host: IpAddr) {
+        self.network.borrow_mut().kill(host);
+    }
+
+    /// Takes the power from `host`: it is silent from now on, and has forgotten everything when it returns.
+    pub fn power_off(&self, host: IpAddr) {
+        self.network.borrow_mut().power_off(host);
+    }
+
+    /// Gives `host` its power again.
+    pub fn power_on(&self, host: IpAddr) {
+        self.network.borrow_mut().power_on(host);
+    }
+
+    /// Opens a datagram socket at `address`.
+    pub fn bind(&self, address: SocketAddr) {
+        self.network.borrow_mut().datagrams.bind(address);
+    }
+
+    /// Sends a datagram from a socket.
+    pub fn send_datagram(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.network.borrow_mut().send_datagram(from, to, bytes);
+    }
+
+    /// The next datagram that has arrived at `address`, with where it comes from.
+    #[must_use]
+    pub fn receive_datagram(&self, address: SocketAddr) -> Option<(SocketAddr, Vec<u8>)> {
+        self.network.borrow_mut().datagrams.receive(address)
+    }
+
+    /// Whether a datagram has arrived at `address`.
+    #[must_use]
+    pub fn has_datagram(&self, address: SocketAddr) -> bool {
+        self.network.borrow().datagrams.has_arrived(address)
+    }
+
+    /// Puts somebody on the wire of the connections that begin from now on.
+    pub fn tap(&self, wire: Rc<RefCell<dyn Wire>>) {
+        self.network.borrow_mut().tap(wire);
     }
 
     /// Connections that some end still holds, and the bytes in their buffers and on their way.

@@ -1,7 +1,7 @@
 //! The simulated back end keeps the promises of `roadstead_io::Io`, under calm and rough conditions alike.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use roadstead_io::{Arena, Event, Io, Payload, Socket};
@@ -11,6 +11,11 @@ const SEEDS: u64 = 200;
 
 fn server() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 8_000))
+}
+
+/// The host of back ends that connect.
+fn host(number: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, number).into()
 }
 
 fn home(port: u16) -> SocketAddr {
@@ -37,7 +42,7 @@ impl Owner {
     fn silent(world: &World, slots_max: u32, arena_bytes: usize) -> Self {
         Self {
             world: world.clone(),
-            io: world.back_end(slots_max),
+            io: world.back_end(host(0), slots_max),
             arena: Arena::new(arena_bytes),
             events: Vec::new(),
             received: BTreeMap::new(),
