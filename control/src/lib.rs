@@ -6,6 +6,7 @@
 pub mod limits;
 
 mod announcers;
+mod digest;
 mod hash;
 mod keys;
 mod member;
@@ -14,17 +15,20 @@ mod ownership;
 mod registry;
 mod roster;
 mod stability;
+mod users;
 mod view;
 mod wire;
 
 pub use announcers::{Announcer, Refusal, SessionKey};
+pub use digest::{Digest, entry_hash};
 pub use hash::{HASH_VERSION, channel_hash, hub_shard};
 pub use keys::{BadKeys, ClusterKeys};
 pub use member::{Member, Region, Version, Weight};
 pub use node::{BadName, ClusterName, Incarnation, NodeId, NodeName};
 pub use ownership::{Rank, owner, rank};
-pub use registry::{Announcement, Located, Registry};
+pub use registry::{Announcement, Located, OwnConnection, OwnUser, Registry};
 pub use roster::Roster;
 pub use stability::{Full, Stability};
+pub use users::Home;
 pub use view::{BadView, View, ViewNode};
 pub use wire::Malformed;

@@ -32,9 +32,12 @@ pub const STABILITY_BATCH: Duration = Duration::from_millis(2_500);
 /// network reconnects within seconds; announcing its absence and return would cost more than the wait.
 pub const VACANCY: Duration = Duration::from_secs(10);
 
-/// Connections of one user in the registry. A lookup lists them all and an addition scans them; one that has
+/// Shards of one node. A node's interested shards are one 64-bit set; an announcer beyond it is refused.
+pub const NODE_SHARDS_MAX: u16 = 64;
+
+/// Connections of one user on one node in the registry. A lookup lists them all and an addition scans them; one that has
 /// more devices than this is a shared account or an attack, and further connections of it are not found by
-/// the registry.
+/// the registry. Counted for each node, so that a node knows by itself what its owner keeps, and their digests agree.
 pub const USER_CONNECTIONS_MAX: usize = 1_024;
 
 /// Keys in a cluster's key file. A change of key needs two; more are for fleets that change faster than they are
