@@ -132,6 +132,8 @@ pub const WHEEL_SLOTS: usize = 1024;
 pub const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
 
 const _: () = assert!(SHARDS_MAX as u32 <= u64::BITS);
+const _: () =
+    assert!(SHARDS_MAX <= roadstead_control::limits::NODE_SHARDS_MAX, "peers refuse hubs beyond it");
 const _: () = assert!(PUBLISHES_MAX < 1 << 24, "a request has 24 bits for its place");
 const _: () = assert!(OWNER_TRIES_MAX as u64 * OWNER_PAUSE_MS < OWNER_WAIT_MS);
 const _: () = assert!(WHEEL_SLOTS.is_power_of_two() && WHEEL_SLOTS.is_multiple_of(64));
