@@ -170,6 +170,8 @@ pub enum Relayed {
     Announce {
         /// Channel name.
         channel: Arc<str>,
+        /// Numbers the question, from 1; its answer repeats it.
+        ask: u32,
         /// Last position seen.
         position: Position,
     },
@@ -177,6 +179,8 @@ pub enum Relayed {
     Top {
         /// Channel name.
         channel: Arc<str>,
+        /// The number of the `Announce`.
+        ask: u32,
         /// Last position given.
         position: Position,
     },
@@ -189,6 +193,8 @@ pub enum Relayed {
     NotOwner {
         /// Channel name.
         channel: Arc<str>,
+        /// The number of the `Announce`; 0: said unasked.
+        ask: u32,
     },
     /// A publication for the owner to order.
     Publish {
@@ -283,7 +289,7 @@ impl Relayed {
             Self::Announce { channel, .. }
             | Self::Top { channel, .. }
             | Self::Withdraw { channel }
-            | Self::NotOwner { channel }
+            | Self::NotOwner { channel, .. }
             | Self::Publish { channel, .. }
             | Self::Deliver { channel, .. } => hub_shard(channel.as_bytes(), shards),
             Self::Enter { user, .. } | Self::Leave { user, .. } | Self::Locate { user, .. } => {

@@ -25,6 +25,8 @@ pub enum Relay<'a> {
     Announce {
         /// The channel.
         channel: &'a str,
+        /// Numbers the question, from 1; its answer repeats it.
+        ask: u32,
         /// What the sender has of it.
         position: Position,
     },
@@ -32,6 +34,8 @@ pub enum Relay<'a> {
     Top {
         /// The channel.
         channel: &'a str,
+        /// The number of the `Announce`.
+        ask: u32,
         /// The last publication ordered.
         position: Position,
     },
@@ -44,6 +48,8 @@ pub enum Relay<'a> {
     NotOwner {
         /// The channel.
         channel: &'a str,
+        /// The number of the `Announce`; 0: said unasked.
+        ask: u32,
     },
     /// To be ordered and delivered; answered by `Published`.
     Publish {
@@ -265,10 +271,12 @@ impl<'a> Relay<'a> {
         Ok(Some(match kind {
             16 => Self::Ping,
             17 => Self::Pong,
-            18 => Self::Announce { channel: reader.name()?, position: reader.position()? },
-            19 => Self::Top { channel: reader.name()?, position: reader.position()? },
+            18 => {
+                Self::Announce { channel: reader.name()?, ask: reader.u32()?, position: reader.position()? }
+            }
+            19 => Self::Top { channel: reader.name()?, ask: reader.u32()?, position: reader.position()? },
             20 => Self::Withdraw { channel: reader.name()? },
-            21 => Self::NotOwner { channel: reader.name()? },
+            21 => Self::NotOwner { channel: reader.name()?, ask: reader.u32()? },
             22 => Self::Publish {
                 request: reader.u64()?,
                 channel: reader.name()?,
@@ -308,11 +316,16 @@ impl<'a> Relay<'a> {
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
         match *self {
             Self::Ping | Self::Pong => {}
-            Self::Announce { channel, position } | Self::Top { channel, position } => {
+            Self::Announce { channel, ask, position } | Self::Top { channel, ask, position } => {
                 writer.name(channel);
+                writer.u32(ask);
                 writer.position(position);
             }
-            Self::Withdraw { channel } | Self::NotOwner { channel } => writer.name(channel),
+            Self::Withdraw { channel } => writer.name(channel),
+            Self::NotOwner { channel, ask } => {
+                writer.name(channel);
+                writer.u32(ask);
+            }
             Self::Publish { request, channel, publication } => {
                 writer.u64(request);
                 writer.name(channel);

@@ -108,14 +108,18 @@ fn messages_have_these_bytes() {
         (Relay::Ping, 16, String::new()),
         (Relay::Pong, 17, String::new()),
         (
-            Relay::Announce { channel: "news", position: POSITION },
+            Relay::Announce { channel: "news", ask: 9, position: POSITION },
             18,
-            format!("0400 6e657773 {POSITION_BYTES}"),
+            format!("0400 6e657773 09000000 {POSITION_BYTES}"),
         ),
-        (Relay::Announce { channel: "", position: Position::default() }, 18, "00".repeat(14)),
-        (Relay::Top { channel: "news", position: POSITION }, 19, format!("0400 6e657773 {POSITION_BYTES}")),
+        (Relay::Announce { channel: "", ask: 0, position: Position::default() }, 18, "00".repeat(18)),
+        (
+            Relay::Top { channel: "news", ask: 9, position: POSITION },
+            19,
+            format!("0400 6e657773 09000000 {POSITION_BYTES}"),
+        ),
         (Relay::Withdraw { channel: "é" }, 20, "0200 c3a9".into()),
-        (Relay::NotOwner { channel: "#ada" }, 21, "0400 23616461".into()),
+        (Relay::NotOwner { channel: "#ada", ask: 0x0102 }, 21, "0400 23616461 02010000".into()),
         (
             Relay::Publish { request: 7, channel: "a", publication: FULL },
             22,
