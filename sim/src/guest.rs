@@ -50,6 +50,27 @@ pub enum Ended {
     Closed(u16),
     /// The connection broke without a close.
     Broken,
+    /// The node was silent, or left a question unanswered, for longer than SDKs wait.
+    GaveUp,
+}
+
+/// What a client comes with.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// Its number, its own in the whole run.
+    pub number: u32,
+    /// Its character.
+    pub character: Character,
+    /// Where it connects.
+    pub node: SocketAddr,
+    /// The node's number, for the oracle.
+    pub at: usize,
+    /// What it shows at the door; empty: nothing.
+    pub token: String,
+    /// Channels that it subscribes to as soon as it is inside.
+    pub wishes: Vec<String>,
+    /// After which silence it goes; `None`: never. SDKs wait for a question's answer and for pings only so long.
+    pub patience: Option<Duration>,
 }
 
 /// A client.
@@ -58,6 +79,12 @@ pub struct Guest {
     number: u32,
     character: Character,
     encoding: Encoding,
+    at: usize,
+    token: String,
+    wishes: Vec<String>,
+    patience: Option<Duration>,
+    /// When something was heard last.
+    heard_at: Duration,
     world: World,
     random: Random,
     socket: Client,
@@ -101,14 +128,26 @@ enum Ask {
 
 const LIMITS: Limits = Limits { frame_bytes: 1 << 20, message_bytes: 1 << 20, fragments: 64 };
 
+/// The longest silence of a node that pings: SDKs allow 10 s beyond the interval.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+
 /// Error codes of the client protocol that a good client may meet.
+const INTERNAL: u32 = 100;
 const NOT_AVAILABLE: u32 = 108;
 const TOO_MANY_REQUESTS: u32 = 111;
 
 impl Guest {
-    /// A client that starts to connect to `node`.
+    /// A client of the only node that starts to connect to it.
     #[must_use]
     pub fn new(world: &World, number: u32, character: Character, node: SocketAddr) -> Self {
+        let (token, wishes) = (String::new(), Vec::new());
+        Self::invited(world, Invitation { number, character, node, at: 0, token, wishes, patience: None })
+    }
+
+    /// A client that starts to connect.
+    #[must_use]
+    pub fn invited(world: &World, invitation: Invitation) -> Self {
+        let Invitation { number, character, node, at, token, wishes, patience } = invitation;
         let mut random = world.random();
         let home = SocketAddr::from(([127, 0, 1, (number / 200) as u8], 20_000 + (number % 200) as u16));
         let encoding = if random.chance(500) { Encoding::Json } else { Encoding::Protobuf };
@@ -118,6 +157,11 @@ impl Guest {
             number,
             character,
             encoding,
+            at,
+            token,
+            wishes,
+            patience,
+            heard_at: world.now(),
             world: world.clone(),
             socket: world.connect(home, node),
             stage: Stage::Knocking { key },
@@ -163,6 +207,34 @@ impl Guest {
         oldest.map_or(Duration::ZERO, |at| self.world.now() - at)
     }
 
+    /// The number of the node it is connected to.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Whether the node has let it in, as far as it knows.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.stage == Stage::Inside
+    }
+
+    /// Whether it is inside and has no question open.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.is_inside() && self.asked.is_empty() && self.outgoing.is_empty()
+    }
+
+    /// The channels that it has, or wants.
+    #[must_use]
+    pub fn channels(&self) -> Vec<String> {
+        let asked = self.asked.values().filter_map(|(ask, _)| match ask {
+            Ask::Subscribe(channel) => Some(channel.clone()),
+            _ => None,
+        });
+        self.subscriptions.keys().cloned().chain(asked).chain(self.wishes.iter().cloned()).collect()
+    }
+
     /// Reads from now on, however slow it was.
     pub fn wake_up(&mut self) {
         self.reads = true;
@@ -184,9 +256,11 @@ impl Guest {
                 break;
             }
             moved = true;
+            self.heard_at = self.world.now();
             self.hear(&mut bytes, oracle)?;
         }
         self.flush();
+        self.lose_patience(oracle);
         self.look_for_the_end(oracle);
         Ok(moved)
     }
@@ -201,7 +275,10 @@ impl Guest {
             (Character::Fickle, 0) => self.leave_somehow(oracle),
             (Character::Rude, 0..=3) => self.misbehave(),
             (Character::Slow, 0..=2) => self.reads = self.random.chance(200),
-            (_, 4..=8) => self.subscribe(channels),
+            (_, 4..=8) => match self.wishes.pop() {
+                Some(channel) => self.subscribe_to(channel),
+                None => self.subscribe(channels),
+            },
             (_, 9) => self.unsubscribe(oracle),
             (_, 10) => self.ask_for_the_unavailable(channels),
             (_, 11) => self.say(Opcode::Ping, b"are you there"),
@@ -216,10 +293,20 @@ impl Guest {
         true
     }
 
-    /// Publishes once to the channel of this number, if it is inside.
-    pub fn speak_up(&mut self, oracle: &mut Oracle, channel: usize) {
+    /// Publishes once to the channel of this number, if it is inside; returns what.
+    pub fn speak_up(&mut self, oracle: &mut Oracle, channel: usize) -> Option<MessageId> {
+        let is_inside = self.stage == Stage::Inside;
+        is_inside.then(|| {
+            let id = self.publish(oracle, channel_name(channel));
+            self.flush();
+            id
+        })
+    }
+
+    /// Asks for the channel of this number, if it is inside and has not.
+    pub fn join(&mut self, channel: usize) {
         if self.stage == Stage::Inside {
-            self.publish(oracle, channel_name(channel));
+            self.subscribe_to(channel_name(channel));
             self.flush();
         }
     }
@@ -283,6 +370,10 @@ impl Guest {
 
     fn subscribe(&mut self, channels: usize) {
         let channel = self.any_channel(channels);
+        self.subscribe_to(channel);
+    }
+
+    fn subscribe_to(&mut self, channel: String) {
         let about_it =
             |ask: &Ask| *ask == Ask::Subscribe(channel.clone()) || *ask == Ask::Unsubscribe(channel.clone());
         if self.subscriptions.contains_key(&channel) || self.asked.values().any(|(ask, _)| about_it(ask)) {
@@ -301,14 +392,15 @@ impl Guest {
         self.ask(Ask::Unsubscribe(channel.clone()), Request::Unsubscribe(Cow::Owned(channel)));
     }
 
-    fn publish(&mut self, oracle: &mut Oracle, channel: String) {
+    fn publish(&mut self, oracle: &mut Oracle, channel: String) -> MessageId {
         self.publications += 1;
         let id = MessageId { by: self.number, number: self.publications };
         let padding = "x".repeat(self.random.within(0..=60));
         let data = format!("[{},{},\"{padding}\"]", id.by, id.number).into_bytes();
-        oracle.publish(id, &channel, &data);
+        oracle.publish(id, self.at, &channel, &data);
         let request = PublishRequest { channel: Cow::Owned(channel), data: Cow::Owned(data), kind: 0 };
         self.ask(Ask::Publish(id), Request::Publish(request));
+        id
     }
 
     fn ask_for_the_unavailable(&mut self, channels: usize) {
@@ -363,7 +455,9 @@ impl Guest {
                 Ok(Some((_, end))) => {
                     bytes.extend_from_slice(&head[end..]);
                     self.stage = Stage::Entering;
-                    self.ask(Ask::Connect, Request::Connect(ConnectRequest::default()));
+                    let token = Cow::Owned(std::mem::take(&mut self.token));
+                    let request = ConnectRequest { token, ..ConnectRequest::default() };
+                    self.ask(Ask::Connect, Request::Connect(request));
                 }
                 Err(handshake::Refusal::Status(status)) => self.end(Ended::Refused(status), oracle),
                 Err(refusal) => return Err(self.wrong(&format!("its upgrade was answered badly: {refusal}"))),
@@ -438,9 +532,12 @@ impl Guest {
             (Ask::Connect, None) => {
                 self.stage = Stage::Inside;
                 self.acts_at = self.world.now();
+                for channel in std::mem::take(&mut self.wishes) {
+                    self.subscribe_to(channel);
+                }
             }
             (Ask::Subscribe(channel), None) => {
-                let run = oracle.subscribe(self.number, &channel);
+                let run = oracle.subscribe(self.number, self.at, &channel);
                 if self.stage == Stage::Leaving {
                     oracle.leave(run);
                 }
@@ -449,6 +546,11 @@ impl Guest {
             (Ask::Unsubscribe(channel), None) => drop(self.subscriptions.remove(&channel)),
             (Ask::Publish(id), None) => oracle.answer(id, true)?,
             (Ask::Publish(id), Some(TOO_MANY_REQUESTS)) => oracle.answer(id, false)?,
+            // In a fleet, the owner may be gone: the outcome is not known, or nobody could be asked.
+            (Ask::Publish(id), Some(INTERNAL)) if self.patience.is_some() => oracle.answer_nothing(id)?,
+            (Ask::Subscribe(channel), Some(INTERNAL | TOO_MANY_REQUESTS)) if self.patience.is_some() => {
+                self.wishes.push(channel);
+            }
             (Ask::Unavailable, Some(NOT_AVAILABLE)) => {}
             (ask, error) => return Err(self.wrong(&format!("{ask:?} was answered with {error:?}"))),
         }
@@ -466,6 +568,17 @@ impl Guest {
     }
 
     // How it ends.
+
+    /// SDKs give up a connection whose node is silent or leaves a question without an answer.
+    fn lose_patience(&mut self, oracle: &mut Oracle) {
+        let Some(patience) = self.patience.filter(|_| self.reads && self.ended().is_none()) else { return };
+        let silent = self.world.now() - self.heard_at;
+        let quiet_max = if self.stage == Stage::Inside { SILENCE_MAX } else { patience };
+        if self.waits() > patience || silent > quiet_max {
+            self.world.reset(self.socket);
+            self.end(Ended::GaveUp, oracle);
+        }
+    }
 
     fn look_for_the_end(&mut self, oracle: &mut Oracle) {
         if self.ended().is_some() {
@@ -508,12 +621,12 @@ fn opcode_of(encoding: Encoding) -> Opcode {
     }
 }
 
-fn channel_name(number: usize) -> String {
+pub(crate) fn channel_name(number: usize) -> String {
     format!("channel-{number}")
 }
 
 /// The id at the beginning of a payload that a guest has made.
-fn id_of(data: &[u8]) -> Option<MessageId> {
+pub(crate) fn id_of(data: &[u8]) -> Option<MessageId> {
     let text = std::str::from_utf8(data).ok()?.strip_prefix('[')?;
     let mut numbers = text.splitn(3, ',');
     let by = numbers.next()?.parse().ok()?;

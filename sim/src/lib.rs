@@ -30,9 +30,9 @@ pub mod one_node;
 
 pub use back_end::{SimIo, Waited};
 pub use conditions::Conditions;
-pub use guest::{Character, Ended, Guest};
+pub use guest::{Character, Ended, Guest, Invitation};
 pub use network::{Status, Way, Wire};
 pub use node::Node;
-pub use oracle::{MessageId, Oracle, RunId, Wrong};
+pub use oracle::{Gap, MessageId, Oracle, RunId, Wrong};
 pub use random::Random;
 pub use world::{Client, World};

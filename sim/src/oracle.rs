@@ -1,13 +1,14 @@
 //! What was said and what was heard, and whether the one follows from the other.
 //!
 //! Invariants: knows no shard and no socket; judges only by what publishers and subscribers saw, and by how
-//! many losses the node admits to.
+//! many losses the nodes admit to, or what else excuses a gap.
 //!
 //! A *run* is one subscription of one client to one channel: from the answer to its subscribe until it asks
 //! to leave or is gone. Within a run, publications of the channel come in the channel's order, each once, and
 //! without a gap unless the node has counted a loss.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A publication: who published it, and his how manieth it was.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -33,6 +34,8 @@ pub struct Oracle {
     runs: Vec<Run>,
     /// Counts what happens, to tell what was first.
     clock: u64,
+    /// The world's time.
+    now: Duration,
 }
 
 #[derive(Debug)]
@@ -41,13 +44,36 @@ struct Published {
     data: Vec<u8>,
     /// When it was written.
     at: u64,
-    /// The answer, once there is one: accepted or refused.
+    written_at: Duration,
+    /// The publisher's node.
+    node: usize,
+    /// Whether there was an answer.
+    answered: bool,
+    /// The answer, if it told: accepted or refused.
     accepted: Option<bool>,
+    /// When it was first known to be ordered: accepted, or heard by somebody.
+    ordered_at: Option<Duration>,
+}
+
+/// Something that a subscriber had to hear and did not.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap<'a> {
+    /// The channel.
+    pub channel: &'a str,
+    /// The subscriber's node.
+    pub node: usize,
+    /// The publisher's node.
+    pub publisher: usize,
+    /// When it was written.
+    pub written_at: Duration,
+    /// By when it was ordered.
+    pub ordered_at: Duration,
 }
 
 #[derive(Debug)]
 struct Run {
     client: u32,
+    node: usize,
     channel: String,
     /// When the subscribe was answered.
     since: u64,
@@ -57,10 +83,23 @@ struct Run {
 }
 
 impl Oracle {
-    /// A client writes a publication.
-    pub fn publish(&mut self, id: MessageId, channel: &str, data: &[u8]) {
-        let at = self.tick();
-        let published = Published { channel: channel.into(), data: data.into(), at, accepted: None };
+    /// What the time is, for everything that happens until the next call.
+    pub fn tell_time(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// A client of a node writes a publication.
+    pub fn publish(&mut self, id: MessageId, node: usize, channel: &str, data: &[u8]) {
+        let published = Published {
+            channel: channel.into(),
+            data: data.into(),
+            at: self.tick(),
+            written_at: self.now,
+            node,
+            answered: false,
+            accepted: None,
+            ordered_at: None,
+        };
         self.published.insert(id, published);
     }
 
@@ -69,17 +108,56 @@ impl Oracle {
     /// # Errors
     /// [`Wrong`]: an answer to nothing, or a second one.
     pub fn answer(&mut self, id: MessageId, accepted: bool) -> Result<(), Wrong> {
+        let now = self.now;
+        let published = self.answered(id)?;
+        published.accepted = Some(accepted);
+        if accepted {
+            published.ordered_at.get_or_insert(now);
+        }
+        Ok(())
+    }
+
+    /// The publisher is told that the outcome is not known.
+    ///
+    /// # Errors
+    /// As of [`Oracle::answer`].
+    pub fn answer_nothing(&mut self, id: MessageId) -> Result<(), Wrong> {
+        self.answered(id).map(|_| ())
+    }
+
+    fn answered(&mut self, id: MessageId) -> Result<&mut Published, Wrong> {
         let published = self.published.get_mut(&id).ok_or_else(|| wrong(format!("{id:?} is unknown")))?;
-        match published.accepted.replace(accepted) {
-            None => Ok(()),
-            Some(_) => Err(wrong(format!("{id:?} was answered twice"))),
+        match std::mem::replace(&mut published.answered, true) {
+            false => Ok(published),
+            true => Err(wrong(format!("{id:?} was answered twice"))),
         }
     }
 
-    /// A client's subscribe was answered: a run begins.
-    pub fn subscribe(&mut self, client: u32, channel: &str) -> RunId {
+    /// Whether the publication was accepted, if its publisher has an answer that says so.
+    #[must_use]
+    pub fn is_accepted(&self, id: MessageId) -> Option<bool> {
+        self.published.get(&id).and_then(|published| published.accepted)
+    }
+
+    /// The clients and nodes of the runs of a channel that go on and have not heard the publication.
+    #[must_use]
+    pub fn deaf_to(&self, id: MessageId) -> Vec<(u32, usize)> {
+        let Some(published) = self.published.get(&id) else { return Vec::new() };
+        let going = self.runs.iter().filter(|run| !run.cut && run.channel == published.channel);
+        going.filter(|run| !run.heard.contains(&id)).map(|run| (run.client, run.node)).collect()
+    }
+
+    /// The nodes with runs of the channel that go on.
+    #[must_use]
+    pub fn nodes_of(&self, channel: &str) -> BTreeSet<usize> {
+        self.runs.iter().filter(|run| !run.cut && run.channel == channel).map(|run| run.node).collect()
+    }
+
+    /// A subscribe of a node's client was answered: a run begins.
+    pub fn subscribe(&mut self, client: u32, node: usize, channel: &str) -> RunId {
         let since = self.tick();
-        self.runs.push(Run { client, channel: channel.into(), since, heard: Vec::new(), cut: false });
+        let channel = channel.into();
+        self.runs.push(Run { client, node, channel, since, heard: Vec::new(), cut: false });
         RunId(self.runs.len() - 1)
     }
 
@@ -95,7 +173,7 @@ impl Oracle {
     pub fn hear(&mut self, run: RunId, id: MessageId, data: &[u8]) -> Result<(), Wrong> {
         let Run { client, channel, heard, .. } = &mut self.runs[run.0];
         let say = |what: &str| Err(wrong(format!("client {client} in {channel}: {id:?} {what}")));
-        let Some(published) = self.published.get(&id) else { return say("was never published") };
+        let Some(published) = self.published.get_mut(&id) else { return say("was never published") };
         if published.channel != *channel {
             return say("was published elsewhere");
         }
@@ -108,6 +186,7 @@ impl Oracle {
         if heard.iter().rev().find(|other| other.by == id.by).is_some_and(|last| last.number >= id.number) {
             return say("comes again, or behind a later one");
         }
+        published.ordered_at.get_or_insert(self.now);
         heard.push(id);
         Ok(())
     }
@@ -125,13 +204,13 @@ impl Oracle {
         (self.published.len(), accepted)
     }
 
-    /// Judges the whole, after everything has come to rest. `lost` is what the node says it dropped between
+    /// Judges the whole, after everything has come to rest. `lost` is what the nodes say they dropped between
     /// publisher and subscriber. A loss is of one channel and one shard; all runs there miss it, so each
-    /// channel's worst run must be paid for by losses of its own.
+    /// channel's worst run must be paid for by losses of its own, but for gaps that are `excused`.
     ///
     /// # Errors
     /// [`Wrong`]: two runs disagree on the order, or more is missing than was lost.
-    pub fn judge(&self, lost: u64) -> Result<(), Wrong> {
+    pub fn judge(&self, lost: u64, excused: impl Fn(Gap<'_>) -> bool) -> Result<(), Wrong> {
         let mut rest = lost as usize;
         let channels: BTreeSet<&str> = self.runs.iter().map(|run| &*run.channel).collect();
         for channel in channels {
@@ -140,12 +219,14 @@ impl Oracle {
             order.judge(channel)?;
             let mut worst = 0;
             for run in runs {
-                let missing = self.missing(run, &order)?;
+                let mut missing = self.missing(run, &order)?;
+                missing.retain(|id| !excused(self.gap(run, *id)));
                 if missing.len() > rest {
                     let (count, some) = (missing.len(), &missing[..missing.len().min(5)]);
                     let Run { client, .. } = run;
+                    let first = self.gap(run, missing[0]);
                     return Err(wrong(format!(
-                        "client {client} in {channel} misses {count}, of {lost} lost {rest} are left: {some:?}"
+                        "client {client} in {channel} misses {count}, of {lost} lost {rest} are left: {some:?}, {first:?}"
                     )));
                 }
                 worst = worst.max(missing.len());
@@ -153,6 +234,12 @@ impl Oracle {
             rest -= worst;
         }
         Ok(())
+    }
+
+    fn gap<'a>(&self, run: &'a Run, id: MessageId) -> Gap<'a> {
+        let Published { node: publisher, written_at, ordered_at, .. } = self.published[&id];
+        let ordered_at = ordered_at.unwrap_or(written_at);
+        Gap { channel: &run.channel, node: run.node, publisher, written_at, ordered_at }
     }
 
     /// What a run had to hear and did not.
@@ -267,17 +354,17 @@ mod tests {
         let mut runs = BTreeMap::new();
         for step in steps {
             match *step {
-                Publish(by, number) => oracle.publish(id(by, number), "c", &[by as u8, number as u8]),
+                Publish(by, number) => oracle.publish(id(by, number), 0, "c", &[by as u8, number as u8]),
                 Accept(by, number) => oracle.answer(id(by, number), true)?,
                 Refuse(by, number) => oracle.answer(id(by, number), false)?,
-                Subscribe(client) => drop(runs.insert(client, oracle.subscribe(client, "c"))),
+                Subscribe(client) => drop(runs.insert(client, oracle.subscribe(client, 0, "c"))),
                 Hear(client, by, number) => {
                     oracle.hear(runs[&client], id(by, number), &[by as u8, number as u8])?;
                 }
                 Leave(client) => oracle.leave(runs[&client]),
             }
         }
-        oracle.judge(lost)
+        oracle.judge(lost, |_| false)
     }
 
     fn check(steps: &[Step], lost: u64, expected: &str) {
@@ -351,8 +438,8 @@ mod tests {
     #[test]
     fn another_channel_or_payload_is_found() {
         let mut oracle = Oracle::default();
-        oracle.publish(id(1, 1), "c", b"x");
-        let (here, elsewhere) = (oracle.subscribe(2, "c"), oracle.subscribe(2, "d"));
+        oracle.publish(id(1, 1), 0, "c", b"x");
+        let (here, elsewhere) = (oracle.subscribe(2, 0, "c"), oracle.subscribe(2, 0, "d"));
         assert!(oracle.hear(elsewhere, id(1, 1), b"x").is_err());
         assert!(oracle.hear(here, id(1, 1), b"y").is_err());
         assert_eq!(oracle.hear(here, id(1, 1), b"x"), Ok(()));
