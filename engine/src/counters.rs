@@ -56,6 +56,8 @@ pub enum Metric {
     Published,
     PublishRefused,
     PublishGaps,
+    PublishGapsLink,
+    PublishGapsReset,
     Deliveries,
     DroppedOutboxFull,
     DroppedClosing,
@@ -66,6 +68,46 @@ pub enum Metric {
     MailboxMessages,
     MailboxMessagesMax,
     MailboxBacklogTurns,
+    EpochsChanged,
+    RelayVoid,
+    Misplaced,
+    OwnerUnanswered,
+    AnnouncementsDiffering,
+    UsersKnown,
+    PublishesWaiting,
+    PeerLinks,
+    PeerQueueBytes,
+    PeerHeldBytes,
+    PeerSessions,
+    PeerUnreachable,
+    PeerSentFrames,
+    PeerSentBytes,
+    PeerReceivedFrames,
+    PeerReceivedBytes,
+    PeerSkippedFrames,
+    PeerDroppedFull,
+    PeerDroppedVoid,
+    PeerPublishRefused,
+    PeerRefusedKey,
+    PeerRefusedCluster,
+    PeerRefusedVersion,
+    PeerRefusedNotInView,
+    PeerRefusedDuplicate,
+    PeerRefusedStale,
+    PeerRefusedLimit,
+    PeerRefusedMalformed,
+    PeerRefusedOversized,
+    PeerRefusedTimeout,
+    PeerRefusedUnknown,
+    PeerLostEnded,
+    PeerLostSilent,
+    PeerLostOverflow,
+    PeerLostMalformed,
+    PeerLostOversized,
+    PeerLostSuperseded,
+    PeerLostDeparted,
+    PeerLostRenewed,
+    PeerLostDiffering,
 }
 
 const fn counter(metric: Metric, name: &'static str, help: &'static str) -> MetricSpec {
@@ -82,11 +124,20 @@ const fn labelled(spec: MetricSpec, value: &'static str) -> MetricSpec {
 
 const UPGRADES_REFUSED: &str = "roadstead_upgrades_refused_total";
 const UPGRADES_REFUSED_HELP: &str = "Upgrade requests answered with an HTTP error status.";
+const PUBLICATIONS_DROPPED: &str = "roadstead_publications_dropped_total";
+const PUBLICATIONS_DROPPED_HELP: &str =
+    "Publications lost on their way from the owner to an interested shard.";
 const DELIVERIES_DROPPED: &str = "roadstead_deliveries_dropped_total";
 const DELIVERIES_DROPPED_HELP: &str = "Publications not written to a subscriber's socket.";
+const PEER_DROPPED: &str = "roadstead_peer_dropped_total";
+const PEER_DROPPED_HELP: &str = "What was to be said to another node and was not.";
+const PEER_REFUSED: &str = "roadstead_peer_links_refused_total";
+const PEER_REFUSED_HELP: &str = "Links between nodes that were refused, by this node or by the other.";
+const PEER_LOST: &str = "roadstead_peer_links_lost_total";
+const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 33] = [
+pub static METRICS: [MetricSpec; 75] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     counter(
@@ -125,13 +176,11 @@ pub static METRICS: [MetricSpec; 33] = [
         "roadstead_publications_refused_total",
         "Publications refused because a queue was full.",
     ),
+    labelled(counter(Metric::PublishGaps, PUBLICATIONS_DROPPED, PUBLICATIONS_DROPPED_HELP), "mailbox_full"),
+    labelled(counter(Metric::PublishGapsLink, PUBLICATIONS_DROPPED, PUBLICATIONS_DROPPED_HELP), "link_full"),
     labelled(
-        counter(
-            Metric::PublishGaps,
-            "roadstead_publications_dropped_total",
-            "Publications lost between the hub and an interested shard.",
-        ),
-        "mailbox_full",
+        counter(Metric::PublishGapsReset, PUBLICATIONS_DROPPED, PUBLICATIONS_DROPPED_HELP),
+        "link_reset",
     ),
     counter(
         Metric::Deliveries,
@@ -158,6 +207,102 @@ pub static METRICS: [MetricSpec; 33] = [
         "roadstead_mailbox_backlog_turns_total",
         "Turns that ended with messages kept for a full mailbox.",
     ),
+    counter(
+        Metric::EpochsChanged,
+        "roadstead_channel_epochs_changed_total",
+        "Channels in use whose counting began anew: with another owner, or the same one after it had forgotten them.",
+    ),
+    counter(
+        Metric::RelayVoid,
+        "roadstead_relay_void_total",
+        "Things said by other nodes that no longer applied: of an older session of a link, or not from the owner.",
+    ),
+    counter(
+        Metric::Misplaced,
+        "roadstead_relay_not_owner_total",
+        "Publications and interests that were refused by a node that does not own the channel.",
+    ),
+    counter(
+        Metric::OwnerUnanswered,
+        "roadstead_owner_unanswered_total",
+        "Publications and subscriptions that ended with error 100, since the owner could not be reached or did not answer.",
+    ),
+    counter(
+        Metric::AnnouncementsDiffering,
+        "roadstead_announcements_differing_total",
+        "Links that were reset because what a node had announced differed from what was known here.",
+    ),
+    gauge(
+        Metric::UsersKnown,
+        "roadstead_registry_users",
+        "Users in the registry: connected to this node or owned by it, those who have just left included.",
+    ),
+    gauge(
+        Metric::PublishesWaiting,
+        "roadstead_publishes_waiting",
+        "Publications sent to owners on other nodes and not answered yet.",
+    ),
+    gauge(Metric::PeerLinks, "roadstead_peer_links", "Links to other nodes that are up."),
+    gauge(Metric::PeerQueueBytes, "roadstead_peer_queue_bytes", "Bytes that wait to be sent to other nodes."),
+    gauge(
+        Metric::PeerHeldBytes,
+        "roadstead_peer_held_bytes",
+        "Memory that holds partial frames of other nodes.",
+    ),
+    counter(Metric::PeerSessions, "roadstead_peer_sessions_total", "Links to other nodes that came up."),
+    counter(
+        Metric::PeerUnreachable,
+        "roadstead_peer_unreachable_total",
+        "Connections to other nodes that were not made, or closed without a word.",
+    ),
+    counter(Metric::PeerSentFrames, "roadstead_peer_sent_frames_total", "Frames sent to other nodes."),
+    counter(
+        Metric::PeerSentBytes,
+        "roadstead_peer_sent_bytes_total",
+        "Bytes handed to sockets to other nodes.",
+    ),
+    counter(
+        Metric::PeerReceivedFrames,
+        "roadstead_peer_received_frames_total",
+        "Frames received from other nodes.",
+    ),
+    counter(
+        Metric::PeerReceivedBytes,
+        "roadstead_peer_received_bytes_total",
+        "Bytes received on sockets between nodes.",
+    ),
+    counter(
+        Metric::PeerSkippedFrames,
+        "roadstead_peer_skipped_frames_total",
+        "Frames of a kind that only a later version knows.",
+    ),
+    labelled(counter(Metric::PeerDroppedFull, PEER_DROPPED, PEER_DROPPED_HELP), "link_full"),
+    labelled(counter(Metric::PeerDroppedVoid, PEER_DROPPED, PEER_DROPPED_HELP), "session_over"),
+    counter(
+        Metric::PeerPublishRefused,
+        "roadstead_peer_publications_refused_total",
+        "Publications for another node refused because the queue of the link was full.",
+    ),
+    labelled(counter(Metric::PeerRefusedKey, PEER_REFUSED, PEER_REFUSED_HELP), "key"),
+    labelled(counter(Metric::PeerRefusedCluster, PEER_REFUSED, PEER_REFUSED_HELP), "cluster"),
+    labelled(counter(Metric::PeerRefusedVersion, PEER_REFUSED, PEER_REFUSED_HELP), "version"),
+    labelled(counter(Metric::PeerRefusedNotInView, PEER_REFUSED, PEER_REFUSED_HELP), "not_in_view"),
+    labelled(counter(Metric::PeerRefusedDuplicate, PEER_REFUSED, PEER_REFUSED_HELP), "duplicate"),
+    labelled(counter(Metric::PeerRefusedStale, PEER_REFUSED, PEER_REFUSED_HELP), "stale"),
+    labelled(counter(Metric::PeerRefusedLimit, PEER_REFUSED, PEER_REFUSED_HELP), "limit"),
+    labelled(counter(Metric::PeerRefusedMalformed, PEER_REFUSED, PEER_REFUSED_HELP), "malformed"),
+    labelled(counter(Metric::PeerRefusedOversized, PEER_REFUSED, PEER_REFUSED_HELP), "oversized"),
+    labelled(counter(Metric::PeerRefusedTimeout, PEER_REFUSED, PEER_REFUSED_HELP), "timeout"),
+    labelled(counter(Metric::PeerRefusedUnknown, PEER_REFUSED, PEER_REFUSED_HELP), "unknown"),
+    labelled(counter(Metric::PeerLostEnded, PEER_LOST, PEER_LOST_HELP), "ended"),
+    labelled(counter(Metric::PeerLostSilent, PEER_LOST, PEER_LOST_HELP), "silent"),
+    labelled(counter(Metric::PeerLostOverflow, PEER_LOST, PEER_LOST_HELP), "overflow"),
+    labelled(counter(Metric::PeerLostMalformed, PEER_LOST, PEER_LOST_HELP), "malformed"),
+    labelled(counter(Metric::PeerLostOversized, PEER_LOST, PEER_LOST_HELP), "oversized"),
+    labelled(counter(Metric::PeerLostSuperseded, PEER_LOST, PEER_LOST_HELP), "superseded"),
+    labelled(counter(Metric::PeerLostDeparted, PEER_LOST, PEER_LOST_HELP), "departed"),
+    labelled(counter(Metric::PeerLostRenewed, PEER_LOST, PEER_LOST_HELP), "renewed"),
+    labelled(counter(Metric::PeerLostDiffering, PEER_LOST, PEER_LOST_HELP), "differing"),
 ];
 
 const _: () = {

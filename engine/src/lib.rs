@@ -22,6 +22,7 @@ pub mod tls;
 
 pub mod session;
 
+pub mod peers;
 pub mod router;
 
 pub mod siblings;

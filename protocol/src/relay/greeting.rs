@@ -73,9 +73,9 @@ pub enum RefuseCode {
     Key,
     /// The dialler's life is not in the acceptor's View (yet, or any more).
     NotInView,
-    /// A link of this pair and index is up, of the same or a later session.
+    /// The dialler has the acceptor's own name, or an id that is the acceptor's.
     Duplicate,
-    /// A later life of the dialler, or a later session, was seen.
+    /// A later life of the dialler, or this session or a later one, was seen.
     Stale,
     /// More links than the acceptor serves.
     Limit,

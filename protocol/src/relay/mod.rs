@@ -91,15 +91,8 @@ pub fn push_greeting(out: &mut Vec<u8>, greeting: &Greeting<'_>) -> Result<(), O
 /// # Errors
 /// [`Malformed`]: the peer's fault, and nothing after it can be read.
 pub fn read_frame(bytes: &[u8], frame_bytes_max: usize) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
-    let Some((len, rest)) = bytes.split_first_chunk() else { return Ok(None) };
-    let len = u32::from_le_bytes(*len) as usize;
-    if len > frame_bytes_max {
-        return Err(Malformed::Long { bytes: len, bytes_max: frame_bytes_max });
-    }
-    if len < HEAD_BYTES {
-        return Err(Malformed::Short);
-    }
-    let Some(frame) = rest.get(..len) else { return Ok(None) };
+    let Some(taken) = frame_bytes(bytes, frame_bytes_max)? else { return Ok(None) };
+    let Some(frame) = bytes.get(LEN_BYTES..taken) else { return Ok(None) };
     let mut reader = Reader::of(frame);
     let (kind, view) = (reader.u8()?, reader.u64()?);
     let body = if let Some(greeting) = Greeting::read(kind, &mut reader)? {
@@ -110,7 +103,23 @@ pub fn read_frame(bytes: &[u8], frame_bytes_max: usize) -> Result<Option<(Frame<
     } else {
         Body::Unknown(kind)
     };
-    Ok(Some((Frame { view, body }, LEN_BYTES + len)))
+    Ok(Some((Frame { view, body }, taken)))
+}
+
+/// How many bytes the frame at the front of `bytes` takes in all, its length included. `None`: that is not told yet.
+///
+/// # Errors
+/// [`Malformed`]: as of [`read_frame`], as far as a length tells.
+pub fn frame_bytes(bytes: &[u8], frame_bytes_max: usize) -> Result<Option<usize>, Malformed> {
+    let Some(len) = bytes.first_chunk() else { return Ok(None) };
+    let len = u32::from_le_bytes(*len) as usize;
+    if len > frame_bytes_max {
+        return Err(Malformed::Long { bytes: len, bytes_max: frame_bytes_max });
+    }
+    if len < HEAD_BYTES {
+        return Err(Malformed::Short);
+    }
+    Ok(Some(LEN_BYTES + len))
 }
 
 fn push_frame(

@@ -1,0 +1,55 @@
+//! Rooms that talk through pipes of bytes: every step by seed, every piece cut at random.
+
+mod coming_up;
+mod world;
+
+use std::sync::Arc;
+
+use roadstead_control::NodeId;
+use roadstead_protocol::ErrorCode;
+
+use crate::flow::{LocatedEntry, Outcome, Position, Publication, Relayed};
+
+/// One of everything that is relayed, and publications of several shapes.
+pub(super) fn samples() -> Vec<Relayed> {
+    let publication = |data: &[u8], conn_info: Option<&[u8]>| {
+        Arc::new(Publication {
+            data: data.to_vec(),
+            user: "alice".into(),
+            client: "c-17".to_owned(),
+            conn_info: conn_info.map(Arc::from),
+        })
+    };
+    let channel: Arc<str> = "news:\u{fc}".into();
+    let user: Arc<str> = "bob".into();
+    let position = Position { epoch: 3, sequence: 1 << 40 };
+    let entry = LocatedEntry { node: NodeId(9), shard: 1, connection: 5 << 32 | 7, age_s: 60 };
+    vec![
+        Relayed::Announce { channel: channel.clone(), ask: 3, position },
+        Relayed::Top { channel: channel.clone(), ask: 3, position },
+        Relayed::Withdraw { channel: channel.clone() },
+        Relayed::NotOwner { channel: channel.clone(), ask: 0 },
+        Relayed::Publish {
+            request: 1 << 50,
+            channel: channel.clone(),
+            publication: publication(b"{}", None),
+        },
+        Relayed::Publish {
+            request: 2,
+            channel: "".into(),
+            publication: publication(b"", Some(b"{\"a\":1}")),
+        },
+        Relayed::Published { request: 1 << 50, outcome: Outcome::Accepted },
+        Relayed::Published { request: 2, outcome: Outcome::Refused(ErrorCode::TooManyRequests) },
+        Relayed::Published { request: 3, outcome: Outcome::NotOwner },
+        Relayed::Deliver { channel: channel.clone(), position, publication: publication(&[7; 3_000], None) },
+        Relayed::Deliver { channel, position, publication: publication(b"x", Some(b"[]")) },
+        Relayed::Enter { sequence: 1, user: user.clone(), connection: 4, shard: 2, age_s: 9 },
+        Relayed::Leave { sequence: 2, user: user.clone(), connection: 4 },
+        Relayed::Complete { from_hub: 1, to_hub: 0, sequence: 3 },
+        Relayed::Digest { from_hub: 1, to_hub: 2, interests: (3, 4), entries: (5, 6) },
+        Relayed::Locate { request: 8, user },
+        Relayed::Located { request: 8, outcome: Outcome::Accepted, entries: vec![entry, entry] },
+        Relayed::Located { request: 9, outcome: Outcome::NotOwner, entries: vec![] },
+    ]
+}
