@@ -65,6 +65,13 @@ pub enum Command {
         /// Channel name.
         channel: Arc<str>,
     },
+    /// A connection of a user began.
+    Enter {
+        /// The connection.
+        by: Key,
+        /// The user; not anonymous.
+        user: Arc<str>,
+    },
     /// Publish.
     Publish {
         /// Who.
@@ -85,7 +92,10 @@ impl Command {
     #[must_use]
     pub fn by(&self) -> Key {
         match self {
-            Self::Subscribe { by, .. } | Self::Unsubscribe { by, .. } | Self::Publish { by, .. } => *by,
+            Self::Subscribe { by, .. }
+            | Self::Unsubscribe { by, .. }
+            | Self::Enter { by, .. }
+            | Self::Publish { by, .. } => *by,
         }
     }
 }
@@ -161,6 +171,19 @@ pub struct LocatedEntry {
     pub connection: u64,
     /// Seconds since it began.
     pub age_s: u32,
+}
+
+/// Why a user could not be looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unlocated {
+    /// No node owns the user's channel at present.
+    NoOwner,
+    /// No link to the owner is up.
+    Unreachable,
+    /// The owner did not answer in time, or the link to it was lost meanwhile.
+    NoAnswer,
+    /// Too many such questions are open.
+    Busy,
 }
 
 /// What nodes say to each other about channels and users.

@@ -78,6 +78,7 @@ impl Node {
                 tls: None,
                 siblings: Siblings::new(inbox, senders.clone()),
                 orders: orders_received,
+                listeners: vec![0],
                 counters: Arc::clone(&counters),
                 seeds: [random.bits(), random.bits(), random.bits()],
             };

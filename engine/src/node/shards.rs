@@ -22,8 +22,8 @@ use super::supervisor::milliseconds;
 use crate::counters::Counters;
 use crate::flow::Now;
 use crate::limits::{KEEPALIVE_S, REFUSAL_SLOTS};
-use crate::router::Message;
 use crate::settings::Settings;
+use crate::shard::mail::Mail;
 use crate::shard::{Order, Shard, ShardParts, Turned, connections_of_shard};
 use crate::siblings::{Siblings, Wake};
 use crate::tls::Identity as TlsIdentity;
@@ -66,7 +66,7 @@ pub(super) fn start(
     let failed = |error: io::Error| Failure::start("cannot start the shards", &error);
     let wakers = (0..count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>().map_err(failed)?;
     let (mail, inboxes): (Vec<_>, Vec<_>) =
-        (0..count).map(|_| bounded::<Message>(settings.limits.mailbox_messages as usize)).unzip();
+        (0..count).map(|_| bounded::<Mail>(settings.limits.mailbox_messages as usize)).unzip();
     let node = NodeId(seeds(1).map_err(failed)?[0][0] as u32);
     let seeds = seeds(usize::from(count)).map_err(failed)?;
     let cores = cores(count);
@@ -93,6 +93,7 @@ pub(super) fn start(
             tls: tls.cloned(),
             siblings: Siblings::new(inbox, mail.iter().cloned().zip(shards.wakes()).collect()),
             orders: wanted,
+            listeners: (0..settings.listen.len() as u16).collect(),
             counters: Arc::clone(&counters),
             seeds,
         };
@@ -137,22 +138,6 @@ impl Shards {
 
     pub(super) fn reload(&self, settings: &Arc<Settings>, verifier: &Arc<Verifier>) {
         self.order(|| Order::Reload(Arc::clone(settings), Arc::clone(verifier)));
-    }
-
-    /// Take what waits to be accepted and nothing after it.
-    pub(super) fn stop_listening(&self) {
-        self.order(|| Order::StopListening);
-    }
-
-    /// Close all clients, spread over `window`.
-    pub(super) fn leave(&self, window: Duration) {
-        self.order(|| Order::Leave { window_ms: window.as_millis() as u64 });
-    }
-
-    /// Close no more clients and accept new ones.
-    pub(super) fn stay(&self) {
-        self.order(|| Order::Stay);
-        self.order(|| Order::Listen);
     }
 
     fn order(&self, order: impl Fn() -> Order) {

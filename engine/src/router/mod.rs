@@ -1,98 +1,52 @@
 //! Channels: who subscribes here, who orders them, and what is to be delivered to whom.
 //!
-//! Invariants: knows no socket, no frame, no session; everything leaves as a value ([`Delivery`], [`Message`], or a
-//! step of a walk); a subscriber is its connection's slot and generation; a publication is sent to a shard once.
+//! Invariants: knows no socket, no frame, no session; everything leaves as a value ([`Delivery`], [`Message`],
+//! [`Parcel`], or a step of a walk); a subscriber is its connection's slot and generation; a publication is sent to a
+//! shard once, and to a node once.
 //!
 //! ```text
-//! command ──> decide ──┬─ hub is here ──> order ──┬──> Delivery (answer)
-//!                      └─ hub elsewhere ─> Message └──> walk of the channel ──> subscribers, downward
+//!            leaf                      hub                                owner's hub (the same, if this node owns)
+//! subscribe ──> held ── Interest ────> interested ── Announce ──────────> nodes
+//!                 └ live <─ Interested ──┘  <─────────────── Top ───────────┘
+//! publish ──────────── Publish ──────> publishes ── Publish ────────────> order ──┬─> walk of the channel here
+//!               <───── Published ───────┘  <──────── Published ─────────────┘     ├─> Message::Deliver, shards
+//! walk <────────────── Deliver ──────────── <─────── Deliver ─────────────────────┴─> Parcel, nodes
 //! ```
 
 pub mod channel;
+pub mod gateway;
+pub mod leaf;
+pub mod links;
+pub mod message;
+pub mod owner;
+pub mod publishes;
+pub mod review;
 pub mod subscriptions;
+pub mod users;
 pub mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use roadstead_control::hub_shard;
-use roadstead_protocol::{Encoding, ErrorCode};
+use roadstead_control::{NodeId, Roster, View, hub_shard};
+use roadstead_protocol::ErrorCode;
 use slab::Slab;
 
-use crate::flow::{Answer, Command, Delivery, Key, Publication};
-use crate::limits::{CHANNELS_VACANT_MAX, VACANCY_MS};
-use channel::{Channel, Interest};
+use crate::flow::{Answer, Command, Delivery, Key, LinkChange, Outcome, Parcel, Relayed};
+use channel::{Channel, Role};
+use links::{Links, Route};
+pub use message::{Message, Outlet, Post};
+use publishes::Publishes;
+use review::Review;
 pub use subscriptions::{Seat, Subscriber};
 use subscriptions::{State, Subscriptions};
+use users::Users;
 pub use walk::Walk;
-
-/// What routers of sibling shards say to each other.
-#[derive(Debug)]
-pub enum Message {
-    /// Shard `from` has subscribers; the hub adds it and answers [`Message::Interested`].
-    Interest {
-        /// Channel name.
-        channel: Arc<str>,
-        /// The asking shard.
-        from: u16,
-    },
-    /// The hub has added the shard: publications after `top` will come.
-    Interested {
-        /// Channel name.
-        channel: Arc<str>,
-        /// Last sequence given at the hub.
-        top: u64,
-    },
-    /// Shard `from` has had no subscriber for the vacancy period.
-    Disinterest {
-        /// Channel name.
-        channel: Arc<str>,
-        /// The shard.
-        from: u16,
-    },
-    /// A client of shard `from` publishes; the hub orders it.
-    Publish {
-        /// Channel name.
-        channel: Arc<str>,
-        /// What.
-        publication: Arc<Publication>,
-        /// The publisher's shard.
-        from: u16,
-        /// The publisher.
-        by: Key,
-        /// The request's id.
-        id: u32,
-    },
-    /// The hub's answer to [`Message::Publish`].
-    Published {
-        /// The publisher.
-        by: Key,
-        /// The request's id.
-        id: u32,
-        /// `Published` or `Refused`.
-        answer: Answer,
-    },
-    /// An ordered publication, once to each interested shard.
-    Deliver {
-        /// Channel name.
-        channel: Arc<str>,
-        /// Its sequence in the channel.
-        sequence: u64,
-        /// What.
-        publication: Arc<Publication>,
-    },
-}
-
-/// Where the router's messages go. Returns the message if it was refused.
-pub trait Post {
-    /// Sends `message` to `shard`.
-    fn post(&mut self, shard: u16, message: Message) -> Result<(), Message>;
-
-    /// Whether `shard` keeps up with what is kept for it.
-    fn has_room(&self, shard: u16) -> bool;
-}
 
 /// What the router counts; the turn moves it to the metrics.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -103,20 +57,38 @@ pub struct Tally {
     pub refused: u64,
     /// Publications lost because a channel's running walk has too many behind it.
     pub gaps: u64,
+    /// Publications that a new session of a link, or a new subscription at the same owner, found missing.
+    pub missed: u64,
+    /// Channels whose counting began anew under subscribers here: a new owner, or the old one with a new memory.
+    pub epochs: u64,
+    /// Things said by other nodes that no longer applied: of an older link session, or by a node that is not the owner.
+    pub void: u64,
+    /// Publications and interests refused by a node that was not the owner.
+    pub misplaced: u64,
+    /// Publications and subscriptions that waited in vain for an owner.
+    pub unanswered: u64,
+    /// Differences between what a node has announced and what is known here.
+    pub differences: u64,
 }
 
 /// Limits and place of a router.
 #[derive(Debug, Clone, Copy)]
 pub struct RouterSettings {
+    /// This node.
+    pub node: NodeId,
     /// This shard.
     pub shard: u16,
     /// Shards of this node.
     pub shards: u16,
+    /// Whether there are no other nodes, ever.
+    pub alone: bool,
     /// Connections the shard may have; tables reserve address space for a subscription and a channel of each, and grow
     /// beyond if there are more.
     pub connections_max: u32,
     /// Subscriptions a connection may have.
     pub channels_per_client: u16,
+    /// Secret randomness; epochs are drawn from it.
+    pub seed: u64,
 }
 
 /// The channels of one shard.
@@ -132,10 +104,25 @@ pub struct Router<S, W> {
     walks: VecDeque<u32>,
     /// Channels that became empty: when to look again, milliseconds. A channel stands here at most once.
     vacant: VecDeque<(u64, u32)>,
+    /// Held subscriptions: until when, whose, of which channel.
+    held: VecDeque<(u64, Key, u32)>,
+    /// Channels whose interest was refused by a node that is not the owner: when to ask again.
+    refused: VecDeque<(u64, u32)>,
+    /// Who owns what; `None`: not known yet.
+    view: Option<View>,
+    links: Links,
+    publishes: Publishes,
+    review: Review,
+    users: Users<S>,
+    random: u64,
+    /// Number of the last announcement.
+    asks: u32,
+    /// Nodes that the publication in hand goes to.
+    routes: Vec<Route>,
     tally: Tally,
 }
 
-impl<S: BuildHasher, W> Router<S, W> {
+impl<S: BuildHasher + Clone, W> Router<S, W> {
     /// A router without channels. `hasher` must be keyed with secret randomness.
     #[must_use]
     pub fn new(settings: RouterSettings, hasher: S) -> Self {
@@ -143,14 +130,31 @@ impl<S: BuildHasher, W> Router<S, W> {
             settings,
             channels: Slab::with_capacity(settings.connections_max as usize),
             names: HashTable::new(),
+            users: Users::new(
+                settings.node,
+                settings.shard,
+                settings.connections_max as usize,
+                hasher.clone(),
+            ),
             hasher,
             subscriptions: Subscriptions::new(settings.connections_max as usize),
             walks: VecDeque::new(),
             vacant: VecDeque::new(),
+            held: VecDeque::new(),
+            refused: VecDeque::new(),
+            view: None,
+            links: Links::new(settings.shard),
+            publishes: Publishes::new(settings.shard),
+            review: Review::default(),
+            random: settings.seed,
+            asks: 0,
+            routes: Vec::new(),
             tally: Tally::default(),
         }
     }
+}
 
+impl<S: BuildHasher, W> Router<S, W> {
     /// Channels known on this shard.
     #[must_use]
     pub fn channels(&self) -> usize {
@@ -163,26 +167,51 @@ impl<S: BuildHasher, W> Router<S, W> {
         self.subscriptions.count()
     }
 
+    /// Publications that wait for other nodes.
+    #[must_use]
+    pub fn publishes_waiting(&self) -> usize {
+        self.publishes.count()
+    }
+
     /// What was counted since the last call.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }
 
-    /// Carries out a session's command. `seat` is the commanding connection's part; `now_ms` the turn's time.
-    pub fn decide(
-        &mut self,
-        command: Command,
-        seat: &mut Seat,
-        now_ms: u64,
-        post: &mut impl Post,
-        deliveries: &mut Vec<Delivery>,
-    ) {
+    /// The fleet has changed. Channels move to their new owners as they are used, and all of them within the review.
+    pub fn handle_roster(&mut self, roster: &Roster) {
+        self.view = Some(roster.view.clone());
+        self.users.handle_view(&roster.view);
+        let Self { publishes, settings, view, .. } = self;
+        publishes
+            .handle_view(|channel, node| role_of(settings, view.as_ref(), channel) == Role::Gateway(node));
+        self.review.begin_for_view();
+    }
+
+    /// A link came up or went down.
+    pub fn handle_link(&mut self, change: &LinkChange, out: &mut Outlet<'_, impl Post>) {
+        if !self.links.change(change) {
+            return;
+        }
+        let LinkChange { node, index, session, carrier, .. } = *change;
+        let is_lost = |route: &Route| {
+            let is_over = if carrier.is_some() { route.session < session } else { route.session == session };
+            route.node == node && route.index == index && is_over
+        };
+        self.tally.unanswered += self.publishes.lose(is_lost, out.now_ms);
+        self.users.lose(is_lost);
+        self.answer_publishers(out);
+        self.review.begin();
+    }
+
+    /// Carries out a session's command. `seat` is the commanding connection's part.
+    pub fn decide(&mut self, command: Command, seat: &mut Seat, out: &mut Outlet<'_, impl Post>) {
         match command {
             Command::Subscribe { by, id, channel, encoding, verdict } => {
-                if let Some(answer) = self.subscribe(by, id, &channel, encoding, verdict, seat, post)
+                if let Some(answer) = self.subscribe(by, id, &channel, encoding, verdict, seat, out)
                     && let Some(id) = id
                 {
-                    deliveries.push(Delivery { to: by, id, answer });
+                    out.deliveries.push(Delivery { to: by, id, answer });
                 }
             }
             Command::Unsubscribe { by, id, channel } => {
@@ -191,11 +220,11 @@ impl<S: BuildHasher, W> Router<S, W> {
                 let tag = mine.map(|subscription| {
                     if let State::Held { id: Some(id) } = self.subscriptions.state(subscription) {
                         // A subscribe in flight is finished first.
-                        deliveries.push(Delivery { to: by, id, answer: Answer::Subscribed });
+                        out.deliveries.push(Delivery { to: by, id, answer: Answer::Subscribed });
                     }
-                    self.leave(seat, subscription, now_ms)
+                    self.leave(seat, subscription, out.now_ms)
                 });
-                deliveries.push(Delivery { to: by, id, answer: Answer::Unsubscribed { tag } });
+                out.deliveries.push(Delivery { to: by, id, answer: Answer::Unsubscribed { tag } });
             }
             Command::Publish { by, id, channel, publication, must_subscribe } => {
                 let subscribed = || {
@@ -203,234 +232,133 @@ impl<S: BuildHasher, W> Router<S, W> {
                 };
                 if must_subscribe && !subscribed() {
                     let answer = Answer::Refused(ErrorCode::PermissionDenied);
-                    deliveries.push(Delivery { to: by, id, answer });
-                } else if let Some(answer) = self.publish(by, id, channel, publication, post) {
-                    deliveries.push(Delivery { to: by, id, answer });
+                    out.deliveries.push(Delivery { to: by, id, answer });
+                } else if let Some(answer) = self.publish(by, id, channel, publication, out) {
+                    out.deliveries.push(Delivery { to: by, id, answer });
                 }
             }
+            Command::Enter { by, user } => self.enter(by, user, out),
         }
-    }
-
-    /// The connection of `seat` is gone; all its subscriptions end.
-    pub fn leave_all(&mut self, seat: &mut Seat, now_ms: u64) {
-        while let Some(subscription) = seat.first() {
-            self.leave(seat, subscription, now_ms);
-        }
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the fields of one command")]
-    fn subscribe(
-        &mut self,
-        by: Key,
-        id: Option<u32>,
-        name: &Arc<str>,
-        encoding: Encoding,
-        verdict: Result<(), ErrorCode>,
-        seat: &mut Seat,
-        post: &mut impl Post,
-    ) -> Option<Answer> {
-        let known = self.find(name);
-        if known.is_some_and(|place| self.subscriptions.find(seat, place).is_some()) {
-            return Some(Answer::Refused(ErrorCode::AlreadySubscribed));
-        }
-        if seat.count() >= self.settings.channels_per_client {
-            return Some(Answer::Refused(ErrorCode::LimitExceeded));
-        }
-        if let Err(code) = verdict {
-            return Some(Answer::Refused(code));
-        }
-        let hub = self.hub_of(name);
-        let here = self.settings.shard;
-        if known.is_none() && hub != here && !post.has_room(hub) {
-            return Some(Answer::Refused(ErrorCode::TooManyRequests));
-        }
-        let place = known.unwrap_or_else(|| self.open(name));
-        let channel = &mut self.channels[place as usize];
-        let state = if hub == here {
-            channel.interested |= 1 << here;
-            channel.interest = Interest::Confirmed;
-            State::Live
-        } else if channel.interest == Interest::Confirmed {
-            State::Live
-        } else {
-            if channel.interest == Interest::None {
-                channel.interest = Interest::Asked;
-                // Kept by the mailbox if it is full: interest is never lost.
-                let _ = post.post(hub, Message::Interest { channel: Arc::clone(name), from: here });
-            }
-            State::Held { id }
-        };
-        self.subscriptions.add(seat, by, place, encoding, state, &mut channel.subscribers);
-        (state == State::Live).then_some(Answer::Subscribed)
-    }
-
-    /// Ends one subscription; returns its channel's tag.
-    fn leave(&mut self, seat: &mut Seat, subscription: u32, now_ms: u64) -> u32 {
-        let place = self.subscriptions.channel(subscription);
-        let channel = &mut self.channels[place as usize];
-        let cursor = channel.walk.as_mut().map(|walk| &mut walk.unvisited);
-        self.subscriptions.remove(seat, subscription, &mut channel.subscribers, cursor);
-        if channel.subscribers.is_empty() {
-            self.vacate(place, now_ms);
-        }
-        place
-    }
-
-    fn vacate(&mut self, place: u32, now_ms: u64) {
-        if !std::mem::replace(&mut self.channels[place as usize].vacating, true) {
-            self.vacant.push_back((now_ms + VACANCY_MS, place));
-        }
-    }
-
-    /// Orders a publication here, or sends it to its hub. `None`: the answer comes later.
-    fn publish(
-        &mut self,
-        by: Key,
-        id: u32,
-        channel: Arc<str>,
-        publication: Arc<Publication>,
-        post: &mut impl Post,
-    ) -> Option<Answer> {
-        let hub = self.hub_of(&channel);
-        let from = self.settings.shard;
-        if hub == from {
-            return Some(self.order(&channel, publication, post));
-        }
-        match post.post(hub, Message::Publish { channel, publication, from, by, id }) {
-            Ok(()) => None,
-            Err(_) => {
-                self.tally.refused += 1;
-                Some(Answer::Refused(ErrorCode::TooManyRequests))
-            }
-        }
-    }
-
-    /// The hub's work: gives the publication its sequence and sends it once to each interested shard.
-    fn order(&mut self, name: &Arc<str>, publication: Arc<Publication>, post: &mut impl Post) -> Answer {
-        let here = self.settings.shard;
-        let Some(place) = self.find(name) else {
-            // Nobody listens, and a plain channel keeps nothing.
-            self.tally.published += 1;
-            return Answer::Published;
-        };
-        let has_subscribers = !self.channels[place as usize].subscribers.is_empty();
-        if has_subscribers && self.enqueue(place, Arc::clone(&publication)).is_err() {
-            self.tally.refused += 1;
-            return Answer::Refused(ErrorCode::TooManyRequests);
-        }
-        self.tally.published += 1;
-        let channel = &mut self.channels[place as usize];
-        channel.sequence += 1;
-        let sequence = channel.sequence;
-        let mut others = channel.interested & !(1 << here);
-        while others != 0 {
-            let shard = others.trailing_zeros() as u16;
-            others &= others - 1;
-            let message = Message::Deliver {
-                channel: Arc::clone(name),
-                sequence,
-                publication: Arc::clone(&publication),
-            };
-            // A full mailbox drops it, which its way there counts.
-            let _ = post.post(shard, message);
-        }
-        Answer::Published
     }
 
     /// Takes a sibling's message.
-    pub fn hear(
-        &mut self,
-        message: Message,
-        now_ms: u64,
-        post: &mut impl Post,
-        deliveries: &mut Vec<Delivery>,
-    ) {
+    pub fn hear(&mut self, message: Message, out: &mut Outlet<'_, impl Post>) {
         match message {
-            Message::Interest { channel, from } => {
-                let place = self.find(&channel).unwrap_or_else(|| self.open(&channel));
-                let record = &mut self.channels[place as usize];
-                record.interested |= 1 << from;
-                let top = record.sequence;
-                let _ = post.post(from, Message::Interested { channel, top });
+            Message::Interest { channel, from } => self.hear_interest(channel, from, out),
+            Message::Interested { channel, position } => self.hear_interested(&channel, position, out),
+            Message::Disinterest { channel, from } => self.hear_disinterest(&channel, from, out.now_ms),
+            Message::Publish { channel, publication, asked } => {
+                if let Some(answer) = self.place(channel, publication, asked, out) {
+                    self.answer_publisher(asked, answer, out);
+                }
             }
-            Message::Interested { channel, top } => {
-                let Some(place) = self.find(&channel) else { return };
-                let record = &mut self.channels[place as usize];
-                record.interest = Interest::Confirmed;
-                record.sequence = top;
-                self.subscriptions.release_held(&record.subscribers, deliveries);
+            Message::Published { by, id, answer } => out.deliveries.push(Delivery { to: by, id, answer }),
+            Message::Deliver { channel, position, publication } => {
+                self.deliver(&channel, position, publication);
             }
-            Message::Disinterest { channel, from } => {
-                let Some(place) = self.find(&channel) else { return };
-                self.channels[place as usize].interested &= !(1 << from);
-                self.vacate(place, now_ms);
-            }
-            Message::Publish { channel, publication, from, by, id } => {
-                let answer = self.order(&channel, publication, post);
-                let _ = post.post(from, Message::Published { by, id, answer });
-            }
-            Message::Published { by, id, answer } => deliveries.push(Delivery { to: by, id, answer }),
-            Message::Deliver { channel, sequence, publication } => {
-                self.deliver(&channel, sequence, publication)
-            }
+            Message::Enter { user, connection, from } => self.enter_hub(&user, connection, from, out),
+            Message::Leave { user, connection } => self.leave_hub(&user, connection, out),
         }
     }
 
-    fn deliver(&mut self, name: &str, sequence: u64, publication: Arc<Publication>) {
-        let Some(place) = self.find(name) else { return };
-        let channel = &mut self.channels[place as usize];
-        if channel.interest != Interest::Confirmed {
-            // Sent on an interest that was withdrawn meanwhile; the answer to the new one names where it begins.
+    /// Takes what another node says.
+    pub fn hear_node(&mut self, parcel: Parcel, out: &mut Outlet<'_, impl Post>) {
+        let Some(route) = self.links.answering(parcel.node, parcel.index, parcel.session) else {
+            self.tally.void += 1;
             return;
-        }
-        channel.sequence = sequence;
-        if channel.subscribers.is_empty() {
-            return;
-        }
-        if self.enqueue(place, publication).is_err() {
-            self.tally.gaps += 1;
-        }
-    }
-
-    /// Looks at channels whose vacancy period has passed: withdraws interest, forgets what nobody uses.
-    pub fn expire(&mut self, now_ms: u64, post: &mut impl Post) {
-        let here = self.settings.shard;
-        let mut surplus = self.vacant.len().saturating_sub(CHANNELS_VACANT_MAX);
-        while let Some(&(due_ms, place)) = self.vacant.front()
-            && (due_ms <= now_ms || surplus > 0)
-        {
-            self.vacant.pop_front();
-            surplus = surplus.saturating_sub(1);
-            let channel = &mut self.channels[place as usize];
-            channel.vacating = false;
-            if !channel.subscribers.is_empty() {
-                continue;
+        };
+        match parcel.relayed {
+            Relayed::Announce { channel, ask, .. } => self.hear_announce(route, channel, ask, out),
+            Relayed::Top { channel, ask, position } => self.hear_top(route, &channel, ask, position, out),
+            Relayed::Withdraw { channel } => self.hear_withdraw(route, &channel, out.now_ms),
+            Relayed::NotOwner { channel, ask } => self.hear_not_owner(route, &channel, ask, out.now_ms),
+            Relayed::Publish { request, channel, publication } => {
+                let outcome = match self.role(&channel, out) {
+                    Role::Owner => match self.order(&channel, publication, out) {
+                        Answer::Refused(code) => Outcome::Refused(code),
+                        _ => Outcome::Accepted,
+                    },
+                    _ => Outcome::NotOwner,
+                };
+                self.relay(route, Relayed::Published { request, outcome }, out);
             }
-            if channel.interest == Interest::Asked || channel.walk.is_some() {
-                self.vacate(place, now_ms);
-                continue;
+            Relayed::Published { request, outcome } => {
+                self.tally.misplaced += u64::from(outcome == Outcome::NotOwner);
+                self.publishes.answer(request, outcome, out.now_ms);
+                self.answer_publishers(out);
             }
-            let hub = hub_shard(channel.name.as_bytes(), self.settings.shards);
-            channel.interested &= !(1 << here);
-            if std::mem::replace(&mut channel.interest, Interest::None) == Interest::Confirmed && hub != here
-            {
-                let _ =
-                    post.post(hub, Message::Disinterest { channel: Arc::clone(&channel.name), from: here });
+            Relayed::Deliver { channel, position, publication } => {
+                self.hear_deliver(route, &channel, position, publication, out);
             }
-            if channel.interested == 0 {
-                self.close(place);
-            }
+            about_users => self.hear_about_users(route, about_users, out),
         }
     }
 
-    /// When [`Self::expire`] has something to do, if ever.
+    /// Does what the time has come for: vacancies, deadlines, retries, the next part of a review.
+    pub fn tick(&mut self, out: &mut Outlet<'_, impl Post>) {
+        self.expire_vacant(out);
+        self.ask_again(out);
+        self.tally.unanswered += self.publishes.expire(out.now_ms);
+        self.answer_publishers(out);
+        self.publish_again(out);
+        self.tick_users(out);
+        self.review(out);
+    }
+
+    /// When [`Self::tick`] has something to do, if ever.
     #[must_use]
-    pub fn next_expiry_ms(&self) -> Option<u64> {
-        self.vacant.front().map(|&(due_ms, _)| due_ms)
+    pub fn next_tick_ms(&self) -> Option<u64> {
+        if self.review.is_running() {
+            return Some(0);
+        }
+        let fronts = [
+            self.vacant.front().map(|&(due_ms, _)| due_ms),
+            self.held.front().map(|&(due_ms, ..)| due_ms),
+            self.refused.front().map(|&(due_ms, _)| due_ms),
+            self.publishes.next_due_ms(),
+            self.users.next_due_ms(),
+        ];
+        fronts.into_iter().flatten().min()
     }
 
     fn hub_of(&self, name: &str) -> u16 {
         hub_shard(name.as_bytes(), self.settings.shards)
+    }
+
+    /// What this shard is for a channel, as of the present View.
+    fn role_of(&self, name: &str) -> Role {
+        role_of(&self.settings, self.view.as_ref(), name)
+    }
+
+    /// The same, of a channel that may have a record here, which then is brought up to date.
+    fn role(&mut self, name: &str, out: &mut Outlet<'_, impl Post>) -> Role {
+        match self.find(name) {
+            Some(place) => {
+                self.touch(place, out);
+                self.channels[place as usize].role
+            }
+            None => self.role_of(name),
+        }
+    }
+
+    fn relay(&mut self, route: Route, relayed: Relayed, out: &mut Outlet<'_, impl Post>) {
+        // Only a publish can be refused; `send_publish` is the one place that sends it.
+        let _ = out.post.relay(self.parcel(route, relayed));
+    }
+
+    fn parcel(&self, route: Route, relayed: Relayed) -> Parcel {
+        let Route { node, index, session, carrier } = route;
+        let view = self.view.as_ref().map_or(0, View::number);
+        Parcel { node, index, session, view, carrier, relayed }
+    }
+
+    /// A number that nobody can foresee, never 0 (splitmix64).
+    fn draw(&mut self) -> u32 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) as u32).max(1)
     }
 
     fn find(&self, name: &str) -> Option<u32> {
@@ -438,8 +366,15 @@ impl<S: BuildHasher, W> Router<S, W> {
         self.names.find(hash, |&place| &*self.channels[place as usize].name == name).copied()
     }
 
+    /// A new record; at an owner the channel's counting begins.
     fn open(&mut self, name: &Arc<str>) -> u32 {
-        let place = self.channels.insert(Channel::new(Arc::clone(name))) as u32;
+        let role = self.role_of(name);
+        let mut channel = Channel::new(Arc::clone(name), role);
+        if role == Role::Owner {
+            channel.position.epoch = self.draw();
+        }
+        let place = self.channels.insert(channel) as u32;
+        self.review.reach(place);
         let (channels, hasher) = (&self.channels, &self.hasher);
         let hash = hasher.hash_one(&**name);
         self.names.insert_unique(hash, place, |&place| hasher.hash_one(&*channels[place as usize].name));
@@ -452,5 +387,19 @@ impl<S: BuildHasher, W> Router<S, W> {
         if let Ok(entry) = self.names.find_entry(hash, |&other| other == place) {
             entry.remove();
         }
+    }
+}
+
+fn role_of(settings: &RouterSettings, view: Option<&View>, name: &str) -> Role {
+    if hub_shard(name.as_bytes(), settings.shards) != settings.shard {
+        return Role::Leaf;
+    }
+    if settings.alone {
+        return Role::Owner;
+    }
+    match view.and_then(|view| roadstead_control::owner(view, name.as_bytes())) {
+        Some(node) if node == settings.node => Role::Owner,
+        Some(node) => Role::Gateway(node),
+        None => Role::Orphan,
     }
 }

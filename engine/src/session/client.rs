@@ -86,15 +86,16 @@ impl Clients {
         self.users.count()
     }
 
-    /// Ends the session, if there is one; returns whether there was.
-    pub(super) fn end(&mut self, wire: &mut Wire) -> bool {
+    /// Ends the session, if there is one; returns its user, if it had one.
+    pub(super) fn end(&mut self, wire: &mut Wire) -> Option<Arc<str>> {
         let place = std::mem::replace(&mut wire.session, NO_SESSION);
         if place == NO_SESSION {
-            return false;
+            return None;
         }
         let session = self.sessions.remove(place as usize);
+        let user = Arc::clone(self.users.name(session.user));
         self.users.leave(session.user);
-        true
+        (!user.is_empty()).then_some(user)
     }
 
     /// One WebSocket message: one or more commands, in order.
@@ -231,6 +232,9 @@ impl Clients {
             result.pong = true;
         }
         reply(&mut heard.replies, key, wire.encoding, id, &Reply::Connect(&result));
+        if !claims.user.is_empty() {
+            heard.commands.push(Command::Enter { by: key, user: Arc::clone(self.users.name(user)) });
+        }
         if let Some(channel) = personal {
             heard.commands.push(Command::Subscribe {
                 by: key,

@@ -270,8 +270,8 @@ impl Sessions {
         }
     }
 
-    /// The socket is gone: gives back what the connection held. Returns whether it had a session.
-    pub fn end(&mut self, wire: &mut Wire) -> bool {
+    /// The socket is gone: gives back what the connection held. Returns the user of its session, if it had one.
+    pub fn end(&mut self, wire: &mut Wire) -> Option<Arc<str>> {
         self.blocks.release(&mut wire.inbound);
         wire.phase = Phase::Ended;
         self.clients.end(wire)

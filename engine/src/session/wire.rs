@@ -116,6 +116,12 @@ impl Wire {
         self.closing.sends() && matches!(self.phase, Phase::Echo | Phase::Client)
     }
 
+    /// Whether this side can still begin its end.
+    #[must_use]
+    pub fn is_closable(&self) -> bool {
+        self.ending == Ending::None && self.closing.sends()
+    }
+
     /// Whether the client has connected in the sense of the client protocol.
     #[must_use]
     pub fn has_session(&self) -> bool {

@@ -16,13 +16,16 @@ use crate::tls::Stream;
 ///
 /// ```text
 /// Free ── Accepted ──> Open ── given up ──> Closing ── Closed ──> Free
+///   └──── to another node ──> Link ──────────^
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Life {
     /// No socket.
     Free,
-    /// A socket that is heard and spoken to.
+    /// A client's socket that is heard and spoken to.
     Open,
+    /// A link to another node.
+    Link,
     /// The socket is closing; nothing is left to say.
     Closing,
 }
@@ -67,7 +70,19 @@ impl Connections {
         Self { records: Vec::with_capacity(slots), generation_first }
     }
 
-    /// Starts the record of a socket that was just accepted.
+    /// Starts the record of a socket that leads to another node.
+    pub fn open_link(&mut self, socket: Socket) {
+        let key = self.open(socket, false);
+        self.at(key.slot).life = Life::Link;
+    }
+
+    /// Whether the socket leads to another node and is not closing.
+    #[must_use]
+    pub fn is_link(&self, slot: u32) -> bool {
+        self.records.get(slot as usize).is_some_and(|record| record.life == Life::Link)
+    }
+
+    /// Starts the record of a client's socket that was just accepted.
     pub fn open(&mut self, socket: Socket, admitted: bool) -> Key {
         let slot = socket.0 as usize;
         while self.records.len() <= slot {
@@ -123,6 +138,12 @@ impl Connections {
     /// The open connection that `key` names, if it is still the same.
     pub fn find(&mut self, key: Key) -> Option<&mut Connection> {
         self.open_at(key.slot).and_then(|(found, record)| (found == key).then_some(record))
+    }
+
+    /// A number that differs between shards and lives of a node.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        u64::from(self.generation_first)
     }
 
     /// Slots that have ever been in use.

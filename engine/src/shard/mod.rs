@@ -12,6 +12,10 @@
 //! ```
 
 pub mod connection;
+mod decide;
+pub mod leaving;
+mod links;
+pub mod mail;
 pub mod timers;
 mod turn;
 pub mod written;
@@ -26,32 +30,24 @@ use roadstead_control::{ClusterKeys, Incarnation, NodeId, NodeName, Roster};
 use roadstead_io::{Arena, Event, Io};
 
 use crate::counters::{Counters, Metric};
-use crate::flow::{Delivery, Key, LocatedEntry, Now};
+pub use crate::flow::Unlocated;
+use crate::flow::{Delivery, Key, LocatedEntry, Now, Parcel};
 use crate::limits::{ARENA_BYTES, IDLE_WAIT_MS, REFUSAL_SLOTS};
 use crate::names::NameHasher;
 use crate::outbox::Outboxes;
-use crate::router::{Message, Router, RouterSettings};
+use crate::peers::{Peers, PeersParts};
+use crate::router::{Router, RouterSettings};
 use crate::session::{Heard, Identity, Sessions, Span};
 use crate::settings::Settings;
-use crate::siblings::{Envelope, Siblings, WhenFull};
+use crate::siblings::Siblings;
 use crate::tls::Identity as TlsIdentity;
 use crate::token::Verifier;
 use connection::Connections;
+use leaving::Leaving;
+use links::{Brought, Questions};
+use mail::Mail;
 use timers::Wheel;
 use written::Written;
-
-impl Envelope for Message {
-    fn when_full(&self) -> WhenFull {
-        match self {
-            Self::Publish { .. } => WhenFull::Refuse,
-            Self::Deliver { .. } => WhenFull::Drop,
-            Self::Interest { .. }
-            | Self::Interested { .. }
-            | Self::Disinterest { .. }
-            | Self::Published { .. } => WhenFull::Keep,
-        }
-    }
-}
 
 /// What the process tells a shard.
 #[derive(Debug)]
@@ -80,19 +76,6 @@ pub enum Order {
     },
     /// Close no more clients: the leave is off.
     Stay,
-}
-
-/// Why a user could not be looked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unlocated {
-    /// No node owns the user's channel at present.
-    NoOwner,
-    /// No link to the owner is up.
-    Unreachable,
-    /// The owner did not answer in time, or the link to it was lost meanwhile.
-    NoAnswer,
-    /// Too many such questions are open.
-    Busy,
 }
 
 /// What a shard tells the process.
@@ -167,9 +150,11 @@ pub struct ShardParts {
     /// Certificate and key, if connections are encrypted.
     pub tls: Option<TlsIdentity>,
     /// Mailboxes.
-    pub siblings: Siblings<Message>,
+    pub siblings: Siblings<Mail>,
     /// What the process wants.
     pub orders: Receiver<Order>,
+    /// Numbers of the back end's listeners for clients.
+    pub listeners: Vec<u16>,
     /// Where it counts.
     pub counters: Arc<Counters>,
     /// Secret randomness, different in each shard: hash keys and jitter come from it.
@@ -193,6 +178,8 @@ pub struct Shard<I> {
     io: I,
     arena: Arena,
     events: Vec<Event>,
+    index: u16,
+    shards: u16,
     connections: Connections,
     connections_max: u32,
     admitted: u32,
@@ -200,7 +187,16 @@ pub struct Shard<I> {
     sessions: Sessions,
     heard: Heard,
     router: Router<NameHasher, Written>,
-    siblings: Siblings<Message>,
+    siblings: Siblings<Mail>,
+    /// `None`: the node has no fleet.
+    peers: Option<Peers>,
+    reporter: Option<Reporter>,
+    /// Said by links in this turn, not yet in order.
+    parcels: Vec<Parcel>,
+    brought: Vec<Brought>,
+    /// Links are not read: a mailbox is over its bound.
+    holds_links: bool,
+    questions: Questions,
     deliveries: Vec<Delivery>,
     spans: Vec<Span>,
     outboxes: Outboxes,
@@ -208,6 +204,13 @@ pub struct Shard<I> {
     counters: Arc<Counters>,
     settings: Arc<Settings>,
     course: Course,
+    /// Clients are being closed one after the other.
+    leaving: Option<Leaving>,
+    /// Numbers of the listeners for clients that are open.
+    listeners: Vec<u16>,
+    /// Number of the listener for other nodes.
+    cluster_listener: Option<u16>,
+    relisten: Option<Relisten<I>>,
     /// Time of the last turn, milliseconds.
     turned_ms: u64,
     /// Messages wait in the mailbox, or may.
@@ -236,6 +239,18 @@ pub fn connections_of_shard(settings: &Settings, shards: u16) -> u32 {
     settings.limits.connections.div_ceil(u32::from(shards)).max(1)
 }
 
+/// Opens the listeners for clients once more and gives their numbers.
+pub struct Relisten<I>(pub Box<Reopen<I>>);
+
+/// Opens listeners and gives their numbers.
+type Reopen<I> = dyn FnMut(&mut I) -> io::Result<Vec<u16>>;
+
+impl<I> std::fmt::Debug for Relisten<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Relisten")
+    }
+}
+
 impl<I: Io> Shard<I> {
     /// A shard over `io`, which listens already or will be given its listeners by the caller.
     #[must_use]
@@ -246,8 +261,11 @@ impl<I: Io> Shard<I> {
         let identity =
             Identity { node: parts.node, shard: parts.index, connections_max, hasher, seed: parts.seeds[2] };
         let router = RouterSettings {
+            node: parts.node,
             shard: parts.index,
             shards: parts.shards,
+            alone: parts.fleet.is_none(),
+            seed: parts.seeds[0].rotate_left(32) ^ parts.seeds[2],
             connections_max,
             channels_per_client: u16::try_from(settings.limits.channels_per_client).unwrap_or(u16::MAX),
         };
@@ -255,10 +273,18 @@ impl<I: Io> Shard<I> {
         counters.set(Metric::ConnectionsMax, u64::from(connections_max));
         counters.set(Metric::InboundBytesMax, u64::from(settings.limits.inbound_bytes_per_shard));
         counters.set(Metric::MailboxMessagesMax, u64::from(settings.limits.mailbox_messages));
-        Self {
+        let fleet =
+            parts.fleet.map(|fleet| Fleet::new(fleet, parts.index, parts.shards, parts.seeds[2], now));
+        let (peers, reporter, cluster_listener) = match fleet {
+            Some(Fleet { peers, reporter, listener }) => (Some(peers), Some(reporter), Some(listener)),
+            None => (None, None, None),
+        };
+        let mut shard = Self {
             io,
             arena: Arena::new(ARENA_BYTES),
             events: Vec::new(),
+            index: parts.index,
+            shards: parts.shards,
             connections: Connections::new((connections_max + REFUSAL_SLOTS) as usize, parts.seeds[2] as u32),
             connections_max,
             admitted: 0,
@@ -267,6 +293,12 @@ impl<I: Io> Shard<I> {
             heard: Heard::default(),
             router: Router::new(router, hasher),
             siblings: parts.siblings,
+            peers,
+            reporter,
+            parcels: Vec::new(),
+            brought: Vec::new(),
+            holds_links: false,
+            questions: Questions::default(),
             deliveries: Vec::new(),
             spans: Vec::new(),
             outboxes: Outboxes::new(settings.limits.outbox_messages as usize, settings.limits.outbox_bytes),
@@ -274,6 +306,10 @@ impl<I: Io> Shard<I> {
             counters,
             settings,
             course: Course::Serving,
+            leaving: None,
+            listeners: parts.listeners,
+            cluster_listener,
+            relisten: None,
             turned_ms: now.ms,
             has_mail: false,
             due: Vec::new(),
@@ -286,7 +322,16 @@ impl<I: Io> Shard<I> {
             tls_speakers: Vec::new(),
             tls_broken: Vec::new(),
             sent_bytes: 0,
+        };
+        if let Some(roster) = &parts.roster {
+            shard.take_roster(roster, now);
         }
+        shard
+    }
+
+    /// Makes the shard able to listen again after [`Order::StopListening`].
+    pub fn set_relisten(&mut self, relisten: Relisten<I>) {
+        self.relisten = Some(relisten);
     }
 
     /// Submits what the last turn said and waits for something to do.
@@ -311,7 +356,12 @@ impl<I: Io> Shard<I> {
             return 0;
         }
         let mut limit_ms = IDLE_WAIT_MS;
-        if let Some(due_ms) = self.router.next_expiry_ms() {
+        let dues = [
+            self.router.next_tick_ms(),
+            self.peers.as_ref().and_then(Peers::poll_timeout_ms),
+            self.leaving.as_ref().map(Leaving::due_ms),
+        ];
+        for due_ms in dues.into_iter().flatten() {
             limit_ms = limit_ms.min(due_ms.saturating_sub(self.turned_ms));
         }
         if let Some(&(due_ms, ..)) = self.stops.front() {
@@ -338,5 +388,29 @@ impl<I: Io> Shard<I> {
             && self.sessions.inbound_bytes() == 0
             && self.router.subscriptions() == 0
             && !self.outboxes.has_speakers()
+    }
+}
+
+/// What a shard has because its node belongs to a fleet.
+struct Fleet {
+    peers: Peers,
+    reporter: Reporter,
+    listener: u16,
+}
+
+impl Fleet {
+    fn new(parts: FleetParts, shard: u16, shards: u16, seed: u64, now: Now) -> Self {
+        let peers = PeersParts {
+            cluster: parts.cluster,
+            own: parts.own,
+            incarnation: parts.incarnation,
+            shard,
+            shards,
+            keys: parts.keys,
+            links_per_peer: parts.links_per_peer,
+            link_queue_bytes: parts.link_queue_bytes,
+            seed,
+        };
+        Self { peers: Peers::new(peers, now.ms), reporter: parts.reporter, listener: parts.listener }
     }
 }

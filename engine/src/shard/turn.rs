@@ -7,40 +7,16 @@ use roadstead_io::{Event, Io, Payload, Socket};
 use roadstead_protocol::{DisconnectCode, Encoding};
 
 use super::connection::{Connections, Life};
+use super::leaving::Leaving;
 use super::written::{self, Written};
 use super::{Course, Order, Shard, Turned};
 use crate::counters::{Counters, Metric};
-use crate::flow::{Answer, Now};
-use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES, MESSAGES_PER_TURN};
+use crate::flow::{Answer, Key, Now};
+use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES};
 use crate::outbox::{Full, Lane, NO_TAG, Outboxes, Watch};
-use crate::router::{Message, Post, Subscriber, Walk};
+use crate::router::{Subscriber, Walk};
 use crate::session::{Ending, Urgency};
-use crate::siblings::{Posted, Siblings};
 use crate::tls::{Broken, Stream};
-
-/// The router's way to the siblings.
-struct Mail<'s> {
-    siblings: &'s mut Siblings<Message>,
-    /// Publications that found the mailbox of an interested shard full.
-    dropped: u64,
-}
-
-impl Post for Mail<'_> {
-    fn post(&mut self, shard: u16, message: Message) -> Result<(), Message> {
-        match self.siblings.post(shard, message) {
-            Posted::Taken => Ok(()),
-            Posted::Dropped => {
-                self.dropped += 1;
-                Ok(())
-            }
-            Posted::Refused(message) => Err(message),
-        }
-    }
-
-    fn has_room(&self, shard: u16) -> bool {
-        self.siblings.has_room(shard)
-    }
-}
 
 impl<I: Io> Shard<I> {
     /// One turn over what [`Shard::wait`] brought.
@@ -68,12 +44,12 @@ impl<I: Io> Shard<I> {
                     self.sessions.reload(Arc::clone(&settings), verifier);
                     self.settings = settings;
                 }
-                Order::View(_)
-                | Order::Locate { .. }
-                | Order::StopListening
-                | Order::Listen
-                | Order::Leave { .. }
-                | Order::Stay => {}
+                Order::View(roster) => self.take_roster(&roster, now),
+                Order::Locate { user, answer } => self.questions.ask(user, answer),
+                Order::StopListening => self.stop_listening(),
+                Order::Listen => self.listen_again(),
+                Order::Leave { window_ms } => self.leave(window_ms, now),
+                Order::Stay => self.leaving = None,
             }
         }
     }
@@ -83,9 +59,51 @@ impl<I: Io> Shard<I> {
             return;
         }
         self.course = Course::Stopping { deadline_ms: now.ms + u64::from(self.settings.shutdown.close_ms) };
-        self.io.stop_listening();
+        self.stop_listening();
         for slot in 0..self.connections.slots() {
             if let Some((key, connection)) = self.connections.open_at(slot) {
+                self.sessions.close(
+                    key,
+                    &mut connection.wire,
+                    DisconnectCode::Shutdown,
+                    now,
+                    &mut self.heard,
+                );
+            }
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        if self.listeners.drain(..).count() > 0 {
+            self.io.stop_listening();
+        }
+    }
+
+    fn listen_again(&mut self) {
+        if self.listeners.is_empty()
+            && let Some(relisten) = &mut self.relisten
+        {
+            match (relisten.0)(&mut self.io) {
+                Ok(listeners) => self.listeners = listeners,
+                Err(error) => tracing::error!("cannot listen for clients again: {error}"),
+            }
+        }
+    }
+
+    fn leave(&mut self, window_ms: u64, now: Now) {
+        let seed = self.connections.seed() ^ now.unix_ms;
+        self.leaving = Some(Leaving::new(now.ms, window_ms, self.admitted, seed));
+    }
+
+    /// Closes the clients whose turn it is while this shard leaves.
+    fn close_leaving(&mut self, now: Now) {
+        let Some(leaving) = &mut self.leaving else { return };
+        let connections = &mut self.connections;
+        let slots = connections.slots();
+        while let Some(slot) = leaving.poll(now.ms, slots, |slot| {
+            connections.open_at(slot).is_some_and(|(_, connection)| connection.wire.is_closable())
+        }) {
+            if let Some((key, connection)) = connections.open_at(slot) {
                 self.sessions.close(
                     key,
                     &mut connection.wire,
@@ -106,13 +124,16 @@ impl<I: Io> Shard<I> {
             self.hear(event, now);
         }
         self.events = events;
+        self.tick_links(now);
         self.tick(now);
     }
 
     fn hear(&mut self, event: Event, now: Now) {
         match event {
             Event::Received { socket, start, len } => {
-                let Some((key, connection)) = self.connections.open_at(socket.0) else { return };
+                let Some((key, connection)) = self.connections.open_at(socket.0) else {
+                    return self.hear_link(socket.0, start, len, now);
+                };
                 self.counters.add(Metric::ReceivedBytes, u64::from(len));
                 let bytes = self.arena.received(start, len);
                 if connection.tls.is_some() {
@@ -121,12 +142,20 @@ impl<I: Io> Shard<I> {
                     self.sessions.hear(key, &mut connection.wire, bytes, now, &mut self.heard);
                 }
             }
+            Event::Accepted { socket, listener, peer } if self.cluster_listener == Some(listener) => {
+                self.admit_link(socket, peer, now);
+            }
             Event::Accepted { socket, .. } => self.admit(socket, now),
             Event::PeerClosed { socket } => {
-                let Some((key, connection)) = self.connections.open_at(socket.0) else { return };
+                let Some((key, connection)) = self.connections.open_at(socket.0) else {
+                    return self.end_link(socket.0, now);
+                };
                 self.sessions.hear_end(key, &mut connection.wire, now, &mut self.heard);
             }
-            Event::Failed { socket, .. } => self.abandon(socket.0, now),
+            Event::Failed { socket, .. } => {
+                self.end_link(socket.0, now);
+                self.abandon(socket.0, now);
+            }
             Event::Blocked { socket, .. } => {
                 self.counters.add(Metric::BlockedSends, 1);
                 if let Some((key, connection)) = self.connections.open_at(socket.0) {
@@ -136,6 +165,8 @@ impl<I: Io> Shard<I> {
                     }
                     // Who does not read is not read from.
                     self.io.pause(socket);
+                } else if let Some(peers) = &mut self.peers {
+                    peers.block(socket.0);
                 }
             }
             Event::Drained { socket } => {
@@ -148,9 +179,12 @@ impl<I: Io> Shard<I> {
                     if connection.wire.ending() != Ending::None {
                         self.heard.endings.push(socket.0);
                     }
+                } else if let Some(peers) = &mut self.peers {
+                    peers.drain(socket.0);
                 }
             }
             Event::Closed { socket } => {
+                self.forget_link(socket.0, now);
                 if self.connections.open_at(socket.0).is_some() {
                     self.release(socket.0, now);
                 }
@@ -158,8 +192,11 @@ impl<I: Io> Shard<I> {
             }
             Event::Woken => self.has_mail = true,
             Event::AcceptFailed { .. } => self.counters.add(Metric::AcceptFailures, 1),
-            // Shards do not connect.
-            Event::Connected { .. } => {}
+            Event::Connected { socket } => {
+                if let Some(peers) = &mut self.peers {
+                    peers.connected(socket.0, now.ms);
+                }
+            }
         }
     }
 
@@ -219,6 +256,7 @@ impl<I: Io> Shard<I> {
         }
         self.due = due;
         self.find_stopped(now);
+        self.close_leaving(now);
         self.set_timers();
     }
 
@@ -265,7 +303,11 @@ impl<I: Io> Shard<I> {
     fn release(&mut self, slot: u32, now: Now) {
         self.timers.cancel(&mut self.connections, slot);
         let connection = self.connections.at(slot);
-        self.sessions.end(&mut connection.wire);
+        let (key, user) =
+            (Key { slot, generation: connection.generation }, self.sessions.end(&mut connection.wire));
+        if let Some(user) = user {
+            self.router.depart(key, user);
+        }
         self.router.leave_all(&mut connection.seat, now.ms);
         let dropped = self.outboxes.clear(&mut connection.outbox);
         self.counters.add(Metric::DroppedClosing, u64::from(dropped));
@@ -273,31 +315,6 @@ impl<I: Io> Shard<I> {
             self.tls_held_bytes -= stream.held_bytes();
         }
         self.admitted -= u32::from(std::mem::take(&mut connection.admitted));
-    }
-
-    // decide: commands -> deliveries
-
-    fn decide(&mut self, now: Now) {
-        let mut mail = Mail { siblings: &mut self.siblings, dropped: 0 };
-        for command in self.heard.commands.drain(..) {
-            if let Some(connection) = self.connections.find(command.by()) {
-                self.router.decide(command, &mut connection.seat, now.ms, &mut mail, &mut self.deliveries);
-            }
-        }
-        if self.has_mail {
-            self.has_mail = false;
-            for taken in 0.. {
-                if taken == MESSAGES_PER_TURN {
-                    self.has_mail = true;
-                    break;
-                }
-                let Some(message) = mail.siblings.receive() else { break };
-                self.router.hear(message, now.ms, &mut mail, &mut self.deliveries);
-            }
-        }
-        self.router.expire(now.ms, &mut mail);
-        self.counters.add(Metric::PublishGaps, mail.dropped);
-        self.siblings.flush();
     }
 
     // deliver: deliveries -> outboxes
@@ -402,6 +419,7 @@ impl<I: Io> Shard<I> {
             io.send(Socket(slot), payload);
         });
         self.speak_tls(now);
+        self.speak_to_nodes(now);
     }
 
     /// Sends what TLS has to say of its own, on sockets that did not speak in this turn: then it went along.
@@ -478,6 +496,17 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::Published, routed.published);
         counters.add(Metric::PublishRefused, routed.refused);
         counters.add(Metric::PublishGaps, routed.gaps);
+        counters.add(Metric::PublishGapsReset, routed.missed);
+        counters.add(Metric::EpochsChanged, routed.epochs);
+        counters.add(Metric::RelayVoid, routed.void);
+        counters.add(Metric::Misplaced, routed.misplaced);
+        counters.add(Metric::OwnerUnanswered, routed.unanswered);
+        counters.add(Metric::AnnouncementsDiffering, routed.differences);
+        counters.set(Metric::UsersKnown, self.router.users_known() as u64);
+        counters.set(Metric::PublishesWaiting, self.router.publishes_waiting() as u64);
+        if let Some(peers) = &mut self.peers {
+            peers.take_tally().add_to(counters);
+        }
         counters.add(Metric::MailboxBacklogTurns, u64::from(self.siblings.has_backlog()));
         counters.set(Metric::Connections, u64::from(self.admitted));
         counters.set(Metric::Sessions, self.sessions.len() as u64);

@@ -1,0 +1,120 @@
+//! The part of an owner's hub: gives publications their order, and sends each once to every interested shard and node.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use roadstead_protocol::ErrorCode;
+
+use super::Router;
+use super::channel::{NodeInterest, Role};
+use super::links::Route;
+use super::message::{Message, Outlet, Post};
+use crate::flow::{Answer, Publication, Relayed};
+
+impl<S: BuildHasher, W> Router<S, W> {
+    /// Gives the publication its position and sends it on.
+    pub(super) fn order(
+        &mut self,
+        name: &Arc<str>,
+        publication: Arc<Publication>,
+        out: &mut Outlet<'_, impl Post>,
+    ) -> Answer {
+        let Some(place) = self.find(name) else {
+            // Nobody listens, and a plain channel keeps nothing.
+            self.tally.published += 1;
+            return Answer::Published;
+        };
+        let has_subscribers = !self.channels[place as usize].subscribers.is_empty();
+        if has_subscribers && self.enqueue(place, Arc::clone(&publication)).is_err() {
+            self.tally.refused += 1;
+            return Answer::Refused(ErrorCode::TooManyRequests);
+        }
+        self.tally.published += 1;
+        let channel = &mut self.channels[place as usize];
+        channel.position.sequence += 1;
+        if channel.nodes.is_some() {
+            self.send_to_nodes(place, &publication, out);
+        }
+        self.send_to_shards(place, &publication, out);
+        Answer::Published
+    }
+
+    /// Once to each other shard of this node that has subscribers.
+    pub(super) fn send_to_shards(
+        &mut self,
+        place: u32,
+        publication: &Arc<Publication>,
+        out: &mut Outlet<'_, impl Post>,
+    ) {
+        let channel = &self.channels[place as usize];
+        let mut others = channel.interested & !(1 << self.settings.shard);
+        while others != 0 {
+            let shard = others.trailing_zeros() as u16;
+            others &= others - 1;
+            let message = Message::Deliver {
+                channel: Arc::clone(&channel.name),
+                position: channel.position,
+                publication: Arc::clone(publication),
+            };
+            // A full mailbox drops it, which its way there counts.
+            let _ = out.post.post(shard, message);
+        }
+    }
+
+    fn send_to_nodes(&mut self, place: u32, publication: &Arc<Publication>, out: &mut Outlet<'_, impl Post>) {
+        let channel = &self.channels[place as usize];
+        let (channel_name, position) = (Arc::clone(&channel.name), channel.position);
+        let mut routes = std::mem::take(&mut self.routes);
+        routes.extend(channel.nodes().filter_map(|asking| {
+            // A node whose link was lost asks again in its next session.
+            self.links.answering(asking.node, asking.index, asking.session)
+        }));
+        for route in routes.drain(..) {
+            let relayed = Relayed::Deliver {
+                channel: Arc::clone(&channel_name),
+                position,
+                publication: Arc::clone(publication),
+            };
+            self.relay(route, relayed, out);
+        }
+        self.routes = routes;
+    }
+
+    /// Another node wants the channel: it is added, and told where it begins, in one step.
+    pub(super) fn hear_announce(
+        &mut self,
+        route: Route,
+        channel: Arc<str>,
+        ask: u32,
+        out: &mut Outlet<'_, impl Post>,
+    ) {
+        if self.role(&channel, out) != Role::Owner {
+            return self.relay(route, Relayed::NotOwner { channel, ask }, out);
+        }
+        let place = self.find(&channel).unwrap_or_else(|| self.open(&channel));
+        let Route { node, index, session, .. } = route;
+        let record = &mut self.channels[place as usize];
+        let is_new = !record.nodes().any(|known| known.node == node && known.session == session);
+        record.add_node(NodeInterest { node, index, session });
+        let position = record.position;
+        if is_new {
+            self.note_interest(route, &channel, true);
+        }
+        self.relay(route, Relayed::Top { channel, ask, position }, out);
+    }
+
+    /// Another node wants the channel no more.
+    pub(super) fn hear_withdraw(&mut self, route: Route, name: &str, now_ms: u64) {
+        let Some(place) = self.find(name) else { return };
+        let mut was_there = false;
+        self.channels[place as usize].retain_nodes(|known| {
+            let is_it = known.node == route.node;
+            was_there |= is_it && known.session == route.session;
+            !is_it
+        });
+        if was_there {
+            self.note_interest(route, name, false);
+        }
+        self.vacate(place, now_ms);
+    }
+}
