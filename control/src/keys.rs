@@ -33,8 +33,9 @@ pub struct ClusterKeys {
 /// One of them. Only what is derived from it is kept.
 #[derive(Clone)]
 pub(crate) struct ClusterKey {
-    /// Names the key without telling anything about it.
+    /// Names the key in datagrams without telling anything about it.
     pub(crate) id: [u8; 4],
+    root: Prk,
     link: hmac::Key,
 }
 
@@ -120,6 +121,11 @@ impl ClusterKeys {
     pub(crate) fn first(&self) -> &ClusterKey {
         self.keys.first().expect("parse gives at least one key")
     }
+
+    /// The key of this id.
+    pub(crate) fn by_id(&self, id: [u8; 4]) -> Option<&ClusterKey> {
+        self.keys.iter().find(|key| key.id == id)
+    }
 }
 
 impl ClusterKey {
@@ -129,7 +135,16 @@ impl ClusterKey {
         expand(&root, &[b"id"], &mut id);
         let mut link = [0; 32];
         expand(&root, &[b"link"], &mut link);
-        Self { id, link: hmac::Key::new(hmac::HMAC_SHA256, &link) }
+        Self { id, link: hmac::Key::new(hmac::HMAC_SHA256, &link), root }
+    }
+
+    /// The sub-key for datagrams that `context` describes; its parts are of fixed length or carry it.
+    pub(crate) fn datagram_key(&self, context: &[&[u8]]) -> [u8; 32] {
+        let mut info = vec![b"datagram".as_slice()];
+        info.extend_from_slice(context);
+        let mut key = [0; 32];
+        expand(&self.root, &info, &mut key);
+        key
     }
 }
 
@@ -237,5 +252,15 @@ mod tests {
     #[test]
     fn secrets_are_not_shown() {
         assert_eq!(format!("{:?}", keys(ONE)), "ClusterKeys");
+    }
+
+    #[test]
+    fn sub_keys_differ_by_context() {
+        let keys = keys(&format!("{ONE}\n{TWO}"));
+        let (one, two) = (&keys.keys[0], &keys.keys[1]);
+        assert_ne!(one.id, two.id);
+        assert_ne!(one.datagram_key(&[b"a"]), one.datagram_key(&[b"b"]));
+        assert_ne!(one.datagram_key(&[b"a"]), two.datagram_key(&[b"a"]));
+        assert!(keys.by_id(two.id).is_some() && keys.by_id([0; 4]).is_none());
     }
 }

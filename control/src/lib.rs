@@ -6,7 +6,9 @@
 pub mod limits;
 
 mod announcers;
+mod chance;
 mod digest;
+mod fleet;
 mod hash;
 mod keys;
 mod member;
@@ -14,6 +16,7 @@ mod node;
 mod ownership;
 mod registry;
 mod roster;
+mod seal;
 mod stability;
 mod users;
 mod view;
@@ -21,6 +24,7 @@ mod wire;
 
 pub use announcers::{Announcer, Refusal, SessionKey};
 pub use digest::{Digest, entry_hash};
+pub use fleet::{Fleet, FleetEvent, FleetSettings, FleetTally, Grounds, MemberState, MemberStatus, Standing};
 pub use hash::{HASH_VERSION, channel_hash, hub_shard};
 pub use keys::{BadKeys, ClusterKeys};
 pub use member::{Member, Region, Version, Weight};
@@ -28,6 +32,7 @@ pub use node::{BadName, ClusterName, Incarnation, NodeId, NodeName};
 pub use ownership::{Rank, owner, rank};
 pub use registry::{Announcement, Located, OwnConnection, OwnUser, Registry};
 pub use roster::Roster;
+pub use seal::{GOSSIP_VERSION, Sealer};
 pub use stability::{Full, Stability};
 pub use users::Home;
 pub use view::{BadView, View, ViewNode};
