@@ -1,13 +1,17 @@
 //! Whether the node is well: what the probes, the watchdog and the command line are told.
 //!
-//! Invariants: time is an argument; one observer ([`Health::observe`]) writes, anybody reads; a shard that has not
-//! turned for [`STALL_MS`] is stalled and the process must not go on.
+//! Invariants: time is an argument; the supervisor writes, anybody reads; a shard that has not turned for [`STALL_MS`] is
+//! stalled and the process must not go on; only a node that serves is ready.
 //!
 //! ```text
-//!   Starting ── every shard listens ──> Serving ── stop ──> Draining
+//!   Starting ── every shard listens ──> Joining ── a node answers ──> Settling ── the first View ──> Serving
+//!                   └─── a node without a fleet ─────────────────────────────────────────────────────^ │ ^
+//!                                                                                   Draining <── drain ┘ │
+//!                                                                                      └──── cancel ─────┘
 //! ```
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::limits::IDLE_WAIT_MS;
 
@@ -26,10 +30,42 @@ const _: () = assert!(ANSWER_MS > IDLE_WAIT_MS + 1_000 && ANSWER_MS < STALL_MS);
 pub enum State {
     /// Not every shard listens yet.
     Starting,
+    /// No node of the fleet has answered yet.
+    Joining,
+    /// A member of the fleet, but who owns what is not settled yet.
+    Settling,
     /// Clients are served.
     Serving,
-    /// Stopping: no new clients.
+    /// On its way out of service, or there: balancers shall send no new clients.
     Draining,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DrainPhase {
+    /// There is none.
+    Serving,
+    /// Readiness has failed and the fleet knows; clients are still accepted.
+    Announced,
+    /// No client is accepted, and those that are here are closed one after the other.
+    Closing,
+    /// No client is left; the process stays.
+    Drained,
+    /// The process ends.
+    Stopping,
+}
+
+/// What operators are told of a drain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DrainStatus {
+    /// How far it is.
+    pub phase: DrainPhase,
+    /// Whether the process ends when no client is left.
+    pub exits: bool,
+    /// Clients left.
+    pub connections: u64,
+    /// Until all clients have been closed, ms; 0: done, or no drain.
+    pub left_ms: u64,
 }
 
 impl State {
@@ -38,8 +74,24 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Joining => "joining",
+            Self::Settling => "settling",
             Self::Serving => "serving",
             Self::Draining => "draining",
+        }
+    }
+}
+
+impl DrainPhase {
+    /// One word for people and programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Announced => "announced",
+            Self::Closing => "closing",
+            Self::Drained => "drained",
+            Self::Stopping => "stopping",
         }
     }
 }
@@ -52,6 +104,7 @@ pub struct Health {
     hearts: Vec<Heart>,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
+    drain: Mutex<DrainStatus>,
 }
 
 #[derive(Debug)]
@@ -78,12 +131,18 @@ impl Health {
             hearts: (0..shards).map(|_| heart()).collect(),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
+            drain: Mutex::new(DrainStatus {
+                phase: DrainPhase::Serving,
+                exits: false,
+                connections: 0,
+                left_ms: 0,
+            }),
         }
     }
 
-    /// Moves on; a draining node never serves again.
+    /// The node is somewhere else.
     pub fn set_state(&self, state: State) {
-        self.state.fetch_max(state as u8, Ordering::Relaxed);
+        self.state.store(state as u8, Ordering::Relaxed);
     }
 
     /// Where the node is.
@@ -91,9 +150,22 @@ impl Health {
     pub fn state(&self) -> State {
         match self.state.load(Ordering::Relaxed) {
             0 => State::Starting,
-            1 => State::Serving,
+            1 => State::Joining,
+            2 => State::Settling,
+            3 => State::Serving,
             _ => State::Draining,
         }
+    }
+
+    /// The drain is there now.
+    pub fn set_drain(&self, status: DrainStatus) {
+        *self.drain.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// How far the drain is, as of the supervisor's last look.
+    #[must_use]
+    pub fn drain(&self) -> DrainStatus {
+        *self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the shards' counts of turns at `now_ms`.
@@ -161,13 +233,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_only_move_on() {
+    fn only_a_serving_node_is_ready() {
         let health = Health::new(1, 0);
         assert_eq!(health.state(), State::Starting);
-        health.set_state(State::Draining);
-        health.set_state(State::Serving);
-        assert_eq!(health.state(), State::Draining);
-        assert!(!health.is_ready());
+        for (state, ready) in [
+            (State::Starting, false),
+            (State::Joining, false),
+            (State::Settling, false),
+            (State::Serving, true),
+            (State::Draining, false),
+            (State::Serving, true),
+        ] {
+            health.set_state(state);
+            assert_eq!((health.state(), health.is_ready()), (state, ready));
+        }
     }
 
     #[test]

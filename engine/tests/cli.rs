@@ -78,6 +78,8 @@ fn usage_is_taught() {
         (&["sail"], 2, "unrecognized subcommand"),
         (&["serve", "--sail"], 2, "unexpected argument"),
         (&["serve", "--set", "shards"], 2, "a key and a value are wanted"),
+        (&["drain", "--help"], 0, "shutdown.ready_delay_ms"),
+        (&["drain", "--status", "--cancel"], 2, "cannot be used with"),
         (&["token"], 2, "--user"),
         (&["token", "--user", "u", "--ttl", "1"], 2, "1h"),
     ] {
@@ -239,7 +241,7 @@ fn tokens_are_minted_with_the_nodes_secret() {
 #[test]
 fn without_a_node_queries_fail() {
     let folder = Folder::new();
-    for command in ["status", "shards"] {
+    for command in ["status", "shards", "drain"] {
         let (exit, out, err) = run(&[command, "--admin-socket", &folder.path("nothing.sock")]);
         assert_eq!((exit, out.as_str()), (1, ""));
         assert!(err.contains("nothing.sock"), "{err}");
@@ -405,6 +407,71 @@ fn the_second_signal_does_not_wait_for_clients() {
     let (exit, _, log) = node.end();
     assert_eq!(exit, Some(1), "{log}");
     assert!(log.contains("told to stop a second time"), "{log}");
+}
+
+#[test]
+fn a_drain_is_shown_taken_back_and_ends_the_process() {
+    let folder = Folder::new();
+    let slow = ["--set", "shutdown.ready_delay_ms=600000", "--set", "shutdown.close_ms=100"];
+    let mut node = Node::start(&folder, &[&["--insecure"][..], &slow].concat());
+    let admin = node.address("admin");
+    let socket = folder.path("admin.sock");
+    let drain = |arguments: &[&str]| {
+        let flags = ["--admin-socket", &socket, "--output", "json"];
+        let (exit, out, err) = run(&[&["drain"], arguments, &flags].concat());
+        assert_eq!(exit, 0, "{arguments:?}: {err}");
+        let said: Value = serde_json::from_str(&out).expect("JSON");
+        (said["phase"].as_str().expect("a phase").to_owned(), said["exit"] == true)
+    };
+    let is = |phase: &str, exits| (phase.to_owned(), exits);
+    assert_eq!(drain(&["--status"]), is("serving", false));
+    assert_eq!(drain(&["--cancel"]), is("serving", false));
+    assert_eq!(status_of(admin, "/ready"), "200");
+    assert_eq!(drain(&["--no-exit"]), is("announced", false));
+    assert_eq!(status_of(admin, "/ready"), "503");
+    assert_eq!(drain(&[]), is("announced", true));
+    assert_eq!(drain(&["--cancel"]), is("serving", false));
+    assert_eq!(status_of(admin, "/ready"), "200");
+
+    // A signal is a wish to exit like any other: it can be taken back, and the next one is a first one again.
+    node.signal("TERM");
+    let end = Instant::now() + Duration::from_secs(20);
+    while drain(&["--status"]).0 != "announced" {
+        assert!(Instant::now() < end, "the signal is not heard");
+    }
+    assert_eq!(drain(&["--cancel"]), is("serving", false));
+    assert!(node.process.try_wait().expect("asked").is_none());
+    let (exit, out, _) = run(&["drain", "--admin-socket", &socket, "--no-exit"]);
+    assert_eq!(exit, 0);
+    assert!(out.contains("still accepting"), "{out}");
+    node.signal("TERM");
+    while !drain(&["--status"]).1 {
+        assert!(Instant::now() < end, "the signal is not heard");
+    }
+    node.signal("TERM");
+    let (exit, _, log) = node.end();
+    assert_eq!(exit, Some(1), "{log}");
+    assert!(log.contains("the drain is cancelled: serving again"), "{log}");
+}
+
+#[test]
+fn a_drained_node_stays_as_long_as_it_is_wanted() {
+    let folder = Folder::new();
+    let node = Node::start(&folder, &["--insecure"]);
+    let socket = folder.path("admin.sock");
+    let status = || run(&["drain", "--status", "--admin-socket", &socket, "--output", "json"]).1;
+    let (exit, ..) = run(&["drain", "--no-exit", "--admin-socket", &socket]);
+    assert_eq!(exit, 0);
+    let end = Instant::now() + Duration::from_secs(20);
+    while !status().contains("\"drained\"") {
+        assert!(Instant::now() < end, "it is not drained");
+    }
+    assert_eq!(status_of(node.address("admin"), "/ready"), "503");
+    let (exit, ..) = run(&["drain", "--admin-socket", &socket]);
+    assert_eq!(exit, 0);
+    let (exit, _, log) = node.end();
+    assert_eq!(exit, Some(0), "{log}");
+    assert!(log.contains("drained; the process stays"), "{log}");
 }
 
 fn status_of(admin: SocketAddr, path: &str) -> String {

@@ -2,14 +2,15 @@
 //!
 //! Invariants: with a key, everything but the page and the probes needs it; without one (loopback only), a request
 //! must name a loopback host, so that a web page cannot reach it through a name that it makes resolve to 127.0.0.1
-//! (DNS rebinding). The Unix socket has its file mode instead.
+//! (DNS rebinding); what changes something is not done for a web page of another origin. The Unix socket has its file
+//! mode instead.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -30,6 +31,7 @@ pub(super) struct Guard {
 pub(super) enum Refusal {
     Key,
     Host,
+    Origin,
 }
 
 impl Guard {
@@ -37,7 +39,10 @@ impl Guard {
         Self { key }
     }
 
-    pub(super) fn judge(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(super) fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+        if !method.is_safe() && !is_of_own_page(headers) {
+            return Err(Refusal::Origin);
+        }
         match &self.key {
             Some(_) if OPEN.contains(&path) => Ok(()),
             Some(key) => shown_key(headers)
@@ -50,7 +55,7 @@ impl Guard {
 }
 
 pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.judge(request.uri().path(), request.headers()) {
+    match guard.judge(request.method(), request.uri().path(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(Refusal::Key) => {
             let body = json!({ "error": "the admin key is missing or wrong: send it as X-API-Key" });
@@ -59,6 +64,10 @@ pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
         }
         Err(Refusal::Host) => {
             let body = json!({ "error": "without an admin key only loopback host names are answered" });
+            (StatusCode::FORBIDDEN, Json(body)).into_response()
+        }
+        Err(Refusal::Origin) => {
+            let body = json!({ "error": "a web page of another origin may change nothing here" });
             (StatusCode::FORBIDDEN, Json(body)).into_response()
         }
     }
@@ -72,6 +81,13 @@ fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, key) = value.split_at_checked("apikey ".len())?;
     scheme.eq_ignore_ascii_case(b"apikey ").then(|| key.trim_ascii())
+}
+
+/// Browsers name the origin of whatever sends a request that may change something.
+fn is_of_own_page(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let own = headers.get(header::HOST).map(|host| [b"http://", host.as_bytes()].concat());
+    own.is_some_and(|own| own == origin.as_bytes())
 }
 
 /// Takes the same time wherever the two differ; only their lengths can be learnt.
@@ -123,10 +139,14 @@ mod tests {
         ] {
             let expected = if allowed { Ok(()) } else { Err(Refusal::Host) };
             for path in ["/", "/status", "/health"] {
-                assert_eq!(guard.judge(path, &headers(&[("host", host)])), expected, "{host} {path}");
+                assert_eq!(
+                    guard.judge(&Method::GET, path, &headers(&[("host", host)])),
+                    expected,
+                    "{host} {path}"
+                );
             }
         }
-        assert_eq!(guard.judge("/metrics", &HeaderMap::new()), Ok(()));
+        assert_eq!(guard.judge(&Method::GET, "/metrics", &HeaderMap::new()), Ok(()));
     }
 
     #[test]
@@ -144,9 +164,27 @@ mod tests {
             (&[("authorization", "apikey")], false),
         ] {
             let expected = if good { Ok(()) } else { Err(Refusal::Key) };
-            assert_eq!(guard.judge("/status", &headers(list)), expected, "{list:?}");
-            assert_eq!(guard.judge("/metrics", &headers(list)), expected, "{list:?}");
-            assert_eq!(guard.judge("/ready", &headers(list)), Ok(()));
+            assert_eq!(guard.judge(&Method::GET, "/status", &headers(list)), expected, "{list:?}");
+            assert_eq!(guard.judge(&Method::GET, "/metrics", &headers(list)), expected, "{list:?}");
+            assert_eq!(guard.judge(&Method::GET, "/ready", &headers(list)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn pages_of_others_change_nothing() {
+        let guard = Guard::new(None);
+        for (method, origin, allowed) in [
+            (Method::POST, None, true),
+            (Method::POST, Some("http://127.0.0.1:9000"), true),
+            (Method::POST, Some("http://evil.example"), false),
+            (Method::POST, Some("http://127.0.0.1:8080"), false),
+            (Method::DELETE, Some("null"), false),
+            (Method::GET, Some("http://evil.example"), true),
+        ] {
+            let mut list = vec![("host", "127.0.0.1:9000")];
+            list.extend(origin.map(|origin| ("origin", origin)));
+            let expected = if allowed { Ok(()) } else { Err(Refusal::Origin) };
+            assert_eq!(guard.judge(&method, "/drain", &headers(&list)), expected, "{method} {origin:?}");
         }
     }
 }

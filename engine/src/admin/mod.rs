@@ -1,10 +1,11 @@
 //! What operators, probes and Prometheus see of a node, over HTTP on TCP and on a Unix socket.
 //!
-//! Invariants: it runs on a thread of its own and only reads; no shard waits for it; no tokio type leaves this
+//! Invariants: it runs on a thread of its own and only reads and asks; no shard waits for it; no tokio type leaves this
 //! folder and `node`; nothing but the page and the probes is answered to strangers ([`access`]).
 
 mod access;
 mod connections;
+mod drain;
 mod metrics;
 mod page;
 mod process;
@@ -29,6 +30,8 @@ use crate::counters::Counters;
 use crate::health::Health;
 use crate::settings::Secret;
 use connections::Bounded;
+
+pub use drain::{Granted, Wish, Wishes};
 
 /// Descriptors that the admin interface uses at most: two doors with their connections, and its runtime's own.
 pub const DESCRIPTORS_MAX: u32 = 2 * (connections::CONNECTIONS_MAX as u32 + 1) + 8;
@@ -57,6 +60,8 @@ pub struct Subject {
     pub health: Arc<Health>,
     /// When it started.
     pub started: Instant,
+    /// The way to the supervisor.
+    pub wishes: Wishes,
 }
 
 /// Where the admin interface is served.
@@ -116,6 +121,7 @@ fn routes(subject: Arc<Subject>) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/shards", get(shards))
+        .route("/drain", get(drain::show).post(drain::begin).delete(drain::cancel))
         .with_state(subject)
 }
 

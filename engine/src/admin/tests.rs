@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
 use super::*;
-use crate::health::State;
+use crate::health::{DrainPhase, DrainStatus, State};
 
 pub(super) fn subject(shards: usize) -> Subject {
     Subject {
@@ -18,11 +18,20 @@ pub(super) fn subject(shards: usize) -> Subject {
         counters: (0..shards).map(|_| Arc::new(Counters::default())).collect(),
         health: Arc::new(Health::new(shards, 0)),
         started: Instant::now(),
+        wishes: Wishes(Arc::new(|wish, granted| {
+            let phase = if wish == Wish::Cancel { DrainPhase::Serving } else { DrainPhase::Announced };
+            let exits = wish == Wish::Drain { exits: true };
+            granted.send(Some(DrainStatus { phase, exits, connections: 7, left_ms: 40_000 })).is_ok()
+        })),
     }
 }
 
-fn get(mut stream: impl Read + Write, path: &str, headers: &str) -> (u16, String, String) {
-    let request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+fn get(stream: impl Read + Write, path: &str, headers: &str) -> (u16, String, String) {
+    request(stream, "GET", path, headers)
+}
+
+fn request(mut stream: impl Read + Write, method: &str, path: &str, headers: &str) -> (u16, String, String) {
+    let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");
@@ -72,5 +81,19 @@ fn doors_answer_as_their_rules_say() {
     let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(status["state"], "draining");
     assert_eq!(over_unix("/shards").0, 200);
+    for (method, uri, phase, exit) in [
+        ("POST", "/drain", "announced", true),
+        ("POST", "/drain?exit=false", "announced", false),
+        ("DELETE", "/drain", "serving", false),
+        ("GET", "/drain", "serving", false),
+    ] {
+        let stream = UnixStream::connect(&path).expect("connected");
+        let (status, _, body) = request(stream, method, uri, "Host: node\r\n");
+        assert_eq!(status, 200, "{method} {uri}: {body}");
+        let drain: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!((&drain["phase"], &drain["exit"]), (&phase.into(), &exit.into()), "{method} {uri}");
+    }
+    let stream = TcpStream::connect(address).expect("connected");
+    assert_eq!(request(stream, "POST", "/drain", "Host: x\r\n").0, 401, "it takes the key");
     std::fs::remove_file(&path).expect("removed");
 }

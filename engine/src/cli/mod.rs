@@ -3,8 +3,10 @@
 //! Invariants: answers go to stdout, everything else to stderr; every query takes `--output json`; how a command ends
 //! is one of [`Exit`]. What a setting may be is decided by [`crate::config`] alone.
 
+mod asking;
 mod cluster_key;
 mod configuration;
+mod drain;
 mod given;
 mod query;
 mod serve;
@@ -21,6 +23,7 @@ use crate::config::Problem;
 
 pub use cluster_key::run as cluster_key;
 pub use configuration::run as config;
+pub use drain::{DrainArguments, run as drain};
 pub use given::{ConfigArguments, SettingFlags};
 pub use query::{shards, status};
 pub use serve::run as serve;
@@ -62,6 +65,7 @@ Examples:
                                                 each setting, its value and where it came from
   roadstead token --user ann --ttl 1h           a token that lets ann connect
   roadstead status --output json                what a running node says of itself
+  roadstead drain                               out of service, clients first, then the process
 
 Settings: flags win over the environment, the environment over the file, the file over defaults.
   file         [limits] connections = 100000
@@ -98,6 +102,9 @@ pub enum Command {
     Status(QueryArguments),
     /// Each shard of a running node
     Shards(QueryArguments),
+    /// Take a running node out of service without harm to its clients, or back
+    #[command(after_help = drain::AFTER)]
+    Drain(DrainArguments),
     /// The version of this program
     Version(OutputArgument),
 }

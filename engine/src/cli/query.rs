@@ -1,21 +1,11 @@
 //! `status` and `shards`: questions to a running node through its Unix socket.
 
-use std::env;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 
+use super::asking::{Said, ask_node};
 use super::{Exit, Output, QueryArguments, answer, complain};
-use crate::admin::socket::{Surroundings, is_root, looked_for_at};
-
-/// A node answers at once; one that needs longer is not well.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The largest answer is a few kilobytes for each of at most 64 shards.
-const ANSWER_BYTES_MAX: u64 = 4 << 20;
 
 /// Prints what the node says of itself.
 #[must_use]
@@ -30,7 +20,7 @@ pub fn shards(arguments: &QueryArguments) -> Exit {
 }
 
 fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Exit {
-    let said = match connect(arguments).and_then(|stream| get(stream, path)) {
+    let said = match ask_node(arguments, "GET", path).and_then(Said::ok) {
         Ok(said) => said,
         Err(reason) => {
             complain(&reason);
@@ -47,57 +37,6 @@ fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Ex
         complain("a shard did not answer in time; its numbers are old");
         Exit::Partial
     }
-}
-
-fn connect(arguments: &QueryArguments) -> Result<UnixStream, String> {
-    let places = match &arguments.admin_socket {
-        Some(path) => vec![path.clone()],
-        None => default_places(),
-    };
-    let mut reasons = String::new();
-    for place in &places {
-        match UnixStream::connect(place) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => {
-                let _ = write!(reasons, "\n  {}: {}", place.display(), explain(place, &error));
-            }
-        }
-    }
-    Err(format!("no node answers; --admin-socket or ROADSTEAD_ADMIN_SOCKET says where it is:{reasons}"))
-}
-
-fn default_places() -> Vec<PathBuf> {
-    let (runtime, xdg) = (env::var_os("RUNTIME_DIRECTORY"), env::var_os("XDG_RUNTIME_DIR"));
-    looked_for_at(Surroundings {
-        runtime_directory: runtime.as_deref(),
-        xdg_runtime_dir: xdg.as_deref(),
-        is_root: is_root(),
-    })
-}
-
-fn explain(place: &Path, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such socket".into(),
-        io::ErrorKind::ConnectionRefused => "its node is gone".into(),
-        io::ErrorKind::PermissionDenied => format!("only {}'s owner and group may ask", place.display()),
-        _ => error.to_string(),
-    }
-}
-
-/// HTTP/1.0, so that the answer ends with the connection.
-fn get(mut stream: UnixStream, path: &str) -> Result<Value, String> {
-    let failed = |error: io::Error| format!("the node did not answer: {error}");
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).map_err(failed)?;
-    let mut said = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut said).map_err(failed)?;
-    let (head, body) = said.split_once("\r\n\r\n").ok_or("the node's answer is not complete")?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
-        return Err(format!("the node refused {path}: {}", head.lines().next().unwrap_or_default()));
-    }
-    serde_json::from_str(body).map_err(|error| format!("the node's answer is not JSON: {error}"))
 }
 
 fn status_text(status: &Value) -> String {

@@ -8,6 +8,8 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::admin::{Granted, Wish};
+
 /// Things that wait for the supervisor: a few signals, and one end for each shard.
 const WAITING_MAX: usize = 256;
 
@@ -18,6 +20,8 @@ pub(super) enum Happening {
     Stop,
     /// SIGHUP.
     Reload,
+    /// An operator wants something; the answer is how the drain stands then, or that it is too late.
+    Wish(Wish, Granted),
     /// A shard's thread has ended; an error if it had not finished.
     ShardEnded { shard: usize, error: Option<io::Error> },
 }

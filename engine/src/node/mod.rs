@@ -9,6 +9,7 @@
 
 mod descriptors;
 mod doors;
+mod drain;
 mod failure;
 mod happenings;
 mod service;
@@ -20,18 +21,20 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crossbeam_channel::Sender;
 use roadstead_control::NodeName;
 use roadstead_control::limits::NODE_NAME_BYTES_MAX;
 
-use crate::admin::{self, Subject};
+use crate::admin::{self, Subject, Wishes};
 use crate::config::{Configuration, Sources};
-use crate::health::{Health, State};
+use crate::health::Health;
 use crate::logging::Logging;
 use crate::settings::Settings;
 use crate::tls;
 use crate::token::Verifier;
 
 pub use failure::Failure;
+use happenings::Happening;
 
 /// Runs a node until it is told to stop.
 ///
@@ -76,15 +79,21 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         counters: shards.counters().to_vec(),
         health: Arc::clone(&health),
         started,
+        wishes: wishes(&told),
     };
-    let line = ready_line(&subject, doors.admin_address());
+    let ready_line = ready_line(&subject, doors.admin_address());
     admin::start(doors.take(), subject)
         .map_err(|error| Failure::start("cannot start the admin interface", &error))?;
-    health.set_state(State::Serving);
-    tracing::info!("{line}");
-    announce(&line);
 
-    let node = supervisor::Node { settings: configuration.settings, fitted, shards, health, started };
+    let node = supervisor::Node {
+        settings: configuration.settings,
+        fitted,
+        shards,
+        health,
+        started,
+        ready_line,
+        course: supervisor::Course::new(),
+    };
     node.supervise(&happenings, sources, logging)
 }
 
@@ -104,6 +113,12 @@ impl Fitted {
         settings.client.allowed_origins.extend_from_slice(&self.page_origins);
         settings
     }
+}
+
+/// The way of operators' wishes to the supervisor.
+fn wishes(told: &Sender<Happening>) -> Wishes {
+    let told = told.clone();
+    Wishes(Arc::new(move |wish, granted| told.try_send(Happening::Wish(wish, granted)).is_ok()))
 }
 
 fn ready_line(subject: &Subject, admin: Option<std::net::SocketAddr>) -> String {

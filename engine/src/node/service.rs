@@ -26,14 +26,19 @@ pub(super) fn reloading() {
     tell(&states);
 }
 
-/// No new clients; the end comes within `close` and a little.
-pub(super) fn stopping(close: Duration) {
-    let patience_us = u32::try_from((close + EXIT_GRACE).as_micros()).unwrap_or(u32::MAX);
-    tell(&[
-        NotifyState::Stopping,
-        NotifyState::ExtendTimeoutUsec(patience_us),
-        NotifyState::Status("stopping"),
-    ]);
+/// Not ready yet, or on the way out: what it is about, and that it may take so long.
+pub(super) fn take_time(status: &str, patience: Duration) {
+    tell(&[NotifyState::ExtendTimeoutUsec(microseconds(patience)), NotifyState::Status(status)]);
+}
+
+/// The end comes within `patience` and a little. systemd takes this as final.
+pub(super) fn stopping(patience: Duration) {
+    let extend = NotifyState::ExtendTimeoutUsec(microseconds(patience + EXIT_GRACE));
+    tell(&[NotifyState::Stopping, extend, NotifyState::Status("stopping")]);
+}
+
+fn microseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// A line for `systemctl status`.

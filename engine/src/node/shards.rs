@@ -140,6 +140,22 @@ impl Shards {
         self.order(|| Order::Reload(Arc::clone(settings), Arc::clone(verifier)));
     }
 
+    /// Take what waits to be accepted and nothing after it.
+    pub(super) fn stop_listening(&self) {
+        self.order(|| Order::StopListening);
+    }
+
+    /// Close all clients, spread over `window`.
+    pub(super) fn leave(&self, window: Duration) {
+        self.order(|| Order::Leave { window_ms: window.as_millis() as u64 });
+    }
+
+    /// Close no more clients and accept new ones.
+    pub(super) fn stay(&self) {
+        self.order(|| Order::Stay);
+        self.order(|| Order::Listen);
+    }
+
     fn order(&self, order: impl Fn() -> Order) {
         for (shard, orders) in self.orders.iter().enumerate() {
             if orders.try_send(order()).is_err() {

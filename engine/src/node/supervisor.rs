@@ -1,10 +1,12 @@
-//! The main thread while a node serves: waits for signals, watches the shards, reports to the service manager.
+//! The main thread while a node runs: waits for signals and wishes, watches the shards, reports to the service manager.
 //!
 //! ```text
-//!   serving ── Stop ──> stopping ── every shard ended ──> done
-//!      │                   └── Stop again, or time up ──> ended at once
+//!   running ── the drain says Stop, or a shard ended ──> ending ── every shard ended ──> done
+//!      │                                                    └── time up ──> ended at once
+//!      ├── Stop: drain, then exit; a second one: ended at once
+//!      ├── a wish: drain, or stay after all
 //!      ├── Reload: read, check, apply what can change, say what needs a restart
-//!      └── a shard ended or stalled: the node fails
+//!      └── a shard stalled: the process aborts
 //! ```
 
 use std::sync::Arc;
@@ -12,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::drain::{Drain, Step};
 use super::happenings::Happening;
 use super::shards::Shards;
-use super::{Failure, Fitted, failure, service};
+use super::{Failure, Fitted, announce, failure, service};
+use crate::admin::Wish;
 use crate::config::{self, Sources};
 use crate::counters::Metric;
-use crate::health::{Health, STALL_MS, State};
+use crate::health::{DrainPhase, DrainStatus, Health, STALL_MS, State};
 use crate::logging::Logging;
 use crate::settings::Settings;
 use crate::token::Verifier;
@@ -45,15 +49,36 @@ pub(super) struct Node {
     pub(super) shards: Shards,
     pub(super) health: Arc<Health>,
     pub(super) started: Instant,
+    /// Said on stdout as soon as clients are served.
+    pub(super) ready_line: String,
+    pub(super) course: Course,
 }
 
-/// The way to the end.
-struct Stopping {
+/// How the node's life goes on.
+#[derive(Debug)]
+pub(super) struct Course {
+    drain: Drain,
+    /// The first signal to stop was heard.
+    told_to_stop: bool,
+    /// Clients have been served: the ready line is out.
+    was_ready: bool,
+    ending: Option<Ending>,
+}
+
+/// The shards were told to stop.
+#[derive(Debug)]
+struct Ending {
     deadline: Instant,
     /// Shards that have not ended.
     left: usize,
     /// Why, if not because somebody asked.
     failure: Option<Failure>,
+}
+
+impl Course {
+    pub(super) fn new() -> Self {
+        Self { drain: Drain::new(), told_to_stop: false, was_ready: false, ending: None }
+    }
 }
 
 impl Node {
@@ -65,61 +90,157 @@ impl Node {
     ) -> Result<(), Failure> {
         let watchdog = service::watchdog();
         let look = watchdog.map_or(LOOK, |interval| LOOK.min(interval / LOOKS_PER_FEED));
-        service::ready(&self.summary());
         let mut reported = Instant::now();
         let mut looked = Instant::now();
-        let mut stopping: Option<Stopping> = None;
+        self.show_state();
         loop {
-            match happenings.recv_deadline(looked + look) {
-                Ok(Happening::Stop) if stopping.is_some() => return Err(Failure::Interrupted),
+            let due = self.course.drain.due(self.started.elapsed()).map(|due| self.started + due);
+            match happenings.recv_deadline(due.map_or(looked + look, |due| due.min(looked + look))) {
+                Ok(Happening::Stop) if self.course.told_to_stop => return Err(Failure::Interrupted),
                 Ok(Happening::Stop) => {
-                    tracing::info!(
-                        "stopping: clients are closed within {} ms",
-                        self.settings.shutdown.close_ms
-                    );
-                    stopping = Some(self.stop(None));
+                    self.course.told_to_stop = true;
+                    self.leave(true);
                 }
-                Ok(Happening::Reload) if stopping.is_none() => self.reload(sources, logging),
+                Ok(Happening::Wish(wish, granted)) => {
+                    let answer = self.grant(wish);
+                    // Whoever asked may have gone.
+                    let _ = granted.send(answer);
+                }
+                Ok(Happening::Reload) if self.course.ending.is_none() => self.reload(sources, logging),
                 Ok(Happening::Reload) => {}
                 Ok(Happening::ShardEnded { shard, error }) => {
-                    let stop = stopping.get_or_insert_with(|| {
+                    if self.course.ending.is_none() {
                         let why = error.map_or_else(|| "without reason".into(), |error| error.to_string());
                         let why = format!("shard {shard} ended while serving: {why}");
                         tracing::error!("{why}; the other shards are stopped");
-                        self.stop(Some(Failure::Serving(why)))
-                    });
-                    stop.left -= 1;
-                    if stop.left == 0 {
-                        tracing::info!("stopped");
-                        return stop.failure.take().map_or(Ok(()), Err);
+                        self.end(Some(Failure::Serving(why)));
+                    }
+                    if let Some(ended) = self.shard_ended() {
+                        return ended;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    looked = Instant::now();
-                    match &stopping {
-                        Some(stop) if looked >= stop.deadline => {
-                            return Err(Failure::Serving(format!(
-                                "{} shards did not stop in time",
-                                stop.left
-                            )));
-                        }
-                        Some(_) => {}
-                        None => self.look(watchdog.is_some(), logging),
-                    }
-                    if stopping.is_none() && reported.elapsed() >= STATUS {
-                        reported = looked;
-                        service::status(&self.summary());
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::Serving("nobody is left to hear signals".into()));
+                }
+            }
+            self.go_on();
+            if looked.elapsed() >= look {
+                looked = Instant::now();
+                self.look(watchdog.is_some(), logging)?;
+                if reported.elapsed() >= STATUS || !self.course.drain.is_serving() {
+                    reported = looked;
+                    self.report();
                 }
             }
         }
     }
 
+    /// Begins a drain, or turns one that stays into one that exits.
+    fn leave(&mut self, exits: bool) {
+        if self.course.ending.is_some() {
+            return;
+        }
+        let is_ready = self.health.state() == State::Serving;
+        let shutdown = &self.settings.shutdown;
+        let steps = self.course.drain.begin(shutdown, exits, is_ready, self.started.elapsed());
+        self.walk(steps);
+        self.go_on();
+    }
+
+    fn grant(&mut self, wish: Wish) -> Option<DrainStatus> {
+        match wish {
+            Wish::Drain { exits } => self.leave(exits),
+            Wish::Cancel => {
+                let steps = self.course.drain.cancel()?;
+                self.course.told_to_stop = false;
+                self.walk(steps);
+                self.go_on();
+            }
+        }
+        Some(self.health.drain())
+    }
+
+    /// Does what is due of the drain, and lets everybody see how far it is.
+    fn go_on(&mut self) {
+        let steps = self.course.drain.advance(self.started.elapsed(), self.count(Metric::Connections), false);
+        self.walk(steps);
+        self.health.set_drain(self.drain_status());
+    }
+
+    fn walk(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Announce => {
+                    self.show_state();
+                    let after_s = self.drain_status().left_ms.div_ceil(1_000);
+                    let clients = self.count(Metric::Connections);
+                    tracing::info!(
+                        "draining: not ready any more; {clients} clients are closed within {after_s} s"
+                    );
+                }
+                Step::StopListening => self.shards.stop_listening(),
+                Step::Leave { window } => {
+                    let clients = self.count(Metric::Connections);
+                    tracing::info!("draining: closing {clients} clients over {} ms", window.as_millis());
+                    self.shards.leave(window);
+                }
+                Step::Resume => {
+                    tracing::info!("the drain is cancelled: serving again");
+                    self.shards.stay();
+                    self.show_state();
+                }
+                Step::Rest => tracing::info!("drained; the process stays until it is told to stop"),
+                Step::LeaveFleet => {}
+                Step::Stop => self.end(None),
+            }
+        }
+    }
+
+    /// Tells the shards to stop.
+    fn end(&mut self, failure: Option<Failure>) {
+        let close = Duration::from_millis(u64::from(self.settings.shutdown.close_ms));
+        tracing::info!("stopping: what is still open is closed within {} ms", close.as_millis());
+        self.course.drain.abandon();
+        self.show_state();
+        service::stopping(close + STOP_GRACE);
+        self.shards.stop();
+        let deadline = Instant::now() + close + STOP_GRACE;
+        self.course.ending = Some(Ending { deadline, left: self.shards.len(), failure });
+    }
+
+    /// One shard less. How the node ended, if it was the last.
+    fn shard_ended(&mut self) -> Option<Result<(), Failure>> {
+        let ending = self.course.ending.as_mut()?;
+        ending.left -= 1;
+        if ending.left > 0 {
+            return None;
+        }
+        tracing::info!("stopped");
+        Some(ending.failure.take().map_or(Ok(()), Err))
+    }
+
+    /// Where the node is now, for probes and balancers; the first time that it serves is said aloud.
+    fn show_state(&mut self) {
+        if !self.course.drain.is_serving() {
+            return self.health.set_state(State::Draining);
+        }
+        self.health.set_state(State::Serving);
+        if !self.course.was_ready {
+            self.course.was_ready = true;
+            tracing::info!("{}", self.ready_line);
+            announce(&self.ready_line);
+            service::ready(&self.summary());
+        }
+    }
+
     /// Watches the shards; each is woken, so that one without work shows a turn at the next look.
-    fn look(&self, feeds: bool, logging: &Logging) {
+    fn look(&self, feeds: bool, logging: &Logging) -> Result<(), Failure> {
+        if let Some(ending) = &self.course.ending {
+            let is_late = Instant::now() >= ending.deadline;
+            let late = || Failure::Serving(format!("{} shards did not stop in time", ending.left));
+            return if is_late { Err(late()) } else { Ok(()) };
+        }
         let turns = self.shards.counters().iter().map(|counters| counters.get(Metric::Turns));
         self.health.observe(turns, milliseconds(self.started));
         if let Some(shard) = self.health.stalled() {
@@ -132,14 +253,20 @@ impl Node {
             service::feed_watchdog();
         }
         self.shards.wake();
+        Ok(())
     }
 
-    fn stop(&self, failure: Option<Failure>) -> Stopping {
+    /// Tells the service manager how things are.
+    fn report(&self) {
+        if self.course.ending.is_some() {
+            return;
+        }
+        if self.course.drain.is_serving() {
+            return service::status(&self.summary());
+        }
         let close = Duration::from_millis(u64::from(self.settings.shutdown.close_ms));
-        self.health.set_state(State::Draining);
-        service::stopping(close);
-        self.shards.stop();
-        Stopping { deadline: Instant::now() + close + STOP_GRACE, left: self.shards.len(), failure }
+        let way = self.course.drain.patience(self.started.elapsed(), self.count(Metric::Connections));
+        service::take_time(&self.summary(), way + close + STOP_GRACE);
     }
 
     /// A configuration that is not valid changes nothing.
@@ -181,14 +308,28 @@ impl Node {
         }
     }
 
+    fn drain_status(&self) -> DrainStatus {
+        self.course.drain.status(self.started.elapsed(), self.count(Metric::Connections))
+    }
+
+    fn count(&self, metric: Metric) -> u64 {
+        self.shards.counters().iter().map(|counters| counters.get(metric)).sum()
+    }
+
     fn summary(&self) -> String {
-        let count =
-            |metric| -> u64 { self.shards.counters().iter().map(|counters| counters.get(metric)).sum() };
-        format!(
-            "{} connections, {} subscriptions on {} shards",
-            count(Metric::Connections),
-            count(Metric::Subscriptions),
-            self.shards.len()
-        )
+        let status = self.drain_status();
+        let clients = status.connections;
+        match status.phase {
+            DrainPhase::Serving => format!(
+                "{clients} connections, {} subscriptions on {} shards",
+                self.count(Metric::Subscriptions),
+                self.shards.len()
+            ),
+            DrainPhase::Announced | DrainPhase::Closing => {
+                format!("draining: {clients} connections left, {} s", status.left_ms.div_ceil(1_000))
+            }
+            DrainPhase::Drained => "drained: no client is left".into(),
+            DrainPhase::Stopping => "stopping".into(),
+        }
     }
 }
