@@ -16,6 +16,10 @@ pub const SEEDS_MAX: usize = 64;
 /// its 503 instead of silence. When these are used up too, accepting pauses and clients wait in the backlog.
 pub const REFUSAL_SLOTS: u32 = 64;
 
+/// Socket slots of a shard for links to other nodes: a thousand nodes whose links are spread over the shards, and those
+/// that greet. When they are used up, further nodes are dialled or accepted later.
+pub const LINK_SLOTS: u32 = 1_536;
+
 /// Receive arena of a shard, bytes: what one turn reads at most. Small enough that the copy made from it still finds it
 /// in the second-level cache, beside the copy and the kernel's own buffers.
 pub const ARENA_BYTES: usize = 256 * 1024;

@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Command::Config(arguments) => cli::config(&arguments),
         Command::Status(arguments) => cli::status(&arguments),
         Command::Shards(arguments) => cli::shards(&arguments),
+        Command::Nodes(arguments) => cli::nodes(&arguments),
+        Command::Where(arguments) => cli::where_is(&arguments),
         Command::Drain(arguments) => cli::drain(&arguments),
         Command::Version(arguments) => cli::version(&arguments),
     }

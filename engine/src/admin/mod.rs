@@ -6,6 +6,7 @@
 mod access;
 mod connections;
 mod drain;
+mod fleet;
 mod metrics;
 mod page;
 mod process;
@@ -24,6 +25,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
+use roadstead_control::{NodeName, Region};
 use serde_json::json;
 
 use crate::counters::Counters;
@@ -32,6 +34,7 @@ use crate::settings::Secret;
 use connections::Bounded;
 
 pub use drain::{Granted, Wish, Wishes};
+pub use fleet::{Finder, Found, Picture, Pictures};
 
 /// Descriptors that the admin interface uses at most: two doors with their connections, and its runtime's own.
 pub const DESCRIPTORS_MAX: u32 = 2 * (connections::CONNECTIONS_MAX as u32 + 1) + 8;
@@ -62,6 +65,14 @@ pub struct Subject {
     pub started: Instant,
     /// The way to the supervisor.
     pub wishes: Wishes,
+    /// The node in its fleet.
+    pub node: NodeName,
+    /// Where it stands.
+    pub region: Region,
+    /// Finds users.
+    pub finder: Finder,
+    /// Shows the node's fleet, if it has one.
+    pub pictures: Option<Pictures>,
 }
 
 /// Where the admin interface is served.
@@ -121,6 +132,8 @@ fn routes(subject: Arc<Subject>) -> Router {
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/shards", get(shards))
+        .route("/nodes", get(fleet::nodes))
+        .route("/connections", get(fleet::connections))
         .route("/drain", get(drain::show).post(drain::begin).delete(drain::cancel))
         .with_state(subject)
 }

@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::flow::{LocatedEntry, Unlocated};
 use crate::health::{DrainPhase, DrainStatus, State};
+use roadstead_control::{NodeId, NodeName, Region};
 
 pub(super) fn subject(shards: usize) -> Subject {
     Subject {
@@ -23,6 +25,14 @@ pub(super) fn subject(shards: usize) -> Subject {
             let exits = wish == Wish::Drain { exits: true };
             granted.send(Some(DrainStatus { phase, exits, connections: 7, left_ms: 40_000 })).is_ok()
         })),
+        node: NodeName::new("test").expect("a name"),
+        region: Region::new("here").expect("a name"),
+        finder: Finder(Arc::new(|user| match user {
+            "ada" => Ok(vec![LocatedEntry { node: NodeId(7), shard: 1, connection: 1 << 56 | 5, age_s: 60 }]),
+            "bob" => Err(Unlocated::NoAnswer),
+            _ => Ok(Vec::new()),
+        })),
+        pictures: None,
     }
 }
 
@@ -67,6 +77,13 @@ fn doors_answer_as_their_rules_say() {
         ("/status", "Host: x\r\nX-API-Key: k\r\n", 200),
         ("/metrics", "Host: x\r\nAuthorization: apikey k\r\n", 200),
         ("/nothing", "Host: x\r\nX-API-Key: k\r\n", 404),
+        ("/nodes", "Host: x\r\n", 401),
+        ("/nodes", "Host: x\r\nX-API-Key: k\r\n", 200),
+        ("/connections?user=ada", "Host: x\r\n", 401),
+        ("/connections?user=ada", "Host: x\r\nX-API-Key: k\r\n", 200),
+        ("/connections?user=bob", "Host: x\r\nX-API-Key: k\r\n", 503),
+        ("/connections?user=", "Host: x\r\nX-API-Key: k\r\n", 400),
+        ("/connections", "Host: x\r\nX-API-Key: k\r\n", 400),
     ] {
         assert_eq!(over_tcp(path, headers).0, status, "{path} {headers}");
     }
@@ -96,4 +113,26 @@ fn doors_answer_as_their_rules_say() {
     let stream = TcpStream::connect(address).expect("connected");
     assert_eq!(request(stream, "POST", "/drain", "Host: x\r\n").0, 401, "it takes the key");
     std::fs::remove_file(&path).expect("removed");
+}
+
+#[test]
+fn users_are_found_with_the_ids_that_their_clients_have() {
+    let path = std::env::temp_dir().join(format!("roadstead-admin-users-{}.sock", std::process::id()));
+    let unix = socket::bind(&path).expect("bound");
+    start(Doors { tcp: None, key: None, unix: Some(unix) }, subject(2)).expect("started");
+    let ask = |uri: &str| {
+        let stream = UnixStream::connect(&path).expect("connected");
+        let (_, _, body) = get(stream, uri, "Host: node\r\n");
+        serde_json::from_str::<serde_json::Value>(&body).expect("JSON")
+    };
+    let found = ask("/connections?user=ada");
+    assert_eq!(found["connections"][0]["client"], "00000007-0001-0000-0005-000000000000");
+    assert_eq!(
+        (&found["connections"][0]["shard"], &found["connections"][0]["age_s"]),
+        (&json!(1), &json!(60))
+    );
+    assert_eq!(ask("/connections?user=nobody")["connections"], json!([]));
+    let nodes = ask("/nodes");
+    assert_eq!((&nodes["fleet"], &nodes["nodes"][0]["name"]), (&json!(false), &json!("test")));
+    let _ = std::fs::remove_file(&path);
 }

@@ -7,6 +7,7 @@ mod asking;
 mod cluster_key;
 mod configuration;
 mod drain;
+mod fleet;
 mod given;
 mod query;
 mod serve;
@@ -24,6 +25,7 @@ use crate::config::Problem;
 pub use cluster_key::run as cluster_key;
 pub use configuration::run as config;
 pub use drain::{DrainArguments, run as drain};
+pub use fleet::{WhereArguments, nodes, where_is};
 pub use given::{ConfigArguments, SettingFlags};
 pub use query::{shards, status};
 pub use serve::run as serve;
@@ -102,6 +104,11 @@ pub enum Command {
     Status(QueryArguments),
     /// Each shard of a running node
     Shards(QueryArguments),
+    /// The nodes of the fleet, as a running node sees them
+    Nodes(QueryArguments),
+    /// Where a user is connected, asked at any node of the fleet
+    #[command(after_help = fleet::WHERE_AFTER)]
+    Where(WhereArguments),
     /// Take a running node out of service without harm to its clients, or back
     #[command(after_help = drain::AFTER)]
     Drain(DrainArguments),

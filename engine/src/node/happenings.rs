@@ -22,6 +22,8 @@ pub(super) enum Happening {
     Reload,
     /// An operator wants something; the answer is how the drain stands then, or that it is too late.
     Wish(Wish, Granted),
+    /// The node has come closer to its fleet.
+    Standing,
     /// A shard's thread has ended; an error if it had not finished.
     ShardEnded { shard: usize, error: Option<io::Error> },
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Sender, bounded};
-use roadstead_control::NodeId;
+use roadstead_control::NodeName;
 use roadstead_io::{Epoll, Io, Kind, ListenOptions, Options, Uring, Waker, bind};
 
 use super::Failure;
@@ -21,10 +21,10 @@ use super::happenings::Happening;
 use super::supervisor::milliseconds;
 use crate::counters::Counters;
 use crate::flow::Now;
-use crate::limits::{KEEPALIVE_S, REFUSAL_SLOTS};
+use crate::limits::{KEEPALIVE_S, LINK_SLOTS, REFUSAL_SLOTS};
 use crate::settings::Settings;
 use crate::shard::mail::Mail;
-use crate::shard::{Order, Shard, ShardParts, Turned, connections_of_shard};
+use crate::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Turned, connections_of_shard};
 use crate::siblings::{Siblings, Wake};
 use crate::tls::Identity as TlsIdentity;
 use crate::token::Verifier;
@@ -32,11 +32,40 @@ use crate::token::Verifier;
 /// Orders are rare; a shard that has not read this many is stalled, and the watchdog deals with it.
 const ORDERS_WAITING_MAX: usize = 16;
 
+/// The way of orders to the shards. Clones are the same way.
+#[derive(Clone, Debug)]
+pub(super) struct Voice {
+    orders: Vec<Sender<Order>>,
+    wakers: Vec<Waker>,
+}
+
+impl Voice {
+    /// Gives an order to every shard.
+    pub(super) fn order(&self, order: impl Fn() -> Order) {
+        for shard in 0..self.orders.len() {
+            if !self.order_one(shard, order()) {
+                tracing::error!("shard {shard} takes no orders");
+            }
+        }
+    }
+
+    /// Gives an order to one shard; false if it takes none.
+    pub(super) fn order_one(&self, shard: usize, order: Order) -> bool {
+        let taken = self.orders[shard].try_send(order).is_ok();
+        self.wakers[shard].wake();
+        taken
+    }
+
+    /// How many shards there are.
+    pub(super) fn shards(&self) -> u16 {
+        self.orders.len() as u16
+    }
+}
+
 /// The running shards, seen from outside.
 #[derive(Debug)]
 pub(super) struct Shards {
-    orders: Vec<Sender<Order>>,
-    wakers: Vec<Waker>,
+    voice: Voice,
     counters: Vec<Arc<Counters>>,
     addresses: Vec<SocketAddr>,
 }
@@ -46,6 +75,8 @@ struct Luggage {
     kind: Kind,
     options: Options,
     listen: Vec<SocketAddr>,
+    /// Where other nodes connect.
+    cluster: Option<SocketAddr>,
     congestion: roadstead_io::Congestion,
     parts: ShardParts,
     core: Option<core_affinity::CoreId>,
@@ -53,6 +84,7 @@ struct Luggage {
 }
 
 /// Starts all shards. When this returns, each of them listens.
+#[allow(clippy::too_many_arguments, reason = "what a node is made of, once")]
 pub(super) fn start(
     settings: &Arc<Settings>,
     verifier: &Arc<Verifier>,
@@ -61,33 +93,36 @@ pub(super) fn start(
     room: &Room,
     started: Instant,
     told: &Sender<Happening>,
+    node: &NodeName,
+    fleet: Option<(SocketAddr, FleetParts)>,
 ) -> Result<Shards, Failure> {
     let count = settings.shards;
     let failed = |error: io::Error| Failure::start("cannot start the shards", &error);
     let wakers = (0..count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>().map_err(failed)?;
     let (mail, inboxes): (Vec<_>, Vec<_>) =
         (0..count).map(|_| bounded::<Mail>(settings.limits.mailbox_messages as usize)).unzip();
-    let node = NodeId(seeds(1).map_err(failed)?[0][0] as u32);
     let seeds = seeds(usize::from(count)).map_err(failed)?;
     let cores = cores(count);
 
-    let mut shards =
-        Shards { orders: Vec::new(), wakers, counters: Vec::new(), addresses: settings.listen.clone() };
-    for address in &settings.listen {
+    let voice = Voice { orders: Vec::new(), wakers };
+    let mut shards = Shards { voice, counters: Vec::new(), addresses: settings.listen.clone() };
+    for address in settings.listen.iter().chain(fleet.iter().map(|(address, _)| address)) {
         refuse_shared_port(*address, settings)?;
     }
     for (index, (inbox, seeds)) in (0..count).zip(inboxes.into_iter().zip(seeds)) {
         let (orders, wanted) = bounded(ORDERS_WAITING_MAX);
         let counters = Arc::new(Counters::default());
-        let mut options = Options::new(connections_of_shard(settings, count) + REFUSAL_SLOTS);
-        options.waker = Some(shards.wakers[usize::from(index)].clone());
+        let link_slots = if fleet.is_some() { LINK_SLOTS } else { 0 };
+        let slots = connections_of_shard(settings, count) + REFUSAL_SLOTS + link_slots;
+        let mut options = Options::new(slots);
+        options.waker = Some(shards.voice.wakers[usize::from(index)].clone());
         options.own_descriptor_table = room.own_tables;
         let parts = ShardParts {
             index,
             shards: count,
-            node,
+            node: node.id(),
             roster: None,
-            fleet: None,
+            fleet: fleet.as_ref().map(|(_, parts)| parts.clone()),
             settings: Arc::clone(settings),
             verifier: Arc::clone(verifier),
             tls: tls.cloned(),
@@ -101,13 +136,14 @@ pub(super) fn start(
             kind,
             options,
             listen: shards.addresses.clone(),
+            cluster: fleet.as_ref().map(|(address, _)| *address),
             congestion: settings.net.congestion.clone(),
             parts,
             core: cores.get(usize::from(index)).copied(),
             started,
         };
         shards.addresses = spawn(luggage, told.clone())?;
-        shards.orders.push(orders);
+        shards.voice.orders.push(orders);
         shards.counters.push(counters);
     }
     Ok(shards)
@@ -129,7 +165,7 @@ impl Shards {
 
     /// Ends every shard's sleep, so that each turns once.
     pub(super) fn wake(&self) {
-        self.wakers.iter().for_each(Waker::wake);
+        self.voice.wakers.iter().for_each(Waker::wake);
     }
 
     pub(super) fn stop(&self) {
@@ -156,17 +192,17 @@ impl Shards {
         self.order(|| Order::Listen);
     }
 
+    /// The way of orders.
+    pub(super) fn voice(&self) -> Voice {
+        self.voice.clone()
+    }
+
     fn order(&self, order: impl Fn() -> Order) {
-        for (shard, orders) in self.orders.iter().enumerate() {
-            if orders.try_send(order()).is_err() {
-                tracing::error!("shard {shard} takes no orders");
-            }
-        }
-        self.wake();
+        self.voice.order(order);
     }
 
     fn wakes(&self) -> impl Iterator<Item = Wake> {
-        self.wakers.iter().map(|waker| {
+        self.voice.wakers.iter().map(|waker| {
             let waker = waker.clone();
             Arc::new(move || waker.wake()) as Wake
         })
@@ -210,16 +246,30 @@ fn run(luggage: Luggage, listening: &Listening) -> io::Result<()> {
     })
 }
 
-fn run_on<I: Io>(mut io: I, luggage: Luggage, listening: &Listening) -> io::Result<()> {
-    let addresses = match listen(&mut io, &luggage) {
+fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -> io::Result<()> {
+    let Luggage { listen, cluster, congestion, parts, started, .. } = luggage;
+    let addresses = match open_listeners(&mut io, &listen, &congestion) {
         Ok(addresses) => addresses,
         Err(error) => {
             let _ = listening.send(Err(error));
             return Ok(());
         }
     };
-    let started = luggage.started;
-    let mut shard = Shard::new(io, luggage.parts, now(started));
+    if let Some(cluster) = cluster
+        && let Err(error) = open_listeners(&mut io, &[cluster], &congestion)
+    {
+        let _ = listening.send(Err(error));
+        return Ok(());
+    }
+    let mut numbered = addresses.len() as u16 + u16::from(cluster.is_some());
+    let again = addresses.clone();
+    let mut shard = Shard::new(io, parts, now(started));
+    shard.set_relisten(Relisten(Box::new(move |io: &mut I| {
+        open_listeners(io, &again, &congestion)?;
+        let numbers = (numbered..).take(again.len()).collect();
+        numbered += again.len() as u16;
+        Ok(numbers)
+    })));
     let _ = listening.send(Ok(addresses));
     loop {
         shard.wait()?;
@@ -229,19 +279,24 @@ fn run_on<I: Io>(mut io: I, luggage: Luggage, listening: &Listening) -> io::Resu
     }
 }
 
-fn listen<I: Io>(io: &mut I, luggage: &Luggage) -> io::Result<Vec<SocketAddr>> {
+/// Listens on each address; returns the real ones.
+fn open_listeners<I: Io>(
+    io: &mut I,
+    addresses: &[SocketAddr],
+    congestion: &roadstead_io::Congestion,
+) -> io::Result<Vec<SocketAddr>> {
     let options = ListenOptions {
-        congestion: luggage.congestion.clone(),
+        congestion: congestion.clone(),
         keepalive: Some(Duration::from_secs(KEEPALIVE_S)),
         ..ListenOptions::default()
     };
-    let mut addresses = Vec::with_capacity(luggage.listen.len());
-    for address in &luggage.listen {
+    let mut real = Vec::with_capacity(addresses.len());
+    for address in addresses {
         let listener = bind(*address, &options)?;
-        addresses.push(listener.local_addr());
+        real.push(listener.local_addr());
         io.listen(listener)?;
     }
-    Ok(addresses)
+    Ok(real)
 }
 
 /// Shards share a port on purpose, so the kernel would let another node of the same user share it too and take half of
@@ -269,7 +324,7 @@ fn cores(shards: u16) -> Vec<core_affinity::CoreId> {
 }
 
 /// Secret randomness for each shard, from the kernel.
-fn seeds(shards: usize) -> io::Result<Vec<[u64; 3]>> {
+pub(super) fn seeds(shards: usize) -> io::Result<Vec<[u64; 3]>> {
     let mut source = File::open("/dev/urandom")?;
     let mut number = || {
         let mut bytes = [0; 8];

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use roadstead_control::Standing;
+
+use super::control::Control;
 use super::drain::{Drain, Step};
 use super::happenings::Happening;
 use super::shards::Shards;
@@ -52,6 +55,8 @@ pub(super) struct Node {
     /// Said on stdout as soon as clients are served.
     pub(super) ready_line: String,
     pub(super) course: Course,
+    /// `None`: the node has no fleet.
+    pub(super) control: Option<Control>,
 }
 
 /// How the node's life goes on.
@@ -108,6 +113,7 @@ impl Node {
                 }
                 Ok(Happening::Reload) if self.course.ending.is_none() => self.reload(sources, logging),
                 Ok(Happening::Reload) => {}
+                Ok(Happening::Standing) => self.show_state(),
                 Ok(Happening::ShardEnded { shard, error }) => {
                     if self.course.ending.is_none() {
                         let why = error.map_or_else(|| "without reason".into(), |error| error.to_string());
@@ -163,7 +169,11 @@ impl Node {
 
     /// Does what is due of the drain, and lets everybody see how far it is.
     fn go_on(&mut self) {
-        let steps = self.course.drain.advance(self.started.elapsed(), self.count(Metric::Connections), false);
+        let steps = self.course.drain.advance(
+            self.started.elapsed(),
+            self.count(Metric::Connections),
+            self.control.is_some(),
+        );
         self.walk(steps);
         self.health.set_drain(self.drain_status());
     }
@@ -173,6 +183,9 @@ impl Node {
             match step {
                 Step::Announce => {
                     self.show_state();
+                    if let Some(control) = &self.control {
+                        control.set_draining(true);
+                    }
                     let after_s = self.drain_status().left_ms.div_ceil(1_000);
                     let clients = self.count(Metric::Connections);
                     tracing::info!(
@@ -188,10 +201,17 @@ impl Node {
                 Step::Resume => {
                     tracing::info!("the drain is cancelled: serving again");
                     self.shards.stay();
+                    if let Some(control) = &self.control {
+                        control.set_draining(false);
+                    }
                     self.show_state();
                 }
                 Step::Rest => tracing::info!("drained; the process stays until it is told to stop"),
-                Step::LeaveFleet => {}
+                Step::LeaveFleet => {
+                    if let Some(control) = &self.control {
+                        control.leave();
+                    }
+                }
                 Step::Stop => self.end(None),
             }
         }
@@ -225,8 +245,13 @@ impl Node {
         if !self.course.drain.is_serving() {
             return self.health.set_state(State::Draining);
         }
-        self.health.set_state(State::Serving);
-        if !self.course.was_ready {
+        let standing = self.control.as_ref().map_or(Standing::Serving, Control::standing);
+        self.health.set_state(match standing {
+            Standing::Joining => State::Joining,
+            Standing::Settling => State::Settling,
+            Standing::Serving => State::Serving,
+        });
+        if standing == Standing::Serving && !self.course.was_ready {
             self.course.was_ready = true;
             tracing::info!("{}", self.ready_line);
             announce(&self.ready_line);
@@ -262,7 +287,11 @@ impl Node {
             return;
         }
         if self.course.drain.is_serving() {
-            return service::status(&self.summary());
+            if self.course.was_ready {
+                return service::status(&self.summary());
+            }
+            // The fleet is still being looked for, or its View settles.
+            return service::take_time(self.health.state().word(), 3 * STATUS);
         }
         let close = Duration::from_millis(u64::from(self.settings.shutdown.close_ms));
         let way = self.course.drain.patience(self.started.elapsed(), self.count(Metric::Connections));
