@@ -1,7 +1,8 @@
 //! Which links this shard dials, and when: at once, or after a pause that grows and is jittered.
 //!
 //! Invariants: of two nodes the one with the smaller id dials; a link is dialled once at a time; sessions are counted
-//! from 1 and rise for ever, so those of any one link do; the same seed pauses the same.
+//! from the node's incarnation and rise for ever, so those of any one link do, and no two lives share one; the same seed
+//! pauses the same.
 
 use std::collections::BTreeMap;
 
@@ -119,9 +120,9 @@ impl Dialling {
         None
     }
 
-    /// The number of the next session.
-    pub(super) fn mint(&mut self) -> u64 {
-        self.sessions += 1;
+    /// The number of the next session. An incarnation is a time in milliseconds, and a life dials less often than that.
+    pub(super) fn mint(&mut self, incarnation: Incarnation) -> u64 {
+        self.sessions = self.sessions.max(incarnation.0).saturating_add(1);
         self.sessions
     }
 

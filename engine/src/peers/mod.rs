@@ -257,7 +257,7 @@ impl Peers {
         let Some(key) = self.links.key(slot) else { return };
         let link = &mut self.links[key];
         let (Stage::Connecting, Some(target)) = (&link.stage, &link.target) else { return };
-        let session = self.dialling.mint();
+        let session = self.dialling.mint(self.own.incarnation);
         let said = self.own.say_hello(target.clone(), session, |hello| link.queue.greet(hello));
         link.stage = Stage::HelloSaid(said);
         self.links.speak(key);
@@ -331,6 +331,12 @@ impl Peers {
     /// The sockets of links that are up.
     pub fn slots(&self) -> impl Iterator<Item = u32> {
         self.links.iter().filter(|(_, link)| link.session().is_some()).map(|(_, link)| link.slot)
+    }
+
+    #[cfg(test)]
+    fn slot_of(&self, node: NodeId) -> Option<u32> {
+        let mut links = self.links.iter().map(|(_, link)| link);
+        links.find(|link| link.session().is_some_and(|known| known.node == node)).map(|link| link.slot)
     }
 
     fn is_void(&mut self) -> Said {

@@ -1,6 +1,11 @@
 //! Rooms that talk through pipes of bytes: every step by seed, every piece cut at random.
 
+mod bad_input;
 mod coming_up;
+mod lives;
+mod order;
+mod queues;
+mod refusals;
 mod world;
 
 use std::sync::Arc;

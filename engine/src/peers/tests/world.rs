@@ -8,7 +8,7 @@ use roadstead_control::{
     ClusterKeys, Incarnation, Member, NodeId, NodeName, Region, Roster, Version, View, Weight,
 };
 
-use super::super::{Loss, Peers, PeersEvent, PeersParts, PeersTally, Refusal, Said};
+use super::super::{Loss, Peers, PeersEvent, PeersParts, PeersTally, Refusal, Said, Side};
 use crate::flow::{LinkChange, Parcel, Relayed};
 
 pub(super) const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -295,6 +295,34 @@ impl World {
         });
     }
 
+    /// The socket of a link that is up from a room to a node.
+    pub(super) fn slot_of(&self, number: usize, node: NodeId) -> u32 {
+        self.rooms[number].peers.slot_of(node).expect("a link that is up")
+    }
+
+    /// Another process in the place of a room's: its sockets are gone, and it has seen nothing.
+    pub(super) fn replace(&mut self, number: usize, peers: Peers) {
+        let room = &mut self.rooms[number];
+        room.peers = peers;
+        room.changes.clear();
+        for (wire, side) in std::mem::take(&mut room.slots).into_values() {
+            self.wires[wire].open[side] = false;
+        }
+    }
+
+    /// The network breaks a connection; what was on its way is lost.
+    pub(super) fn cut(&mut self, wire: usize) {
+        let wire = &mut self.wires[wire];
+        wire.flight = Default::default();
+        for (side, (number, slot)) in wire.ends.into_iter().enumerate() {
+            if std::mem::take(&mut wire.open[side]) {
+                let room = &mut self.rooms[number];
+                room.slots.remove(&slot);
+                room.peers.end(slot, self.now_ms);
+            }
+        }
+    }
+
     fn slot(&mut self, number: usize) -> u32 {
         self.rooms[number].next_slot += 1;
         self.rooms[number].next_slot
@@ -329,6 +357,14 @@ impl World {
 
     pub(super) fn lost(&self, number: usize, why: Loss) -> u64 {
         self.rooms[number].tally.lost[why as usize]
+    }
+
+    /// Whether the room has told of such a refusal.
+    pub(super) fn told(&self, number: usize, side: Side, why: Refusal) -> bool {
+        self.rooms[number].events.iter().any(|event| {
+            matches!(event, PeersEvent::Refused { side: told_side, why: told_why, .. }
+                if (*told_side, *told_why) == (side, why))
+        })
     }
 }
 
