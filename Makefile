@@ -4,9 +4,11 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 SECONDS_PER_TARGET ?= 60
+SEEDS ?= 1000
+SIM_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check bench fuzz toolchain
+.PHONY: help run build test check bench fuzz sim toolchain
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +35,9 @@ bench: toolchain ## measure against the kernel's floor; flags for the bench in A
 
 fuzz: toolchain ## run each fuzz target for SECONDS_PER_TARGET seconds (60)
 	@tools/fuzz $(SECONDS_PER_TARGET)
+
+sim: toolchain ## simulate fleets under SEEDS fresh seeds (1000), for SIM_SECONDS at most (600); a failure says how to replay it
+	@ROADSTEAD_SEEDS=$(SEEDS) ROADSTEAD_SECONDS=$(SIM_SECONDS) cargo test --locked --package roadstead-sim --test fleet fresh_seeds -- --nocapture
 
 toolchain:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install the Rust toolchain; rust-version in Cargo.toml says which' >&2; exit 1; }

@@ -91,9 +91,10 @@ impl SimIo {
     }
 
     /// [`Io::listen`] without a real listener: accepts connections to `address`, shared with other back ends
-    /// that do the same.
-    pub fn listen_at(&mut self, address: SocketAddr) {
+    /// that do the same. Returns the listener's number.
+    pub fn listen_at(&mut self, address: SocketAddr) -> u16 {
         self.backlogs.push(self.network.borrow_mut().listen(address));
+        (self.backlogs.len() - 1) as u16
     }
 
     /// What [`Io::waker`] is for real back ends: ends the owner's present or next wait.
@@ -242,7 +243,7 @@ impl Slot {
 impl Io for SimIo {
     /// Accepts connections to the listener's address in the simulated world; its real socket is closed.
     fn listen(&mut self, listener: Listener) -> io::Result<()> {
-        self.listen_at(listener.local_addr());
+        let _number = self.listen_at(listener.local_addr());
         Ok(())
     }
 

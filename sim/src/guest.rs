@@ -95,6 +95,8 @@ pub struct Guest {
     decoder: Decoder,
     assembly: Vec<u8>,
     asked: BTreeMap<u32, (Ask, Duration)>,
+    /// What it had asked when it went.
+    unanswered: Vec<Ask>,
     asks: u32,
     publications: u32,
     subscriptions: BTreeMap<String, RunId>,
@@ -170,6 +172,7 @@ impl Guest {
             decoder: Decoder::new(Role::Client),
             assembly: Vec::new(),
             asked: BTreeMap::new(),
+            unanswered: Vec::new(),
             asks: 0,
             publications: 0,
             subscriptions: BTreeMap::new(),
@@ -207,6 +210,18 @@ impl Guest {
         oldest.map_or(Duration::ZERO, |at| self.world.now() - at)
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What it waits for, for people.
+    #[must_use]
+    pub fn questions(&self) -> String {
+        format!("{:?}", self.unanswered)
+    }
+
     /// The number of the node it is connected to.
     #[must_use]
     pub fn at(&self) -> usize {
@@ -228,7 +243,8 @@ impl Guest {
     /// The channels that it has, or wants.
     #[must_use]
     pub fn channels(&self) -> Vec<String> {
-        let asked = self.asked.values().filter_map(|(ask, _)| match ask {
+        let asks = self.asked.values().map(|(ask, _)| ask).chain(&self.unanswered);
+        let asked = asks.filter_map(|ask| match ask {
             Ask::Subscribe(channel) => Some(channel.clone()),
             _ => None,
         });
@@ -599,6 +615,7 @@ impl Guest {
 
     fn end(&mut self, ended: Ended, oracle: &mut Oracle) {
         self.forget(oracle);
+        self.unanswered = self.asked.values().map(|(ask, _)| ask.clone()).collect();
         self.asked.clear();
         self.world.close(self.socket);
         self.stage = Stage::Gone(ended);

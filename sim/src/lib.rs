@@ -4,11 +4,12 @@
 //! replaced but what it takes as an argument anyway.
 //!
 //! ```text
-//! one_node   what happens in a run, and the verdict
-//!   guest      clients with characters ──┐
-//!   node       the engine's shards       ├─> oracle    who said and heard what
-//!     back_end   SimIo: roadstead_io::Io │
-//!   world ──── network, pipe, conditions ┘  random     the seed's numbers
+//! one_node, fleet   what happens in a run, and the verdict
+//!   guest             clients with characters ──┐
+//!   host              a node's shards and       │
+//!     node            control, and its lives    ├─> oracle    who said and heard what
+//!     back_end        SimIo: roadstead_io::Io   │   links     what passed between nodes
+//!   world ─ network, paths, pipe, datagrams     ┘   saboteur  what an oracle is tested with
 //! ```
 
 mod random;
@@ -24,15 +25,22 @@ mod back_end;
 mod guest;
 mod node;
 
+mod saboteur;
+
+mod host;
+mod links;
+
 mod oracle;
 
+pub mod fleet;
 pub mod one_node;
 
 pub use back_end::{SimIo, Waited};
 pub use conditions::Conditions;
 pub use guest::{Character, Ended, Guest, Invitation};
 pub use network::{Status, Way, Wire};
-pub use node::Node;
+pub use node::{Node, NodeParts};
 pub use oracle::{Gap, MessageId, Oracle, RunId, Wrong};
 pub use random::Random;
+pub use saboteur::{Mutant, Saboteur};
 pub use world::{Client, World};

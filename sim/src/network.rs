@@ -378,6 +378,23 @@ impl Network {
         self.see_paths();
     }
 
+    /// Resets every connection between the two hosts, as a middlebox that has forgotten them.
+    pub(crate) fn reset_between(&mut self, one: IpAddr, other: IpAddr) {
+        let between: Vec<u32> = self
+            .connections
+            .iter()
+            .filter(|(_, it)| [(one, other), (other, one)].contains(&(it.from.ip(), it.to.ip())))
+            .map(|(&number, _)| number)
+            .collect();
+        for number in between {
+            let Some(connection) = self.connections.get_mut(&number) else { continue };
+            for status in connection.status.iter_mut().filter(|status| **status == Status::Open) {
+                *status = Status::Reset;
+            }
+            self.step(number);
+        }
+    }
+
     /// Sends a datagram.
     pub(crate) fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let Self { datagrams, paths, random, conditions, now, .. } = self;

@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use roadstead_control::NodeId;
-use roadstead_engine::counters::{Counters, Metric};
+use roadstead_engine::counters::{Counters, METRICS, Metric};
 use roadstead_engine::flow::Now;
 use roadstead_engine::settings::Settings;
-use roadstead_engine::shard::{Order, Shard, ShardParts, Turned, connections_of_shard};
+use roadstead_engine::shard::mail::Mail;
+use roadstead_engine::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Turned, connections_of_shard};
 use roadstead_engine::siblings::{Siblings, Wake};
 use roadstead_engine::token::Verifier;
 
@@ -22,7 +23,7 @@ use crate::random::Random;
 use crate::world::World;
 
 /// Unix time at the beginning of a world, milliseconds: any fixed moment serves.
-const UNIX_MS: u64 = 1_700_000_000_000;
+pub(crate) const UNIX_MS: u64 = 1_700_000_000_000;
 
 /// A node of several shards.
 #[derive(Debug)]
@@ -32,6 +33,25 @@ pub struct Node {
     shards: Vec<Seat>,
     /// How often a shard that could run does not, per mille.
     stalls: usize,
+    passages: Vec<Passage>,
+}
+
+/// Sockets of a shard beyond its connections: refusals, and links to other nodes.
+const SPARE_SLOTS: u32 = 64;
+
+/// Mail that is not yet in its mailbox.
+#[derive(Debug)]
+struct Passage {
+    from: Receiver<Mail>,
+    to: Sender<Mail>,
+}
+
+impl Passage {
+    /// Puts another mailbox before one: what is sent goes there, and reaches the inbox through the passage.
+    fn before(ends: &mut (Sender<Mail>, Receiver<Mail>), outer: (Sender<Mail>, Receiver<Mail>)) -> Self {
+        let to = std::mem::replace(&mut ends.0, outer.0);
+        Self { from: outer.1, to }
+    }
 }
 
 #[derive(Debug)]
@@ -46,21 +66,47 @@ struct Seat {
     finished: bool,
 }
 
+/// What a node is made from.
+#[derive(Debug)]
+pub struct NodeParts {
+    /// Where its shards listen together for clients.
+    pub address: SocketAddr,
+    /// Its settings.
+    pub settings: Settings,
+    /// How often a shard that could run does not, per mille.
+    pub stalls: usize,
+    /// Its id.
+    pub id: NodeId,
+    /// Where its shards listen for other nodes, and what they need for them.
+    pub fleet: Option<(SocketAddr, FleetParts)>,
+    /// Whether its mail passes through the hands of [`Node::tamper`].
+    pub tampers: bool,
+}
+
 impl Node {
-    /// A node at `address` with the given settings, whose shards listen there together.
+    /// A node.
     #[must_use]
-    pub fn new(world: &World, address: SocketAddr, settings: &Settings, stalls: usize) -> Self {
+    pub fn new(world: &World, parts: NodeParts) -> Self {
+        let NodeParts { address, settings, stalls, id, fleet, tampers } = parts;
         let mut random = world.random();
-        let settings = Arc::new(settings.clone());
+        let settings = Arc::new(settings);
         let verifier = Arc::new(Verifier::new(&settings.token));
-        let slots_max = connections_of_shard(&settings, settings.shards) + 4;
+        let slots_max = connections_of_shard(&settings, settings.shards) + SPARE_SLOTS;
         let mut ios: Vec<SimIo> =
             (0..settings.shards).map(|_| world.back_end(address.ip(), slots_max)).collect();
-        ios.iter_mut().for_each(|io| io.listen_at(address));
-        let mailboxes: Vec<_> = ios
-            .iter()
-            .map(|_| crossbeam_channel::bounded(settings.limits.mailbox_messages as usize))
-            .collect();
+        for io in &mut ios {
+            let _number = io.listen_at(address);
+            if let Some((links, _)) = &fleet {
+                let _number = io.listen_at(*links);
+            }
+        }
+        let mailbox = || crossbeam_channel::bounded::<Mail>(settings.limits.mailbox_messages as usize);
+        let mut mailboxes: Vec<_> = ios.iter().map(|_| mailbox()).collect();
+        let passages = if tampers {
+            mailboxes.iter_mut().map(|ends| Passage::before(ends, mailbox())).collect()
+        } else {
+            Vec::new()
+        };
         let senders: Vec<(_, Wake)> =
             mailboxes.iter().zip(&ios).map(|((sender, _), io)| (sender.clone(), io.wake())).collect();
         let inboxes = mailboxes.into_iter().map(|(_, inbox)| inbox);
@@ -70,9 +116,9 @@ impl Node {
             let parts = ShardParts {
                 index,
                 shards: settings.shards,
-                node: NodeId(1),
+                node: id,
                 roster: None,
-                fleet: None,
+                fleet: fleet.as_ref().map(|(_, links)| links.clone()),
                 settings: Arc::clone(&settings),
                 verifier: Arc::clone(&verifier),
                 tls: None,
@@ -82,11 +128,42 @@ impl Node {
                 counters: Arc::clone(&counters),
                 seeds: [random.bits(), random.bits(), random.bits()],
             };
-            let shard = Shard::new(io, parts, now(world));
+            let mut shard = Shard::new(io, parts, now(world));
+            let relisten = move |io: &mut SimIo| Ok(vec![io.listen_at(address)]);
+            shard.set_relisten(Relisten(Box::new(relisten)));
             Seat { shard, counters, orders, turned_at: world.now(), wakes_at: None, finished: false }
         });
         let shards = shards.collect();
-        Self { world: world.clone(), random, shards, stalls }
+        Self { world: world.clone(), random, shards, stalls, passages }
+    }
+
+    /// Hands over mail, but for news of links when `withholds` says so.
+    pub fn tamper(&mut self, mut withholds: impl FnMut() -> bool) {
+        for (passage, seat) in self.passages.iter().zip(&mut self.shards) {
+            while !passage.to.is_full()
+                && let Ok(mail) = passage.from.try_recv()
+            {
+                if matches!(mail, Mail::Link(_)) && withholds() {
+                    continue;
+                }
+                // A shard that has finished takes no mail.
+                let _ = passage.to.try_send(mail);
+                (seat.shard.io().wake())();
+            }
+        }
+    }
+
+    /// Tells one shard something.
+    pub fn order(&mut self, shard: u16, order: Order) {
+        let seat = &mut self.shards[usize::from(shard)];
+        // A shard that has finished no longer listens.
+        let _ = seat.orders.send(order);
+        (seat.shard.io().wake())();
+    }
+
+    /// Tells every shard something.
+    pub fn order_all(&mut self, order: impl Fn() -> Order) {
+        (0..self.shards.len() as u16).for_each(|shard| self.order(shard, order()));
     }
 
     /// Lets every shard run whose wait has ended; returns how many did, or may have to next time.
@@ -112,11 +189,7 @@ impl Node {
 
     /// Tells all shards to end.
     pub fn stop(&mut self) {
-        for seat in &mut self.shards {
-            // A shard that has finished no longer listens.
-            let _ = seat.orders.send(Order::Stop);
-            (seat.shard.io().wake())();
-        }
+        self.order_all(|| Order::Stop);
     }
 
     /// Whether all shards have ended.
@@ -135,6 +208,13 @@ impl Node {
     #[must_use]
     pub fn sum(&self, metric: Metric) -> u64 {
         self.shards.iter().map(|seat| seat.counters.get(metric)).sum()
+    }
+
+    /// Publications lost between publisher and subscriber, all reasons and shards together.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let rows = METRICS.iter().filter(|row| row.name == "roadstead_publications_dropped_total");
+        rows.map(|row| self.sum(row.metric)).sum()
     }
 
     /// The gauge and its bound, where a shard is beyond it.

@@ -11,12 +11,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use roadstead_control::NodeId;
 use roadstead_engine::counters::Metric;
 use roadstead_engine::settings::Settings;
 
 use crate::conditions::Conditions;
 use crate::guest::{Character, Ended, Guest};
-use crate::node::Node;
+use crate::node::{Node, NodeParts};
 use crate::oracle::{Oracle, Wrong};
 use crate::random::Random;
 use crate::world::World;
@@ -86,7 +87,15 @@ impl House {
         let world = World::new(random.bits(), conditions);
         let settings = settings(&mut random);
         let stalls = [0, 0, 300, 700][random.below(4)];
-        let node = Node::new(&world, node_address(), &settings, stalls);
+        let node = NodeParts {
+            address: node_address(),
+            settings: settings.clone(),
+            stalls,
+            id: NodeId(1),
+            fleet: None,
+            tampers: false,
+        };
+        let node = Node::new(&world, node);
         let channels = random.within(1..=6);
         let guests = Vec::new();
         let oracle = Oracle::default();

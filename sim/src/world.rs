@@ -64,6 +64,12 @@ impl World {
         self.network.borrow().conditions.clone()
     }
 
+    /// No datagram is lost or doubled from now on.
+    pub fn stop_losing(&self) {
+        let conditions = &mut self.network.borrow_mut().conditions;
+        (conditions.datagrams_lost, conditions.datagrams_doubled) = (0, 0);
+    }
+
     /// Lets `by` pass.
     pub fn advance(&self, by: Duration) {
         let mut network = self.network.borrow_mut();
@@ -151,6 +157,11 @@ impl World {
     /// Ends all partitions.
     pub fn heal(&self) {
         self.network.borrow_mut().open_paths();
+    }
+
+    /// Resets every connection between two hosts; both ends learn of it.
+    pub fn reset_between(&self, one: IpAddr, other: IpAddr) {
+        self.network.borrow_mut().reset_between(one, other);
     }
 
     /// Closes all sockets of `host`, as a kernel does for a process that is killed.

@@ -2,11 +2,8 @@
 //!
 //! A failure prints the command that replays it: `ROADSTEAD_SEED=… cargo test -p roadstead-sim --test one_node`.
 
-use std::env;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::SystemTime;
+mod seeds;
 
-use roadstead_sim::Wrong;
 use roadstead_sim::one_node::{Summary, run};
 
 /// Seeds 0 up to this run each time.
@@ -16,28 +13,9 @@ const KEPT: &[u64] = &[];
 /// Seeds of this very moment, besides.
 const FRESH: u64 = 20;
 
-/// Runs the seed of the environment alone, or all `seeds`; panics with what each failure needs to be replayed.
-fn run_all(seeds: impl Iterator<Item = u64>) -> Vec<Summary> {
-    let asked = env::var("ROADSTEAD_SEED").ok().map(|seed| seed.parse().expect("ROADSTEAD_SEED is a number"));
-    let seeds: Vec<u64> = asked.map_or_else(|| seeds.collect(), |seed| vec![seed]);
-    let (runs, failures): (Vec<_>, Vec<_>) = seeds.into_iter().map(run_one).partition(Result::is_ok);
-    let failures: Vec<String> = failures.into_iter().filter_map(Result::err).collect();
-    assert!(failures.is_empty(), "{} runs failed:\n{}", failures.len(), failures.join("\n"));
-    runs.into_iter().flatten().collect()
-}
-
-fn run_one(seed: u64) -> Result<Summary, String> {
-    let what = match catch_unwind(AssertUnwindSafe(|| run(seed))) {
-        Ok(Ok(summary)) => return Ok(summary),
-        Ok(Err(Wrong(what))) => what,
-        Err(_) => "a panic, printed above".into(),
-    };
-    Err(format!("seed {seed}: {what}\n    ROADSTEAD_SEED={seed} cargo test -p roadstead-sim --test one_node"))
-}
-
 #[test]
 fn fixed_seeds() {
-    let runs = run_all((0..FIXED).chain(KEPT.iter().copied()));
+    let runs = seeds::run_all("one_node", (0..FIXED).chain(KEPT.iter().copied()), run);
     if runs.len() == 1 {
         println!("{:#?}", runs[0]);
         return;
@@ -53,13 +31,12 @@ fn fixed_seeds() {
 
 #[test]
 fn fresh_seeds() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    run_all((0..FRESH).map(|number| now.wrapping_add(number)));
+    seeds::run_all("one_node", seeds::fresh(FRESH), run);
 }
 
 #[test]
 fn a_seed_is_a_run() {
     for seed in 0..5 {
-        assert_eq!(run_one(seed), run_one(seed), "seed {seed}");
+        assert_eq!(run(seed), run(seed), "seed {seed}");
     }
 }
