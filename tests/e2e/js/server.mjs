@@ -35,7 +35,9 @@ export class Server {
     server.process = spawn(
       BINARY,
       ['serve', '--config', configPath, '--io', IO, '--shards', '2', '--listen', listen, '--admin', admin,
-        '--admin-socket', join(server.folder, 'admin.sock'), ...args],
+        '--admin-socket', join(server.folder, 'admin.sock'),
+        // A guarded server would wait for balancers and spread its closes.
+        '--set', 'shutdown.ready_delay_ms=0', '--set', 'shutdown.window_ms=0', ...args],
       { env, stdio: ['ignore', 'pipe', openSync(server.logPath, 'w')] },
     );
     server.ended = new Promise((resolve) => server.process.once('close', (code) => resolve(code)));

@@ -33,6 +33,8 @@ class Server:
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(config)
         command = [BINARY, "serve", "--config", self.config_path, "--io", IO, "--shards", str(shards)]
+        # A guarded server would wait for balancers and spread its closes; tests that want that say so in `arguments`.
+        command += ["--set", "shutdown.ready_delay_ms=0", "--set", "shutdown.window_ms=0"]
         for address in listen:
             command += ["--listen", address]
         command += ["--admin", admin, "--admin-socket", os.path.join(self.folder, "admin.sock"), *arguments]
