@@ -4,7 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wsproto::{Closing, Decoder, Event, Limits, Role, Violation, is_peer_code, push_close};
+use wsproto::{
+    Closing, Decoder, Event, Limits, Opcode, Role, Violation, is_peer_code, push_close, push_frame,
+};
 
 const LIMITS: Limits = Limits { frame_bytes: 500, message_bytes: 900, fragments: 6 };
 const KEPT_BYTES_MAX: usize = 900 + 125;
@@ -28,7 +30,29 @@ fuzz_target!(|bytes: &[u8]| {
     let at_once = decode(role, rsv1, sent, &[sent.len().max(1)]);
     assert_eq!(decode(role, rsv1, sent, &lens), at_once);
     assert_eq!(decode(role, rsv1, sent, &[1]), at_once);
+    echo(sent, &at_once, role, rsv1);
 });
+
+/// The messages at the front, turned into their echo in place, are those that the decoder tells.
+fn echo(sent: &[u8], events: &[Seen], role: Role, rsv1: bool) {
+    let mut decoder = Decoder::new(role);
+    if rsv1 {
+        decoder.allow_rsv1();
+    }
+    let mut bytes = sent.to_vec();
+    let mut input = bytes.as_mut_slice();
+    let echoed = decoder.echo(&mut input, &LIMITS);
+    let mut expected = Vec::new();
+    for event in &events[..echoed.messages as usize] {
+        let Seen::Message(is_text, false, payload) = event else { panic!("no message: {event:?}") };
+        let opcode = if *is_text { Opcode::Text } else { Opcode::Binary };
+        push_frame(&mut expected, opcode, payload, None);
+    }
+    assert_eq!(bytes[echoed.frames], expected);
+    if let Some(violation) = echoed.violation {
+        assert_eq!(events.get(echoed.messages as usize), Some(&Seen::Violation(violation)));
+    }
+}
 
 fn decode(role: Role, rsv1: bool, sent: &[u8], lens: &[usize]) -> Vec<Seen> {
     let mut decoder = Decoder::new(role);

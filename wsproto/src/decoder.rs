@@ -4,6 +4,8 @@
 //! touched once; memory follows the bytes received, never a declared length; after Close or a violation nothing
 //! more is delivered.
 
+use std::ops::Range;
+
 use crate::assembly::Assembly;
 use crate::close;
 use crate::event::{Event, MessageKind};
@@ -13,6 +15,21 @@ use crate::limits::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Limits};
 use crate::mask;
 use crate::utf8::{self, Utf8};
 use crate::violation::Violation;
+
+/// Bytes of the masking key in a header (RFC 6455 section 5.2), and the bit that announces it.
+const MASK_BYTES: usize = 4;
+const MASK_BIT: u8 = 0x80;
+
+/// What [`Decoder::echo`] made of the front of its input.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Echoed {
+    /// Where in the input, as it was given, the frames to send back lie.
+    pub frames: Range<usize>,
+    /// How many messages they are.
+    pub messages: u32,
+    /// The text after them was none; as where [`Decoder::decode`] fails.
+    pub violation: Option<Violation>,
+}
 
 /// One direction of one connection.
 ///
@@ -116,6 +133,43 @@ impl Decoder {
             Ok(event) => Ok(event),
             Err(violation) => Err(self.end(input, violation)),
         }
+    }
+
+    /// Takes the whole messages of one frame that stand at the front of `input` and turns them, where they lie, into
+    /// the frames by which a server says the same: one behind the other, each without the mask of the one it was.
+    /// What is left of `input` is for [`Decoder::decode`], as is all of it where there is nothing to turn.
+    ///
+    /// Only for a [`Role::Server`]: what a server sends has no mask to drop.
+    #[inline]
+    pub fn echo(&mut self, input: &mut &mut [u8], limits: &Limits) -> Echoed {
+        let (mut taken, mut messages) = (0, 0);
+        let mut frames = MASK_BYTES..MASK_BYTES;
+        let mut violation = None;
+        if self.role == Role::Server && !self.lent && self.is_between_messages() {
+            while let Some(Whole { kind, head_len, payload_len }) =
+                Whole::read(self.role, &input[taken..], limits)
+            {
+                let (from, end) = (taken + head_len, taken + head_len + payload_len);
+                let key = input[..from].last_chunk().copied().unwrap_or_default();
+                let to = frames.end + head_len - MASK_BYTES;
+                input.copy_within(taken..from - MASK_BYTES, frames.end);
+                input[frames.end + 1] &= !MASK_BIT;
+                let ascii = mask::move_down_noting_ascii(&mut input[to..end], from - to, key);
+                if kind == MessageKind::Text && !ascii && !utf8::is_valid(&input[to..to + payload_len]) {
+                    violation = Some(Violation::InvalidUtf8);
+                    break;
+                }
+                frames.end = to + payload_len;
+                taken = end;
+                messages += 1;
+            }
+        }
+        match violation {
+            Some(violation) => _ = self.end(input, violation),
+            None => _ = input.split_off_mut(..taken),
+        }
+        let frames = if messages > 0 { frames } else { 0..0 };
+        Echoed { frames, messages, violation }
     }
 
     /// The way of everything but whole messages of one frame.
@@ -316,38 +370,53 @@ impl Decoder {
     }
 }
 
-/// Takes a text or binary message of one frame below 64 KiB that lies whole in the input: what nearly all traffic is.
-/// Tells whether it is ASCII. `None`: it is something else, and nothing was taken.
+/// The header of a text or binary message of one frame below 64 KiB that lies whole in the input: what nearly all
+/// traffic is.
+#[derive(Clone, Copy)]
+struct Whole {
+    kind: MessageKind,
+    head_len: usize,
+    payload_len: usize,
+}
+
+impl Whole {
+    /// Reads it at the front of `input`. `None`: it is something else.
+    #[inline]
+    fn read(role: Role, input: &[u8], limits: &Limits) -> Option<Self> {
+        let [first, second, ..] = *input else { return None };
+        let kind = match first {
+            0x81 => MessageKind::Text,
+            0x82 => MessageKind::Binary,
+            _ => return None,
+        };
+        let (mask_bit, key_len) = match role {
+            Role::Server => (0x80, MASK_BYTES),
+            Role::Client => (0, 0),
+        };
+        // The wrong mask bit makes this 128 or more.
+        let (payload_len, len_end) = match usize::from(second ^ mask_bit) {
+            short @ ..=CONTROL_BYTES_MAX => (short, 2),
+            126 => match u16::from_be_bytes(*input[2..].first_chunk()?) {
+                ..126 => return None,
+                long => (usize::from(long), 4),
+            },
+            _ => return None,
+        };
+        let head_len = len_end + key_len;
+        let fits = payload_len <= limits.frame_bytes.min(limits.message_bytes) as usize;
+        (fits && head_len + payload_len <= input.len()).then_some(Self { kind, head_len, payload_len })
+    }
+}
+
+/// Takes such a message; tells whether it is ASCII.
 #[inline]
 fn take_whole<'i>(
     role: Role,
     input: &mut &'i mut [u8],
     limits: &Limits,
 ) -> Option<(MessageKind, &'i mut [u8], bool)> {
-    let [first, second, ..] = **input else { return None };
-    let kind = match first {
-        0x81 => MessageKind::Text,
-        0x82 => MessageKind::Binary,
-        _ => return None,
-    };
-    let (mask_bit, key_len) = match role {
-        Role::Server => (0x80, 4),
-        Role::Client => (0, 0),
-    };
-    // The wrong mask bit makes this 128 or more.
-    let (len, len_end) = match usize::from(second ^ mask_bit) {
-        short @ ..=CONTROL_BYTES_MAX => (short, 2),
-        126 => match u16::from_be_bytes(*input[2..].first_chunk()?) {
-            ..126 => return None,
-            long => (usize::from(long), 4),
-        },
-        _ => return None,
-    };
-    if len > limits.frame_bytes.min(limits.message_bytes) as usize {
-        return None;
-    }
-    let head_len = len_end + key_len;
-    let (head, payload) = input.split_off_mut(..head_len + len)?.split_at_mut(head_len);
+    let Whole { kind, head_len, payload_len } = Whole::read(role, input, limits)?;
+    let (head, payload) = input.split_off_mut(..head_len + payload_len)?.split_at_mut(head_len);
     let key = head.last_chunk().copied().unwrap_or_default();
     let ascii = unmask(role, payload, key);
     Some((kind, payload, ascii))

@@ -36,7 +36,7 @@ pub mod utf8;
 pub use assembly::{Assembly, Full};
 pub use close::{CloseFrame, code, is_peer_code};
 pub use closing::{Answer, Closing};
-pub use decoder::Decoder;
+pub use decoder::{Decoder, Echoed};
 pub use event::{Event, MessageKind};
 pub use frame::{Header, Opcode, Role, frame_header, push_close, push_frame};
 pub use limits::Limits;

@@ -76,6 +76,34 @@ pub(crate) fn copy_noting_ascii(to: &mut [u8], from: &[u8], key: [u8; 4], offset
     seen & HIGH_BITS == 0
 }
 
+/// Moves `bytes[by..]` to the front of `bytes`, masked or unmasked on the way; tells whether the result is ASCII.
+///
+/// # Panics
+/// `by` is beyond the end.
+#[inline]
+pub(crate) fn move_down_noting_ascii(bytes: &mut [u8], by: usize, key: [u8; 4]) -> bool {
+    let len = bytes.len() - by;
+    if by == 0 {
+        return apply_noting_ascii(bytes, key, 0);
+    }
+    let Some(&tail) = bytes[by..].last_chunk::<8>() else {
+        bytes.copy_within(by.., 0);
+        return apply_short(&mut bytes[..len], key) & HIGH_BITS == 0;
+    };
+    let tail_key = wide(rotated(key, len));
+    let mut seen = if len >= VECTOR_BYTES_MIN {
+        vectors::move_down(bytes, by, wide(key))
+    } else {
+        words::move_down(bytes, by, wide(key))
+    };
+    let tail = u64::from_ne_bytes(tail) ^ tail_key;
+    seen |= tail;
+    if let Some(to) = bytes[..len].last_chunk_mut() {
+        *to = tail.to_ne_bytes();
+    }
+    seen & HIGH_BITS == 0
+}
+
 /// Fewer than eight bytes: two overlapping halves, or a remainder of three. Returns all result bytes, or-ed.
 #[inline]
 fn apply_short(bytes: &mut [u8], key: [u8; 4]) -> u64 {

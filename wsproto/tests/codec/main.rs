@@ -3,6 +3,7 @@
 mod wire;
 
 mod close_rules;
+mod echo;
 mod encoding;
 mod fragments;
 mod header_rules;
