@@ -68,9 +68,9 @@ enum Rest {
     None,
     /// Queued by `send`, not tried yet.
     Late(Payload),
-    /// Bytes from `from` on are blocked.
+    /// These bytes are blocked from `from` on. They are a copy, as real back ends make one.
     Blocked {
-        payload: Payload,
+        bytes: Box<[u8]>,
         from: usize,
     },
 }
@@ -216,10 +216,10 @@ impl Slot {
         match std::mem::replace(&mut self.rest, Rest::None) {
             Rest::None => {}
             Rest::Late(payload) => self.write(socket, network, payload, events),
-            Rest::Blocked { payload, from } => {
-                let from = from + network.write(self.end, &payload[from..]);
-                if from < payload.len() {
-                    self.rest = Rest::Blocked { payload, from };
+            Rest::Blocked { bytes, from } => {
+                let from = from + network.write(self.end, &bytes[from..]);
+                if from < bytes.len() {
+                    self.rest = Rest::Blocked { bytes, from };
                 } else {
                     events.push(Event::Drained { socket });
                 }
@@ -235,7 +235,7 @@ impl Slot {
         let written = network.write(self.end, &payload);
         if written < payload.len() {
             events.push(Event::Blocked { socket, rest: (payload.len() - written) as u32 });
-            self.rest = Rest::Blocked { payload, from: written };
+            self.rest = Rest::Blocked { bytes: payload[written..].into(), from: 0 };
         }
     }
 }

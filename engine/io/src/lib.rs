@@ -8,7 +8,8 @@
 //! ```text
 //! io.wait(&mut arena, &mut events, timeout)   submit what was queued, wait, receive into the arena
 //!     for event in events                     bytes lie in arena[event.start..event.start+event.len]
-//! io.send(socket, payload)                    at most one per socket and turn, never while it is blocked
+//! io.send(socket, payload)                    at most one per socket and turn, never while it is blocked; what was
+//!                                             received can be sent from where it lies (Arena::payload)
 //! ```
 //!
 //! A socket's life, seen from the owner:
@@ -140,7 +141,8 @@ pub trait Io {
     /// Out of slots (`ENFILE`) or descriptors; nothing was started.
     fn connect(&mut self, source: Option<SocketAddr>, peer: SocketAddr) -> io::Result<Socket>;
 
-    /// Sends `payload`. The back end holds a reference until the bytes are with the kernel or copied.
+    /// Sends `payload`. The back end holds a reference until the bytes are with the kernel or copied, at the latest until
+    /// the next [`Io::wait`] receives: it may lie in the arena.
     ///
     /// # Panics
     /// Debug builds: a second send in one turn, or one to a blocked socket.

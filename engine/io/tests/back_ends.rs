@@ -1,5 +1,6 @@
 //! One suite for every back end: what the owner of an `Io` may rely on, seen from both ends of real sockets.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -77,6 +78,8 @@ suite!(
     a_wait_without_work_ends_in_time,
     a_small_arena_is_enough,
     payloads_are_let_go,
+    an_answer_may_lie_in_the_arena,
+    a_slow_reader_keeps_no_arena,
 );
 
 /// A back end with its arena, and the bytes that arrived at each socket.
@@ -766,4 +769,99 @@ fn payloads_are_let_go(make: Make) {
     rig.io.send(socket, Payload::new(Rc::clone(&buffer), 0, 100));
     drop(rig);
     assert_eq!(Rc::strong_count(&buffer), 1, "the back end is gone");
+}
+
+/// Sends back what is received, from where it lies; what comes to a blocked socket is kept until it has drained.
+fn echo_from_the_arena(rig: &mut Rig, kept: &mut BTreeMap<Socket, Vec<u8>>) {
+    rig.turn(Duration::from_millis(5));
+    rig.received.clear();
+    for event in rig.unseen.drain(..) {
+        match event {
+            Event::Received { socket, start, len } => match kept.get_mut(&socket) {
+                Some(kept) => kept.extend_from_slice(rig.arena.received(start, len)),
+                None => rig.io.send(socket, rig.arena.payload(start, len)),
+            },
+            Event::Blocked { socket, .. } => {
+                rig.io.pause(socket);
+                kept.insert(socket, Vec::new());
+            }
+            Event::Drained { socket } => {
+                rig.io.resume(socket);
+                let bytes = kept.remove(&socket).unwrap_or_default();
+                rig.io.send(socket, Payload::from(bytes));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn an_answer_may_lie_in_the_arena(make: Make) {
+    let Some(mut rig) = Rig::new(make, 16) else { return };
+    let address = rig.listen("127.0.0.1:0");
+    let mut clients: Vec<TcpStream> = (0..5).map(|_| rig.pair(address).0).collect();
+    let arena_at = rig.arena.received(0, 1).as_ptr();
+    for round in 1..40_u32 {
+        let message = |at: usize| pattern(round as usize * (17 + 300 * at), round + at as u32);
+        for (at, client) in clients.iter_mut().enumerate() {
+            client.write_all(&message(at)).expect("written");
+        }
+        for (at, client) in clients.iter_mut().enumerate() {
+            client.set_nonblocking(true).expect("an option");
+            let (mut bytes, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+            while bytes.len() < message(at).len() {
+                assert!(Instant::now() < deadline, "waited in vain for an answer");
+                echo_from_the_arena(&mut rig, &mut BTreeMap::new());
+                // The end of the stream would be an error here too.
+                let _ = client.read_to_end(&mut bytes).expect_err("more may come");
+            }
+            client.set_nonblocking(false).expect("an option");
+            assert!(bytes == message(at), "round {round}, client {at}: bytes differ");
+        }
+    }
+    assert_eq!(rig.arena.received(0, 1).as_ptr(), arena_at, "it is one arena all the time");
+}
+
+fn a_slow_reader_keeps_no_arena(make: Make) {
+    let Some(mut rig) = Rig::new(make, 16) else { return };
+    let address = rig.listen("127.0.0.1:0");
+    let (mut slow, stuck) = rig.pair(address);
+    let (mut lively, _) = rig.pair(address);
+    let arena_at = rig.arena.received(0, 1).as_ptr();
+    let message = pattern(24 << 20, 5);
+    let mut writing = slow.try_clone().expect("a descriptor");
+    writing.set_write_timeout(None).expect("an option");
+    let sent = message.clone();
+    let writer = std::thread::spawn(move || writing.write_all(&sent).expect("written"));
+    let mut kept = BTreeMap::new();
+    let deadline = Instant::now() + PATIENCE;
+    while !kept.contains_key(&stuck) {
+        assert!(Instant::now() < deadline, "waited in vain for Blocked");
+        echo_from_the_arena(&mut rig, &mut kept);
+    }
+    // What waits for the slow one is not written over by what others send.
+    lively.set_nonblocking(true).expect("an option");
+    for round in 0..20 {
+        let (said, mut bytes) = (pattern(50_000, round), Vec::new());
+        let mut unsaid = &said[..];
+        while bytes.len() < said.len() {
+            assert!(Instant::now() < deadline, "waited in vain for an answer");
+            unsaid = &unsaid[lively.write(unsaid).unwrap_or(0)..];
+            echo_from_the_arena(&mut rig, &mut kept);
+            let _ = lively.read_to_end(&mut bytes).expect_err("more may come");
+        }
+        assert!(bytes == said, "round {round}: bytes differ");
+    }
+    assert!(kept.contains_key(&stuck), "nobody has read yet");
+    let len = message.len();
+    let reader = std::thread::spawn(move || {
+        let bytes = read_exactly(&mut slow, len);
+        (slow, bytes)
+    });
+    while !reader.is_finished() {
+        echo_from_the_arena(&mut rig, &mut kept);
+    }
+    let (_slow, bytes) = reader.join().expect("no panic");
+    assert!(bytes == message, "bytes differ");
+    writer.join().expect("no panic");
+    assert_eq!(rig.arena.received(0, 1).as_ptr(), arena_at, "it is one arena all the time");
 }
