@@ -20,8 +20,8 @@ pub const REFUSAL_SLOTS: u32 = 64;
 /// that greet. When they are used up, further nodes are dialled or accepted later.
 pub const LINK_SLOTS: u32 = 1_536;
 
-/// Receive arena of a shard, bytes: what one turn reads at most. Small enough that the copy made from it still finds it
-/// in the second-level cache, beside the copy and the kernel's own buffers.
+/// Receive arena of a shard, bytes: what one turn reads at most. Small enough that what is made of it, or sent from
+/// it, is still in the second-level cache, beside the kernel's own buffers.
 pub const ARENA_BYTES: usize = 256 * 1024;
 
 /// Deliveries of publications made in one turn. A larger fan-out goes on in the next turn, so that other sockets

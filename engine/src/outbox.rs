@@ -1,7 +1,8 @@
 //! What waits to be written to sockets: references to shared payloads, in lanes, within strict limits.
 //!
-//! Invariants: a connection that gets one message in a turn uses no ring; a ring never grows, full is an answer;
-//! nothing is sent here, the turn takes what is to be sent; a blocked socket's messages stay until it drains.
+//! Invariants: a connection that gets one message in a turn uses no ring; a ring never grows, full is an answer, and
+//! holds nothing of the arena; nothing is sent here, the turn takes what is to be sent; a blocked socket's messages stay
+//! until it drains.
 //!
 //! ```text
 //! push ──> first of the turn: the utterance itself ──> one payload, no copy
@@ -19,6 +20,9 @@ const LANES: usize = 4;
 
 /// The tag of messages that belong to no channel (replies, pings, closes).
 pub const NO_TAG: u32 = u32::MAX;
+
+/// The tag of replies that lie in the arena, which the next turn needs: where they have to wait they are copied.
+pub const LENT: u32 = u32::MAX - 1;
 
 /// Order of writing: everything of a lane before anything of the next. One channel uses one lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -237,7 +241,10 @@ impl Outboxes {
         self.enqueue(outbox, lane, entry)
     }
 
-    fn enqueue(&mut self, outbox: &mut Outbox, lane: Lane, entry: Entry) -> Result<(), Full> {
+    fn enqueue(&mut self, outbox: &mut Outbox, lane: Lane, mut entry: Entry) -> Result<(), Full> {
+        if entry.tag == LENT {
+            entry = Entry { payload: Payload::from(entry.payload.to_vec()), tag: NO_TAG };
+        }
         let ring = &mut outbox.rings[lane as usize];
         if *ring == NONE {
             *ring = self.free.pop().unwrap_or_else(|| {
@@ -539,6 +546,29 @@ mod tests {
         }
         pair.outboxes.unblock(&mut pair.outbox, 0);
         assert_eq!(pair.turn(), ["abcdef"]);
+    }
+
+    #[test]
+    fn what_lies_in_the_arena_goes_at_once_or_is_copied() {
+        let mut pair = Pair::new(8, 1000);
+        let arena = Rc::new(b"echo".to_vec());
+        let lent = || Payload::new(Rc::clone(&arena), 0, 4);
+        let push = |pair: &mut Pair| pair.outboxes.push(&mut pair.outbox, 0, Lane::Control, LENT, lent());
+        push(&mut pair).unwrap();
+        assert_eq!(Rc::strong_count(&arena), 2, "one message: no copy");
+        assert_eq!(pair.turn(), ["echo"]);
+        // A second message of the turn, or one before it, or a socket that is blocked: it may have to wait.
+        push(&mut pair).unwrap();
+        pair.push(Lane::Low, NO_TAG, " close").unwrap();
+        assert_eq!((Rc::strong_count(&arena), pair.turn()), (1, vec!["echo close".to_owned()]));
+        pair.push(Lane::Control, NO_TAG, "pong ").unwrap();
+        push(&mut pair).unwrap();
+        assert_eq!((Rc::strong_count(&arena), pair.turn()), (1, vec!["pong echo".to_owned()]));
+        let _ = pair.outboxes.block(&mut pair.outbox);
+        push(&mut pair).unwrap();
+        assert_eq!(Rc::strong_count(&arena), 1);
+        assert_eq!(pair.outboxes.clear(&mut pair.outbox), 1);
+        assert_eq!(Rc::strong_count(&arena), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! by [`Delivery`]; everything said goes into the turn's [`Replies`]; a peer can end its session, never the shard.
 //!
 //! ```text
-//! bytes ─> upgrade ─> echo ───────────────────────────> replies
+//! bytes ─> upgrade ─> echo ───────────────────────────> replies, from the arena where they can
 //!               └───> client: commands ─> permission ─> Command   (to the router)
 //!                                    └──> errors, pongs > replies
 //! Delivery (from the router) ─> answer ───────────────> replies
@@ -20,7 +20,7 @@ pub mod wire;
 use std::sync::Arc;
 
 use roadstead_protocol::DisconnectCode;
-use wsproto::{Answer as CloseAnswer, Event, Limits, MessageKind, Opcode, code};
+use wsproto::{Answer as CloseAnswer, Event, Limits, MessageKind, Opcode, Violation, code};
 
 use crate::flow::{Command, Delivery, Key, Now};
 use crate::settings::Settings;
@@ -28,7 +28,7 @@ use crate::token::Verifier;
 use client::Clients;
 pub use client::Identity;
 use inbound::Blocks;
-pub use replies::{Replies, Span, Urgency};
+pub use replies::{Place, Replies, Span, Urgency};
 pub use wire::{Ending, Phase, Wire};
 
 /// What one turn heard and what is to be said.
@@ -144,15 +144,52 @@ impl Sessions {
         now.ms + u64::from(self.settings.client.handshake_timeout_s) * 1000
     }
 
-    /// Takes what a peer sent.
-    pub fn hear(&mut self, key: Key, wire: &mut Wire, bytes: &mut [u8], now: Now, heard: &mut Heard) {
+    /// Takes what a peer sent. `at` is where `bytes` begin in the arena, if they lie there: then an echo is said from
+    /// there.
+    pub fn hear(
+        &mut self,
+        key: Key,
+        wire: &mut Wire,
+        (bytes, mut at): (&mut [u8], Option<u32>),
+        now: Now,
+        heard: &mut Heard,
+    ) {
         let mut input = bytes;
         if matches!(wire.phase, Phase::Upgrading | Phase::Refusing) {
             let consumed = self.upgrade(key, wire, input, now, heard);
             input = &mut input[consumed..];
+            at = at.map(|at| at + consumed as u32);
+        }
+        if wire.phase == Phase::Echo
+            && let Some(at) = at
+        {
+            self.echo(key, wire, (&mut input, at), now, heard);
         }
         if !input.is_empty() && matches!(wire.phase, Phase::Echo | Phase::Client) {
             self.hear_frames(key, wire, input, now, heard);
+        }
+    }
+
+    /// Echoes the whole messages at the front of `input` from where they lie, at `at` in the arena.
+    fn echo(
+        &mut self,
+        key: Key,
+        wire: &mut Wire,
+        (input, at): (&mut &mut [u8], u32),
+        now: Now,
+        heard: &mut Heard,
+    ) {
+        if !wire.closing.receives() {
+            return;
+        }
+        let echoed = wire.decoder.echo(input, &self.echo_limits);
+        if echoed.messages > 0 {
+            self.tally.messages += u64::from(echoed.messages);
+            wire.was_in_message = false;
+            heard.replies.heard(key, at + echoed.frames.start as u32, echoed.frames.len() as u32);
+        }
+        if let Some(violation) = echoed.violation {
+            self.violate(key, wire, violation, now, heard);
         }
     }
 
@@ -166,8 +203,7 @@ impl Sessions {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
                 Err(violation) => {
-                    self.tally.violations += 1;
-                    fail(key, wire, violation.close_code(), violation.reason(), now, &self.settings, heard);
+                    self.violate(key, wire, violation, now, heard);
                     break;
                 }
             };
@@ -213,6 +249,11 @@ impl Sessions {
         } else {
             self.blocks.release(&mut block);
         }
+    }
+
+    fn violate(&mut self, key: Key, wire: &mut Wire, violation: Violation, now: Now, heard: &mut Heard) {
+        self.tally.violations += 1;
+        fail(key, wire, violation.close_code(), violation.reason(), now, &self.settings, heard);
     }
 
     /// The peer sends no more.

@@ -1,4 +1,5 @@
-//! The bytes that sessions say in one turn: one buffer for all connections, a span for each.
+//! The bytes that sessions say in one turn: one buffer for all connections, a span for each. What an echo says lies
+//! where it was received instead.
 //!
 //! Invariants: a span belongs to one connection and one lane; neighbouring spans of one connection are one span, so
 //! that a batch of replies is one reference; the buffer is frozen before anything refers to it.
@@ -19,11 +20,22 @@ pub enum Urgency {
     Last,
 }
 
-/// Some bytes of the buffer for one connection.
+/// Which buffer a span lies in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// The turn's buffer of replies.
+    Said,
+    /// The arena, into which it was received.
+    Heard,
+}
+
+/// Some bytes for one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
     /// The connection.
     pub to: Key,
+    /// The buffer.
+    pub place: Place,
     /// Offset in the buffer, bytes.
     pub start: u32,
     /// Length, bytes.
@@ -79,18 +91,22 @@ impl Replies {
         self.note(to, start, Urgency::Last);
     }
 
+    /// Says frames that already lie in the arena, from `start` on.
+    pub fn heard(&mut self, to: Key, start: u32, len: u32) {
+        self.spans.push(Span { to, place: Place::Heard, start, len, urgency: Urgency::First });
+    }
+
     fn note(&mut self, to: Key, start: usize, urgency: Urgency) {
         let len = (self.buffer.len() - start) as u32;
         let start = start as u32;
         if let Some(last) = self.spans.last_mut()
-            && last.to == to
-            && last.urgency == urgency
+            && (last.to, last.place, last.urgency) == (to, Place::Said, urgency)
             && last.start + last.len == start
         {
             last.len += len;
             return;
         }
-        self.spans.push(Span { to, start, len, urgency });
+        self.spans.push(Span { to, place: Place::Said, start, len, urgency });
     }
 
     /// Joins the spans of each connection that was spoken to at several points of the turn, so that it gets one
@@ -101,9 +117,10 @@ impl Replies {
         let mut next = 0;
         while next < self.spans.len() {
             let mut span = self.spans[next];
-            let same = |other: &Span| (other.to, other.urgency) == (span.to, span.urgency);
-            let end = next + self.spans[next..].iter().take_while(|other| same(other)).count();
-            if end - next > 1 {
+            let of = |span: &Span| (span.to, span.urgency, span.place);
+            let end = next + self.spans[next..].iter().take_while(|other| of(other) == of(&span)).count();
+            // A connection is heard once in a turn, so what is said from the arena is one span.
+            if end - next > 1 && span.place == Place::Said {
                 let start = self.buffer.len();
                 for piece in &self.spans[next..end] {
                     let from = piece.start as usize;
@@ -118,10 +135,10 @@ impl Replies {
         self.spans.truncate(kept);
     }
 
-    /// Bytes said so far in this turn.
+    /// Whether nothing has been said in this turn.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.buffer.len()
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
     }
 
     /// Freezes the turn's buffer and hands it out with its spans; [`Self::begin`] finds the next.
@@ -183,6 +200,24 @@ mod tests {
             .map(|span| (span.to.slot, &buffer[span.start as usize..(span.start + span.len) as usize]))
             .collect();
         assert_eq!(said, [(1, &b"be"[..]), (2, b"acf"), (3, b"d")]);
+    }
+
+    #[test]
+    fn what_was_heard_keeps_its_place_among_what_is_said() {
+        let mut replies = Replies::default();
+        replies.raw(key(1), |out| out.extend_from_slice(b"a"));
+        replies.heard(key(1), 1, 10);
+        replies.raw(key(1), |out| out.extend_from_slice(b"b"));
+        replies.heard(key(2), 20, 30);
+        replies.raw(key(1), |out| out.extend_from_slice(b"c"));
+        replies.gather();
+        let mut spans = Vec::new();
+        let buffer = replies.freeze(&mut spans);
+        assert_eq!(&buffer[..], b"abcbc", "what was said before and after is not joined");
+        let spans: Vec<_> =
+            spans.iter().map(|span| (span.to.slot, span.place, span.start, span.len)).collect();
+        let (said, heard) = (Place::Said, Place::Heard);
+        assert_eq!(spans, [(1, said, 0, 1), (1, heard, 1, 10), (1, said, 3, 2), (2, heard, 20, 30)]);
     }
 
     #[test]

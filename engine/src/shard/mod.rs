@@ -350,7 +350,7 @@ impl<I: Io> Shard<I> {
             || self.outboxes.has_speakers()
             || !self.heard.endings.is_empty()
             || !self.tls_speakers.is_empty()
-            || self.heard.replies.bytes() > 0
+            || !self.heard.replies.is_empty()
             || self.siblings.has_backlog();
         if busy {
             return 0;

@@ -13,9 +13,9 @@ use super::{Course, Order, Shard, Turned};
 use crate::counters::{Counters, Metric};
 use crate::flow::{Answer, Key, Now};
 use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES};
-use crate::outbox::{Full, Lane, NO_TAG, Outboxes, Watch};
+use crate::outbox::{Full, LENT, Lane, NO_TAG, Outboxes, Watch};
 use crate::router::{Subscriber, Walk};
-use crate::session::{Ending, Urgency};
+use crate::session::{Ending, Place, Urgency};
 use crate::tls::{Broken, Stream};
 
 impl<I: Io> Shard<I> {
@@ -139,7 +139,8 @@ impl<I: Io> Shard<I> {
                 if connection.tls.is_some() {
                     self.hear_encrypted(socket.0, start, len, now);
                 } else {
-                    self.sessions.hear(key, &mut connection.wire, bytes, now, &mut self.heard);
+                    let lent = (bytes, Some(start));
+                    self.sessions.hear(key, &mut connection.wire, lent, now, &mut self.heard);
                 }
             }
             Event::Accepted { socket, listener, peer } if self.cluster_listener == Some(listener) => {
@@ -216,7 +217,8 @@ impl<I: Io> Shard<I> {
         }
         let has_ended = stream.is_closed() || opened == Err(Broken);
         if opened == Ok(()) && !self.plain.is_empty() {
-            self.sessions.hear(key, &mut connection.wire, &mut self.plain, now, &mut self.heard);
+            let opened = (&mut self.plain[..], None);
+            self.sessions.hear(key, &mut connection.wire, opened, now, &mut self.heard);
         }
         if has_ended {
             self.sessions.hear_end(key, &mut connection.wire, now, &mut self.heard);
@@ -338,22 +340,26 @@ impl<I: Io> Shard<I> {
     }
 
     fn deliver_replies(&mut self) {
-        if self.heard.replies.bytes() == 0 {
+        if self.heard.replies.is_empty() {
             return;
         }
         let buffer = self.heard.replies.freeze(&mut self.spans);
         for span in self.spans.drain(..) {
             let Some(connection) = self.connections.find(span.to) else { continue };
-            let shared = Payload::new(Rc::clone(&buffer), span.start as usize, span.len as usize);
-            // A blocked socket may keep its reply for long; it must not keep the whole turn's buffer.
-            let payload =
-                if connection.outbox.is_blocked() { Payload::from(shared.to_vec()) } else { shared };
+            let (payload, tag) = match span.place {
+                Place::Heard => (self.arena.payload(span.start, span.len), LENT),
+                Place::Said => {
+                    let said = Payload::new(Rc::clone(&buffer), span.start as usize, span.len as usize);
+                    // A blocked socket may keep its reply for long; it must not keep the whole turn's buffer.
+                    let is_blocked = connection.outbox.is_blocked();
+                    (if is_blocked { Payload::from(said.to_vec()) } else { said }, NO_TAG)
+                }
+            };
             let lane = match span.urgency {
                 Urgency::First => Lane::Control,
                 Urgency::Last => Lane::Low,
             };
-            if let Err(Full) = self.outboxes.push(&mut connection.outbox, span.to.slot, lane, NO_TAG, payload)
-            {
+            if let Err(Full) = self.outboxes.push(&mut connection.outbox, span.to.slot, lane, tag, payload) {
                 self.slow.push(span.to.slot);
             }
         }
