@@ -168,14 +168,16 @@ impl Health {
         *self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the shards' counts of turns at `now_ms`.
-    pub fn observe(&self, turns: impl Iterator<Item = u64>, now_ms: u64) {
-        self.now_ms.store(now_ms, Ordering::Relaxed);
+    /// Takes the shards' counts of turns at `now_ms`. False if the observer itself was away for long, since the machine or the
+    /// process stood still: then nobody is judged by that time.
+    pub fn observe(&self, turns: impl Iterator<Item = u64>, now_ms: u64) -> bool {
+        let was_here = now_ms.saturating_sub(self.now_ms.swap(now_ms, Ordering::Relaxed)) <= ANSWER_MS;
         for (heart, turns) in self.hearts.iter().zip(turns) {
-            if heart.turns.swap(turns, Ordering::Relaxed) != turns {
+            if heart.turns.swap(turns, Ordering::Relaxed) != turns || !was_here {
                 heart.beat_ms.store(now_ms, Ordering::Relaxed);
             }
         }
+        was_here
     }
 
     /// True if every shard was seen turning since this was last true: the watchdog may be fed.
@@ -261,13 +263,28 @@ mod tests {
             (5_100, [4, 1], false, false, None),
             (5_101, [4, 2], true, true, None),
             (6_000, [5, 3], true, true, None),
-            (12_000, [6, 3], false, false, None),
-            (16_000, [7, 3], false, false, Some(1)),
+            (8_900, [6, 3], false, true, None),
+            (11_800, [7, 3], false, false, None),
+            (14_700, [8, 3], false, false, None),
+            (16_000, [9, 3], false, false, Some(1)),
         ] {
             health.observe(turns.into_iter(), now_ms);
             assert_eq!(health.all_have_turned(), fed, "{now_ms}");
             assert_eq!(health.is_ready(), ready, "{now_ms}");
             assert_eq!(health.stalled(), stalled, "{now_ms}");
         }
+    }
+
+    #[test]
+    fn who_was_away_judges_nobody() {
+        let health = Health::new(1, 0);
+        health.set_state(State::Serving);
+        assert!(health.observe([1].into_iter(), 1_000));
+        assert!(!health.observe([1].into_iter(), 61_000), "the machine slept");
+        assert_eq!((health.stalled(), health.is_ready()), (None, true));
+        for now_ms in (62_000..=71_000).step_by(1_000) {
+            assert!(health.observe([1].into_iter(), now_ms));
+        }
+        assert_eq!(health.stalled(), Some(0), "it slept on");
     }
 }

@@ -1,7 +1,8 @@
 //! The control thread: the fleet's datagrams and timers, and who is told of a new View.
 //!
-//! Invariants: owns the UDP socket and the state machine; shards get rosters by mailbox and never wait for it; everything that
-//! others see of the fleet is a copy.
+//! Invariants: owns the UDP socket and the state machine; shards get rosters by mailbox and never wait for it, and a shard whose
+//! mailbox is full gets the latest one later; everything that others see of the fleet is a copy; a thread that stalls or panics
+//! ends the process, since a node that does not follow its fleet must not serve.
 //!
 //! ```text
 //! datagrams, time ──> Fleet ──> roster ──> Order::View, each shard
@@ -11,6 +12,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,8 +22,10 @@ use roadstead_control::{
     Fleet, FleetEvent, FleetSettings, FleetTally, MemberState, MemberStatus, Roster, Standing,
 };
 
+use super::failure::CONTROL_THREAD;
 use super::happenings::Happening;
 use super::shards::Voice;
+use super::supervisor::milliseconds;
 use crate::admin::Picture;
 use crate::counters::{Counters, Metric};
 use crate::shard::{Order, Report};
@@ -30,8 +34,14 @@ use crate::shard::{Order, Report};
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// What other threads say is heard after this long at the latest.
 const LISTEN_MAX: Duration = Duration::from_millis(50);
+/// Between two pictures while nothing happens. They cost a copy of every member.
+const PICTURE_EVERY: Duration = Duration::from_millis(250);
+/// Failures to send are logged once in this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// Between two counts of the node's connections.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// After a failed receive, so that one that fails again and again does not burn a core.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(10);
 /// Requests that wait for the thread; more are dropped, since gossip finds out by itself.
 const WAITING_MAX: usize = 1_024;
 
@@ -48,6 +58,8 @@ enum Request {
 pub(super) struct Control {
     requests: Sender<Request>,
     picture: Arc<Mutex<Picture>>,
+    /// When the thread last went round, ms since the start.
+    beat_ms: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Control {
@@ -79,7 +91,8 @@ pub(super) fn prepare(fleet: &FleetSettings) -> Waiting {
         roster: None,
         tally: FleetTally::default(),
     };
-    let control = Control { requests, picture: Arc::new(Mutex::new(picture)) };
+    let control =
+        Control { requests, picture: Arc::new(Mutex::new(picture)), beat_ms: Arc::new(AtomicU64::new(0)) };
     Waiting { control, requests: heard }
 }
 
@@ -91,6 +104,11 @@ impl Control {
 
     pub(super) fn standing(&self) -> Standing {
         self.picture.lock().unwrap_or_else(PoisonError::into_inner).standing
+    }
+
+    /// How long the thread has not gone round at `now_ms` since the start.
+    pub(super) fn silent_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.beat_ms.load(Ordering::Relaxed))
     }
 
     pub(super) fn report(&self, report: Report) {
@@ -126,9 +144,24 @@ impl Waiting {
     ) -> io::Result<()> {
         let Self { control, requests } = self;
         let Parts { fleet, socket, random_seed, started } = parts;
-        let fleet = Fleet::new(fleet, random_seed, started.elapsed());
-        let thread = Thread { fleet, socket, requests, control, voice, counters, told, started };
-        thread::Builder::new().name("control".into()).spawn(move || thread.run())?;
+        control.beat_ms.store(milliseconds(started), Ordering::Relaxed);
+        let seeds = fleet.seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let thread = Thread {
+            fleet: Fleet::new(fleet, random_seed, started.elapsed()),
+            socket,
+            requests,
+            control,
+            seeds,
+            views: vec![0; usize::from(voice.shards())],
+            voice,
+            roster: None,
+            counters,
+            told,
+            started,
+            pictured: Duration::ZERO,
+            complained: None,
+        };
+        thread::Builder::new().name(CONTROL_THREAD.into()).spawn(move || thread.run())?;
         Ok(())
     }
 }
@@ -138,10 +171,17 @@ struct Thread {
     socket: UdpSocket,
     requests: Receiver<Request>,
     control: Control,
+    /// Where others are looked for, as text.
+    seeds: String,
     voice: Voice,
+    roster: Option<Arc<Roster>>,
+    /// The number of the View that each shard was given.
+    views: Vec<u64>,
     counters: Vec<Arc<Counters>>,
     told: Sender<Happening>,
     started: Instant,
+    pictured: Duration,
+    complained: Option<Duration>,
 }
 
 impl Thread {
@@ -150,6 +190,7 @@ impl Thread {
         let mut counted = Duration::ZERO;
         loop {
             let now = self.started.elapsed();
+            self.control.beat_ms.store(now.as_millis() as u64, Ordering::Relaxed);
             while let Ok(request) = self.requests.try_recv() {
                 self.obey(request, now);
             }
@@ -179,32 +220,63 @@ impl Thread {
 
     /// Sends, tells and logs whatever the fleet has to say.
     fn speak(&mut self, now: Duration) {
+        let mut has_news = now >= self.pictured + PICTURE_EVERY;
         while let Some(roster) = self.fleet.poll_roster(now) {
-            let view = roster.view.number();
-            tracing::info!("View {view}: {}", names(&roster));
-            self.control.picture.lock().unwrap_or_else(PoisonError::into_inner).roster =
-                Some(Arc::clone(&roster));
-            self.voice.order(|| Order::View(Arc::clone(&roster)));
+            tracing::info!("View {}: {}", roster.view.number(), names(&roster));
+            self.roster = Some(roster);
+            has_news = true;
         }
+        self.tell_shards();
         while let Some((to, datagram)) = self.fleet.poll_datagram() {
             if let Err(error) = self.socket.send_to(&datagram, to) {
-                // An unreachable network shows as silence of the node, which is dealt with.
-                tracing::debug!("cannot send to {to}: {error}");
+                self.complain(now, to, &error);
             }
         }
         while let Some(event) = self.fleet.poll_event() {
-            log(&event);
+            log(&event, &self.seeds);
+            has_news = true;
         }
+        if has_news || self.fleet.standing() != self.control.standing() {
+            self.pictured = now;
+            self.show();
+        }
+    }
+
+    /// Gives the roster to every shard that does not have it yet.
+    fn tell_shards(&mut self) {
+        let Some(roster) = &self.roster else { return };
+        let number = roster.view.number();
+        for (shard, known) in self.views.iter_mut().enumerate().filter(|(_, known)| **known != number) {
+            if self.voice.order_one(shard, Order::View(Arc::clone(roster))) {
+                *known = number;
+            }
+        }
+    }
+
+    /// Lets others see the fleet as it is now.
+    fn show(&self) {
         let standing = self.fleet.standing();
-        let has_moved = {
-            let mut picture = self.control.picture.lock().unwrap_or_else(PoisonError::into_inner);
-            picture.members = self.fleet.members();
-            picture.tally = self.fleet.tally();
-            std::mem::replace(&mut picture.standing, standing) != standing
+        let picture = Picture {
+            standing,
+            members: self.fleet.members(),
+            roster: self.roster.clone(),
+            tally: self.fleet.tally(),
         };
-        if has_moved {
+        let before = {
+            let mut shown = self.control.picture.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *shown, picture)
+        };
+        if before.standing != standing {
             // Full: the supervisor looks by itself within a second.
             let _ = self.told.try_send(Happening::Standing);
+        }
+    }
+
+    /// An unreachable network shows as silence of the node, which is dealt with; its cause is worth a line now and then.
+    fn complain(&mut self, now: Duration, to: SocketAddr, error: &io::Error) {
+        if self.complained.is_none_or(|last| now >= last + COMPLAIN_EVERY) {
+            self.complained = Some(now);
+            tracing::warn!("cannot send to {to}: {error}");
         }
     }
 
@@ -219,15 +291,13 @@ impl Thread {
         match self.socket.recv_from(buffer) {
             Ok((len, from)) => self.fleet.handle_datagram(self.started.elapsed(), from, &buffer[..len]),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-            // What an earlier datagram met (ICMP) is told here; the node it was for is silent, which is dealt with.
-            Err(error) => tracing::debug!("cannot receive: {error}"),
+            // The network is down, or what an earlier datagram met (ICMP) is told here: others are silent, which is dealt with.
+            Err(error) => {
+                tracing::debug!("cannot receive: {error}");
+                thread::sleep(patience.min(RECEIVE_PAUSE));
+            }
         }
     }
-}
-
-/// Opens the socket of gossip.
-pub(super) fn open(address: SocketAddr) -> io::Result<UdpSocket> {
-    UdpSocket::bind(address)
 }
 
 fn names(roster: &Roster) -> String {
@@ -238,10 +308,10 @@ fn names(roster: &Roster) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn log(event: &FleetEvent) {
+fn log(event: &FleetEvent, seeds: &str) {
     match event {
-        FleetEvent::NoSeedAnswers { .. }
-        | FleetEvent::Refused { .. }
+        FleetEvent::NoSeedAnswers { .. } => tracing::warn!("{event}: {seeds}"),
+        FleetEvent::Refused { .. }
         | FleetEvent::RefusedBy { .. }
         | FleetEvent::Rejoining { .. }
         | FleetEvent::FleetFull

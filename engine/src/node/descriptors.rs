@@ -6,14 +6,14 @@ use roadstead_io::{Kind, raise_descriptor_limit};
 
 use super::Failure;
 use crate::admin;
-use crate::limits::REFUSAL_SLOTS;
+use crate::limits::{LINK_SLOTS, REFUSAL_SLOTS};
 use crate::settings::Settings;
 use crate::shard::connections_of_shard;
 
-/// Descriptors that are no connections: standard streams, log, signals, the admin interface.
-const RESERVED: u64 = 24 + admin::DESCRIPTORS_MAX as u64;
+/// Descriptors that are no connections: standard streams, log, signals, gossip, the admin interface.
+const RESERVED: u64 = 25 + admin::DESCRIPTORS_MAX as u64;
 /// Descriptors of a shard that are no connections: back end, waker, listeners.
-const RESERVED_BY_SHARD: u64 = 8 + 16;
+const RESERVED_BY_SHARD: u64 = 8 + 17;
 
 /// How many connections there is room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Room {
 pub(super) fn make_room(kind: Kind, settings: &Settings) -> Result<Room, Failure> {
     let shards = u64::from(settings.shards);
     let wanted = RESERVED
-        + shards * (RESERVED_BY_SHARD + u64::from(REFUSAL_SLOTS))
+        + shards * (RESERVED_BY_SHARD + u64::from(REFUSAL_SLOTS) + links_of_shard(settings))
         + u64::from(settings.limits.connections);
     let limit = raise_descriptor_limit(wanted)
         .map_err(|error| Failure::start("cannot read the descriptor limit", &error))?;
@@ -63,11 +63,18 @@ pub(super) fn make_room(kind: Kind, settings: &Settings) -> Result<Room, Failure
     Ok(room)
 }
 
+/// Descriptors for links to other nodes.
+fn links_of_shard(settings: &Settings) -> u64 {
+    if settings.cluster.listen.is_some() { LINK_SLOTS.into() } else { 0 }
+}
+
 fn fit(kind: Kind, limit: u64, settings: &Settings) -> Room {
     let shards = u64::from(settings.shards);
     let configured = settings.limits.connections;
     let left = |all: u64, reserved: u64| all.saturating_sub(reserved);
-    let by_shard = RESERVED_BY_SHARD + u64::from(REFUSAL_SLOTS).min(limit / 16);
+    let by_shard = RESERVED_BY_SHARD
+        + u64::from(REFUSAL_SLOTS).min(limit / 16)
+        + links_of_shard(settings).min(limit / 16);
     let fitted = |connections: u64| u32::try_from(connections).unwrap_or(u32::MAX).min(configured);
     match kind {
         // Direct descriptors count against the limit ring by ring; a ring costs one ordinary descriptor.
@@ -99,12 +106,12 @@ mod tests {
         for (kind, limit, shards, configured, connections, own_tables) in [
             (Kind::Epoll, 1_000_000, 4, 200_000, 200_000, false),
             (Kind::Epoll, 100_000, 4, 200_000, 200_000, true),
-            (Kind::Epoll, 10_000, 1, 200_000, 9_814, false),
-            (Kind::Epoll, 256, 1, 200_000, 118, false),
+            (Kind::Epoll, 10_000, 1, 200_000, 9_812, false),
+            (Kind::Epoll, 256, 1, 200_000, 116, false),
             (Kind::Epoll, 64, 1, 200_000, 0, false),
             (Kind::Epoll, 1_024, 1, 100, 100, false),
             (Kind::Uring, 1_024, 2, 200_000, 200_000, false),
-            (Kind::Uring, 200, 1, 200_000, 15_600, false),
+            (Kind::Uring, 200, 1, 200_000, 15_200, false),
         ] {
             settings.shards = shards;
             settings.limits.connections = configured;
@@ -119,5 +126,10 @@ mod tests {
         settings.limits.connections = 200_000;
         let room = fit(Kind::Epoll, 10_000, &settings);
         assert!(room.own_tables && room.connections > 38_000 && room.connections < 40_000, "{room:?}");
+
+        settings.cluster.listen = Some(([127, 0, 0, 1], 7800).into());
+        settings.shards = 1;
+        let room = fit(Kind::Epoll, 10_000, &settings);
+        assert_eq!(room.connections, 9_812 - 10_000 / 16, "links need room of their own");
     }
 }

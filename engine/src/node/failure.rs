@@ -12,6 +12,9 @@ use crate::logging::Logging;
 /// Threads with this prefix are shards.
 pub(super) const SHARD_THREAD: &str = "shard-";
 
+/// The thread that follows the fleet.
+pub(super) const CONTROL_THREAD: &str = "control";
+
 /// How long the last words may take before the process aborts.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -46,7 +49,8 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// From now on a panic is logged, and one of a shard ends the process: its connections' state is unknown.
+/// From now on a panic is logged. One of a shard ends the process, since its connections' state is unknown, and so does one of the
+/// control thread: a node that does not follow its fleet must not serve.
 pub(super) fn abort_when_a_shard_panics(logging: Logging) {
     panic::set_hook(Box::new(move |panic| {
         let thread = thread::current();
@@ -56,6 +60,12 @@ pub(super) fn abort_when_a_shard_panics(logging: Logging) {
         tracing::error!(thread = name, place, "panic: {words}");
         if name.starts_with(SHARD_THREAD) {
             abort("a shard panicked; its state is unknown, the process aborts", &logging);
+        }
+        if name == CONTROL_THREAD {
+            abort(
+                "the control thread panicked; the node cannot follow its fleet, the process aborts",
+                &logging,
+            );
         }
         logging.flush(LAST_WORDS);
     }));
@@ -92,7 +102,7 @@ mod tests {
             return panic_on(thread_name);
         }
         let test = "node::failure::tests::only_a_shards_panic_ends_the_process";
-        for (thread_name, aborts) in [("shard-0", true), ("admin", false)] {
+        for (thread_name, aborts) in [("shard-0", true), (CONTROL_THREAD, true), ("admin", false)] {
             let mut child = Command::new(std::env::current_exe().expect("this test"));
             let output =
                 child.args([test, "--exact", "--nocapture"]).env(VICTIM, thread_name).output().expect("ran");

@@ -4,7 +4,7 @@
 //! stalls ends the process, because one in an unknown state must not serve.
 //!
 //! ```text
-//! run: descriptors ─> doors ─> shards listen ─> admin ─> ready ─> supervise ─> all shards finished
+//! run: descriptors ─> doors ─> shards listen ─> control joins ─> admin ─> supervise: ready ... ─> all shards finished
 //! ```
 
 mod control;
@@ -13,36 +13,35 @@ mod doors;
 mod drain;
 mod failure;
 mod happenings;
+mod joining;
 mod service;
 mod shards;
 mod supervisor;
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use roadstead_control::limits::NODE_NAME_BYTES_MAX;
-use roadstead_control::{
-    ClusterKeys, FleetSettings, Incarnation, Member, NodeName, Version, Weight, hub_shard,
-};
+use roadstead_control::{NodeName, hub_shard};
 
-use crate::admin::{self, Finder, Pictures, Subject, VERSION, Wishes};
+use crate::admin::{self, Finder, Pictures, Subject, Wishes};
 use crate::config::{Configuration, Sources};
 use crate::flow::{Unlocated, personal_channel};
 use crate::health::Health;
 use crate::logging::Logging;
 use crate::settings::Settings;
-use crate::shard::{FleetParts, Order, Reporter};
+use crate::shard::Order;
 use crate::tls;
 use crate::token::Verifier;
 
 pub use failure::Failure;
 use happenings::Happening;
-use shards::{Shards, Voice};
+use joining::Joining;
+use shards::Voice;
 
 /// Runs a node until it is told to stop.
 ///
@@ -76,7 +75,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     };
 
     let name = name(&settings);
-    let joining = settings.cluster.listen.map(|listen| Joining::new(listen, &settings, &name)).transpose()?;
+    let joining = Joining::prepare(&settings, &name)?;
     let fleet = joining.as_ref().map(|joining| (joining.address, joining.parts(&settings)));
     let shards = shards::start(
         &settings,
@@ -89,7 +88,8 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         &name,
         fleet,
     )?;
-    let control = joining.as_ref().map(|joining| joining.waiting.control());
+    let control = joining.as_ref().map(Joining::control);
+    let cluster = joining.as_ref().map(|joining| joining.address);
     if let Some(joining) = joining {
         joining.start(&shards, started, &told)?;
     }
@@ -110,7 +110,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         finder: finder(shards.voice()),
         pictures: control.clone().map(|control| Pictures(Arc::new(move || control.picture()))),
     };
-    let ready_line = ready_line(&subject, doors.admin_address());
+    let ready_line = ready_line(&subject, doors.admin_address(), cluster);
     admin::start(doors.take(), subject)
         .map_err(|error| Failure::start("cannot start the admin interface", &error))?;
 
@@ -125,90 +125,6 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         control,
     };
     node.supervise(&happenings, sources, logging)
-}
-
-/// A node on its way into its fleet.
-struct Joining {
-    /// Of gossip and links.
-    address: SocketAddr,
-    socket: UdpSocket,
-    fleet: FleetSettings,
-    waiting: control::Waiting,
-}
-
-impl Joining {
-    fn new(listen: SocketAddr, settings: &Settings, name: &NodeName) -> Result<Self, Failure> {
-        let cluster = &settings.cluster;
-        let socket = control::open(listen).map_err(|error| {
-            Failure::Start(format!("cannot listen on the cluster address {listen} (UDP): {error}"))
-        })?;
-        let address =
-            socket.local_addr().map_err(|error| Failure::start("cannot read an address", &error))?;
-        let path = cluster.key_file.as_deref().unwrap_or_else(|| Path::new(""));
-        let refuse = |why: String| Failure::Demand(format!("cluster.key_file {}: {why}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-        let keys = ClusterKeys::parse(&text).map_err(|bad| refuse(bad.to_string()))?;
-        let unix_ms =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let own = Member {
-            name: name.clone(),
-            incarnation: Incarnation(unix_ms),
-            revision: 0,
-            address: cluster.advertise.unwrap_or(address),
-            region: settings.node.region.clone(),
-            weight: Weight::new(settings.node.weight).unwrap_or_default(),
-            version: own_version(),
-            shards: settings.shards,
-            draining: false,
-            connections: 0,
-        };
-        let fleet = FleetSettings {
-            cluster: cluster.name.clone(),
-            own,
-            seeds: cluster.join.clone(),
-            keys,
-            alone: cluster.alone,
-        };
-        let waiting = control::prepare(&fleet);
-        tracing::warn!(
-            "links to other nodes are clear text after a mutual challenge with the cluster's key: keep {address} in a trusted network"
-        );
-        Ok(Self { address, socket, fleet, waiting })
-    }
-
-    /// What shards must know.
-    fn parts(&self, settings: &Settings) -> FleetParts {
-        let control = self.waiting.control();
-        FleetParts {
-            cluster: self.fleet.cluster.as_str().into(),
-            own: self.fleet.own.name.clone(),
-            incarnation: self.fleet.own.incarnation,
-            keys: Arc::new(self.fleet.keys.clone()),
-            links_per_peer: u8::try_from(settings.cluster.links_per_peer).unwrap_or(u8::MAX),
-            link_queue_bytes: settings.cluster.link_queue_bytes as usize,
-            listener: settings.listen.len() as u16,
-            reporter: Reporter(Arc::new(move |report| control.report(report))),
-        }
-    }
-
-    fn start(self, shards: &Shards, started: Instant, told: &Sender<Happening>) -> Result<(), Failure> {
-        let seed = shards::seeds(1).map_err(|error| Failure::start("no randomness", &error))?[0];
-        let parts = control::Parts {
-            fleet: self.fleet,
-            socket: self.socket,
-            random_seed: seed[0] ^ seed[1],
-            started,
-        };
-        self.waiting
-            .start(parts, shards.voice(), shards.counters().to_vec(), told.clone())
-            .map_err(|error| Failure::start("cannot start the control thread", &error))
-    }
-}
-
-fn own_version() -> Version {
-    let mut numbers = VERSION.split('.').map(|part| part.parse().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    Version(next(), next(), next())
 }
 
 /// What the machine changed about the settings: kept apart, so that a reload can do it again.
@@ -248,11 +164,13 @@ fn wishes(told: &Sender<Happening>) -> Wishes {
     Wishes(Arc::new(move |wish, granted| told.try_send(Happening::Wish(wish, granted)).is_ok()))
 }
 
-fn ready_line(subject: &Subject, admin: Option<SocketAddr>) -> String {
+fn ready_line(subject: &Subject, admin: Option<SocketAddr>, cluster: Option<SocketAddr>) -> String {
     let listen: Vec<String> = subject.listen.iter().map(ToString::to_string).collect();
     let admin = admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
     let (io, shards) = (&subject.io, subject.counters.len());
-    format!("roadstead ready listen={} admin={admin} io={io} shards={shards}", listen.join(","))
+    let fleet =
+        cluster.map_or_else(String::new, |address| format!(" node={} cluster={address}", subject.name));
+    format!("roadstead ready listen={} admin={admin} io={io} shards={shards}{fleet}", listen.join(","))
 }
 
 /// The one line on stdout. Whoever closed stdout does not want it.

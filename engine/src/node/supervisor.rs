@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-
 use roadstead_control::Standing;
 
 use super::control::Control;
@@ -134,7 +133,9 @@ impl Node {
             if looked.elapsed() >= look {
                 looked = Instant::now();
                 self.look(watchdog.is_some(), logging)?;
-                if reported.elapsed() >= STATUS || !self.course.drain.is_serving() {
+                self.show_state();
+                let is_under_way = !self.course.was_ready || !self.course.drain.is_serving();
+                if is_under_way || reported.elapsed() >= STATUS {
                     reported = looked;
                     self.report();
                 }
@@ -267,10 +268,19 @@ impl Node {
             return if is_late { Err(late()) } else { Ok(()) };
         }
         let turns = self.shards.counters().iter().map(|counters| counters.get(Metric::Turns));
-        self.health.observe(turns, milliseconds(self.started));
+        let was_here = self.health.observe(turns, milliseconds(self.started));
         if let Some(shard) = self.health.stalled() {
             failure::abort(
                 &format!("shard {shard} has not turned for {STALL_MS} ms; the process aborts"),
+                logging,
+            );
+        }
+        if let Some(control) = &self.control
+            && was_here
+            && control.silent_ms(milliseconds(self.started)) >= STALL_MS
+        {
+            failure::abort(
+                &format!("the control thread has stood still for {STALL_MS} ms; the process aborts"),
                 logging,
             );
         }
@@ -290,8 +300,12 @@ impl Node {
             if self.course.was_ready {
                 return service::status(&self.summary());
             }
-            // The fleet is still being looked for, or its View settles.
-            return service::take_time(self.health.state().word(), 3 * STATUS);
+            let status = match self.health.state() {
+                State::Joining => "joining: no node of the fleet has answered yet",
+                State::Settling => "settling: who is in the fleet must hold for a moment",
+                State::Starting | State::Serving | State::Draining => "starting",
+            };
+            return service::take_time(status, 3 * STATUS);
         }
         let close = Duration::from_millis(u64::from(self.settings.shutdown.close_ms));
         let way = self.course.drain.patience(self.started.elapsed(), self.count(Metric::Connections));
