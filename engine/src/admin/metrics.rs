@@ -1,12 +1,12 @@
 //! Prometheus text (exposition format 0.0.4) of a node.
 //!
-//! Invariants: each name has one HELP and one TYPE line, directly before its samples; labels are fixed words and shard
-//! numbers.
+//! Invariants: each name has one HELP and one TYPE line, directly before its samples; labels are fixed words, shard
+//! numbers, and the names of node, region and fleet in one series.
 
 use std::fmt::{Display, Write};
 
 use super::process::Process;
-use super::{Subject, VERSION};
+use super::{Subject, VERSION, fleet_metrics};
 use crate::counters::{Kind, METRICS, Metric};
 
 /// Everything, in one text.
@@ -14,6 +14,7 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
     let mut text = Text(String::with_capacity(16 << 10));
     text.name("roadstead_build_info", "What runs; the value is always 1.", Kind::Gauge);
     text.sample("roadstead_build_info", &[("version", VERSION), ("io", &subject.io)], 1);
+    fleet_metrics::name_node(&mut text, subject);
     text.name("roadstead_shards", "Shards of the node.", Kind::Gauge);
     text.sample("roadstead_shards", &[], subject.counters.len());
     text.name("roadstead_ready", "1 if new clients are welcome.", Kind::Gauge);
@@ -38,6 +39,7 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
     }
 
     per_shard(&mut text, subject);
+    fleet_metrics::of_fleet(&mut text, subject);
     of_process(&mut text, process);
     text.0
 }
@@ -96,10 +98,10 @@ fn of_process(text: &mut Text, process: &Process) {
     );
 }
 
-struct Text(String);
+pub(super) struct Text(String);
 
 impl Text {
-    fn name(&mut self, name: &str, help: &str, kind: Kind) {
+    pub(super) fn name(&mut self, name: &str, help: &str, kind: Kind) {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -108,7 +110,7 @@ impl Text {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (index, (label, value)) in labels.iter().enumerate() {
             let before = if index == 0 { '{' } else { ',' };
@@ -129,7 +131,7 @@ impl Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::tests::subject;
+    use crate::admin::tests::{fleet, subject};
     use std::collections::BTreeMap;
 
     /// The rules of the format that Prometheus enforces, and ours on names.
@@ -179,6 +181,32 @@ mod tests {
             assert_eq!(samples.get(series), Some(&value), "{series}");
         }
         assert!(!samples.contains_key("process_threads"), "what is not known is absent");
+        assert!(!samples.keys().any(|series| series.starts_with("roadstead_fleet_")), "no fleet");
+        assert_eq!(samples.get("roadstead_node_info{node=\"test\",region=\"here\"}"), Some(&1.0));
+    }
+
+    #[test]
+    fn a_fleet_is_counted() {
+        let mut subject = subject(1);
+        subject.fleet = Some(fleet());
+        let samples = check(&render(&subject, &Process::default()));
+        for (series, value) in [
+            ("roadstead_node_info{node=\"test\",region=\"here\",cluster=\"roadstead\"}", 1.0),
+            ("roadstead_fleet_members{state=\"alive\"}", 1.0),
+            ("roadstead_fleet_members{state=\"suspect\"}", 1.0),
+            ("roadstead_fleet_members{state=\"down\"}", 1.0),
+            ("roadstead_fleet_members{state=\"left\"}", 0.0),
+            ("roadstead_fleet_view", 3.0),
+            ("roadstead_fleet_view_nodes", 2.0),
+            ("roadstead_gossip_received_total", 11.0),
+            ("roadstead_gossip_rejected_total{reason=\"key\"}", 2.0),
+            ("roadstead_gossip_rejected_total{reason=\"replayed\"}", 0.0),
+            ("roadstead_fleet_deaths_total", 1.0),
+        ] {
+            assert_eq!(samples.get(series), Some(&value), "{series}");
+        }
+        let share = samples["roadstead_fleet_owner_share"];
+        assert!((share - 0.5).abs() < 0.03, "{share}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod access;
 mod connections;
 mod drain;
 mod fleet;
+mod fleet_metrics;
 mod metrics;
 mod page;
 mod process;
@@ -34,7 +35,7 @@ use crate::settings::Secret;
 use connections::Bounded;
 
 pub use drain::{Granted, Wish, Wishes};
-pub use fleet::{Finder, Found, Picture, Pictures};
+pub use fleet::{Finder, FleetSubject, Found, Picture, Pictures, Shares};
 
 /// Descriptors that the admin interface uses at most: two doors with their connections, and its runtime's own.
 pub const DESCRIPTORS_MAX: u32 = 2 * (connections::CONNECTIONS_MAX as u32 + 1) + 8;
@@ -71,8 +72,8 @@ pub struct Subject {
     pub region: Region,
     /// Finds users.
     pub finder: Finder,
-    /// Shows the node's fleet, if it has one.
-    pub pictures: Option<Pictures>,
+    /// The node's fleet, if it has one.
+    pub fleet: Option<FleetSubject>,
 }
 
 /// Where the admin interface is served.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::metrics::sum;
 use super::process::Process;
-use super::{Subject, VERSION};
+use super::{Subject, VERSION, fleet};
 use crate::counters::{METRICS, Metric};
 
 /// The whole node. `complete` is false if a shard did not answer in time: its numbers are old.
@@ -18,6 +18,8 @@ pub(super) fn node(subject: &Subject, process: &Process) -> Value {
     json!({
         "version": VERSION,
         "node": subject.name,
+        "region": subject.region.as_str(),
+        "fleet": fleet::summary(subject),
         "state": subject.health.state().word(),
         "ready": subject.health.is_ready(),
         "complete": answering == subject.counters.len(),

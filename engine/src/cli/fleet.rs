@@ -47,7 +47,13 @@ fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Ex
                 Output::Json => answer(&said.to_string()),
                 Output::Text => answer(&text(&said)),
             }
-            if said["complete"] == true { Exit::Ok } else { Exit::Partial }
+            if said["complete"] == true {
+                return Exit::Ok;
+            }
+            complain(
+                "the answer may not be whole: a node does not answer at present, or this one is still joining",
+            );
+            Exit::Partial
         }
         Err(reason) => {
             complain(&reason);
@@ -72,7 +78,10 @@ fn escaped(text: &str) -> String {
 fn nodes_text(said: &Value) -> String {
     let rows = said["nodes"].as_array().into_iter().flatten().map(|node| {
         let text = |key: &str| node[key].as_str().unwrap_or("-").to_owned();
-        let state = if node["draining"] == true { "draining".into() } else { text("state") };
+        let state = match (node["state"].as_str(), node["draining"] == true) {
+            (Some("alive"), true) => "draining".into(),
+            _ => text("state"),
+        };
         let share = format!("{:.1} %", node["ownership"].as_f64().unwrap_or(0.0) * 100.0);
         let connections = node["connections"].as_u64().map_or("-".into(), |count| count.to_string());
         [

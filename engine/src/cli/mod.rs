@@ -39,7 +39,7 @@ pub enum Exit {
     Ok,
     /// Not done.
     Failure,
-    /// Answered, but a shard did not answer in time.
+    /// Answered, but a shard or a node did not answer in time.
     Partial,
     /// The configuration is not valid, or this machine does not offer what it demands (sysexits EX_CONFIG). A
     /// restart would not help.
@@ -74,7 +74,7 @@ Settings: flags win over the environment, the environment over the file, the fil
   environment  ROADSTEAD_LIMITS__CONNECTIONS=100000  (`__` separates; ROADSTEAD_CONFIG names the file)
   flag         --set limits.connections=100000
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a shard did not answer in time, 78 configuration not valid";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a shard or node did not answer in time, 78 configuration not valid";
 
 /// The command line as it was given.
 #[derive(Debug, Parser)]
@@ -117,12 +117,16 @@ pub enum Command {
 }
 
 const SERVE_AFTER: &str = "\
-When every shard listens, one line goes to stdout:
-  roadstead ready listen=ADDRESS[,ADDRESS] admin=ADDRESS io=NAME shards=N
+When the node serves, one line goes to stdout:
+  roadstead ready listen=ADDRESS[,ADDRESS] admin=ADDRESS io=NAME shards=N [node=NAME cluster=ADDRESS]
 The log goes to stderr. `roadstead config print` lists all settings; any of them can be given by --set.
+
+A node of a fleet serves when it has found the others; without --cluster-listen it is alone.
 
 Examples:
   roadstead serve --insecure --listen 127.0.0.1:8000 --listen '[::1]:8000'
+  roadstead serve --config roadstead.toml --cluster-listen 10.0.0.1:7800 --cluster-key-file cluster-key \\
+      --join 10.0.0.1:7800,10.0.0.2:7800,10.0.0.3:7800
   roadstead serve --config roadstead.toml --set client.ping_s=20 --log-format json
 
 Exit codes: 0 stopped cleanly, 1 failed, 2 wrong usage, 78 configuration not valid";

@@ -28,7 +28,7 @@ use crossbeam_channel::{Sender, bounded};
 use roadstead_control::limits::NODE_NAME_BYTES_MAX;
 use roadstead_control::{NodeName, hub_shard};
 
-use crate::admin::{self, Finder, Pictures, Subject, Wishes};
+use crate::admin::{self, Finder, FleetSubject, Pictures, Shares, Subject, Wishes};
 use crate::config::{Configuration, Sources};
 use crate::flow::{Unlocated, personal_channel};
 use crate::health::Health;
@@ -108,7 +108,11 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         node: name.clone(),
         region: settings.node.region.clone(),
         finder: finder(shards.voice()),
-        pictures: control.clone().map(|control| Pictures(Arc::new(move || control.picture()))),
+        fleet: control.clone().map(|control| FleetSubject {
+            cluster: settings.cluster.name.clone(),
+            pictures: Pictures(Arc::new(move || control.picture())),
+            shares: Shares::default(),
+        }),
     };
     let ready_line = ready_line(&subject, doors.admin_address(), cluster);
     admin::start(doors.take(), subject)

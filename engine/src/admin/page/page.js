@@ -224,6 +224,23 @@ function showShards(connections) {
   });
 }
 
+/** The nodes of the fleet as this one sees them; nothing for a node without a fleet. */
+function showFleet(fleet) {
+  byId("fleet").hidden = !fleet;
+  if (!fleet) return;
+  const share = Math.round(100 * fleet.ownership);
+  byId("fleet-view").textContent = `${fleet.cluster} · ${fleet.standing} · ${fleet.nodes} nodes · ${share} % owned here`;
+  const members = fleet.members.map(({ name, state, draining, connections }) => {
+    const row = document.createElement("li");
+    const badge = document.createElement("span");
+    badge.className = "badge";
+    badge.textContent = badge.dataset.state = state === "alive" && draining ? "draining" : state;
+    row.append(name, " ", badge, ` ${quantity(connections)} connections`);
+    return row;
+  });
+  byId("members").replaceChildren(...members);
+}
+
 function address({ listen, tls }) {
   const [, host, port] = /^(.*):(\d+)$/.exec(listen[0]);
   const anyHost = ["0.0.0.0", "[::]"].includes(host);
@@ -253,6 +270,7 @@ function showStatus(status) {
   number("memory", memory, memory < 1024 ? `${memory.toFixed(1)} MiB` : `${(memory / 1024).toFixed(2)} GiB`);
   number("uptime", status.uptime_s, duration(status.uptime_s));
   showShards(status.shard_connections);
+  showFleet(status.fleet);
   previous = status;
 }
 
