@@ -8,7 +8,7 @@ SEEDS ?= 1000
 SIM_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check bench fuzz sim toolchain
+.PHONY: help run fleet build test check bench fuzz sim toolchain
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -17,6 +17,10 @@ run: toolchain ## build and serve in development mode; more flags for the server
 	cargo build --release --locked --package roadstead-engine --bin roadstead
 	@printf '\nclients   ws://127.0.0.1:8000/connection/websocket\necho      ws://127.0.0.1:8000/echo\npage      http://127.0.0.1:9000/\nmetrics   http://127.0.0.1:9000/metrics\n(unless ARGS say otherwise; Ctrl-C ends it)\n\n'
 	@exec $(TARGET)/release/roadstead serve --insecure --echo $(ARGS)
+
+fleet: toolchain ## build and serve three nodes as one fleet on loopback; more flags for each node in ARGS="..."
+	cargo build --release --locked --package roadstead-engine --bin roadstead
+	@exec tools/fleet $(TARGET)/release/roadstead $(ARGS)
 
 build: toolchain ## build the release binaries: target/release/roadstead and target/release/loadgen
 	cargo build --release --locked --package roadstead-engine --package loadgen
