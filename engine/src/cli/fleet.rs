@@ -83,7 +83,9 @@ fn nodes_text(said: &Value) -> String {
             _ => text("state"),
         };
         let share = format!("{:.1} %", node["ownership"].as_f64().unwrap_or(0.0) * 100.0);
-        let connections = node["connections"].as_u64().map_or("-".into(), |count| count.to_string());
+        let is_there = !matches!(node["state"].as_str(), Some("down" | "left"));
+        let connections = node["connections"].as_u64().filter(|_| is_there);
+        let connections = connections.map_or("-".into(), |count| count.to_string());
         [
             text("name"),
             text("id"),
@@ -147,12 +149,14 @@ mod tests {
             { "name": "a", "id": "1", "state": "alive", "region": "fra", "connections": 12, "ownership": 0.5,
               "address": "10.0.0.1:7800", "version": "0.1.0" },
             { "name": "longer", "id": "2", "state": "alive", "draining": true, "region": "fra", "ownership": 0.0 },
+            { "name": "c", "id": "3", "state": "left", "draining": true, "region": "fra", "connections": 7 },
         ] });
         let text = nodes_text(&said);
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(rows[0], "name    id  state     region  connections  owns    address        version");
         assert_eq!(rows[1], "a       1   alive     fra     12           50.0 %  10.0.0.1:7800  0.1.0");
         assert_eq!(rows[2], "longer  2   draining  fra     -            0.0 %   -              -");
+        assert_eq!(rows[3], "c       3   left      fra     -            0.0 %   -              -");
     }
 
     #[test]

@@ -333,6 +333,12 @@ impl Peers {
         self.links.iter().filter(|(_, link)| link.session().is_some()).map(|(_, link)| link.slot)
     }
 
+    /// Sockets of links, whatever their stage: dialled, greeting, up or refused.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.links.iter().count()
+    }
+
     #[cfg(test)]
     fn slot_of(&self, node: NodeId) -> Option<u32> {
         let mut links = self.links.iter().map(|(_, link)| link);

@@ -126,7 +126,7 @@ pub struct FleetParts {
 pub enum Turned {
     /// Yes.
     Continue,
-    /// It was told to stop and all its sockets are closed, or the time was up.
+    /// It was told to stop and all its clients' sockets are closed, or the time was up.
     Finished,
 }
 
@@ -164,7 +164,7 @@ pub struct ShardParts {
 /// How far the end has come.
 ///
 /// ```text
-/// Serving ── Order::Stop ──> Stopping ── no socket left, or deadline ──> Finished
+/// Serving ── Order::Stop ──> Stopping ── no socket of a client left, or deadline ──> Finished
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Course {

@@ -14,6 +14,7 @@ use crate::counters::{Counters, Metric};
 use crate::flow::{Answer, Key, Now};
 use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES};
 use crate::outbox::{Full, LENT, Lane, NO_TAG, Outboxes, Watch};
+use crate::peers::Peers;
 use crate::router::{Subscriber, Walk};
 use crate::session::{Ending, Place, Urgency};
 use crate::tls::{Broken, Stream};
@@ -29,11 +30,18 @@ impl<I: Io> Shard<I> {
         self.speak(now);
         self.count();
         match self.course {
-            Course::Stopping { deadline_ms } if self.io.sockets() == 0 || now.ms >= deadline_ms => {
+            // Links need no goodbye: the other nodes have had that by gossip, or see the ends of the links.
+            Course::Stopping { deadline_ms }
+                if self.io.sockets() <= self.link_sockets() || now.ms >= deadline_ms =>
+            {
                 Turned::Finished
             }
             _ => Turned::Continue,
         }
+    }
+
+    fn link_sockets(&self) -> usize {
+        self.peers.as_ref().map_or(0, Peers::sockets)
     }
 
     fn obey(&mut self, now: Now) {
