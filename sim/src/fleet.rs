@@ -27,7 +27,7 @@ use roadstead_engine::settings::{Secret, Settings};
 use roadstead_engine::token::{Grant, mint};
 
 use crate::conditions::Conditions;
-use crate::guest::{Character, Ended, Guest, Invitation};
+use crate::guest::{Character, Ended, Guest, Invitation, SILENCE_MAX};
 use crate::host::{CLUSTER_PORT, Host, HostParts};
 use crate::links::Links;
 use crate::network::Wire;
@@ -277,7 +277,8 @@ impl Run {
         let is_troubled = self.stage == Stage::Troubled;
         self.agree()?;
         if is_troubled {
-            // Clients find out, and come back.
+            // Clients find out, the slowest by silence, and come back.
+            self.pass(SILENCE_MAX)?;
             let until = self.now() + AGREED_MAX;
             self.wait_until(until, "a client that left a broken node is not back", |run| {
                 run.returns.is_empty() && run.guests.iter().all(|visitor| visitor.is_at_rest())

@@ -131,7 +131,7 @@ enum Ask {
 const LIMITS: Limits = Limits { frame_bytes: 1 << 20, message_bytes: 1 << 20, fragments: 64 };
 
 /// The longest silence of a node that pings: SDKs allow 10 s beyond the interval.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Error codes of the client protocol that a good client may meet.
 const INTERNAL: u32 = 100;
