@@ -258,7 +258,9 @@ impl Fleet {
         };
         if thinks_us_dead {
             let ours = self.greeting(None);
-            let gives_way = !is_dead_here || (ours.living, ours.least) < (greeting.living, greeting.least);
+            // Parts that overlap can be equal: then the ids of the two decide.
+            let size = (ours.living, ours.least, self.own.id());
+            let gives_way = !is_dead_here || size < (greeting.living, greeting.least, life.id);
             if gives_way {
                 self.outlive(self.own.incarnation, Some(life));
             }
