@@ -277,7 +277,8 @@ impl Run {
         let is_troubled = self.stage == Stage::Troubled;
         self.agree()?;
         if is_troubled {
-            // Clients find out, the slowest by silence, and come back.
+            // Clients find out, the slowest by silence, and come back. Those that do not read would find out later.
+            self.guests.iter_mut().for_each(|visitor| visitor.guest.wake_up());
             self.pass(SILENCE_MAX)?;
             let until = self.now() + AGREED_MAX;
             self.wait_until(until, "a client that left a broken node is not back", |run| {
