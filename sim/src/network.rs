@@ -411,7 +411,13 @@ impl Network {
             let hosts = [(0, it.from.ip()), (1, it.to.ip())];
             hosts.map(|(side, ip)| (EndId { connection, side }, ip, it.status[usize::from(side)]))
         });
-        sides.filter(|(_, ip, status)| *ip == host && *status != Status::Gone).map(|(end, ..)| end).collect()
+        let is_there = |end: &EndId, status: &Status| match status {
+            // A request on its way has no end where it goes to.
+            Status::Connecting => end.side == 0,
+            status => *status != Status::Gone,
+        };
+        let here = sides.filter(|(end, ip, status)| *ip == host && is_there(end, status));
+        here.map(|(end, ..)| end).collect()
     }
 
     /// Lets every connection notice that paths have closed or opened.

@@ -167,6 +167,21 @@ fn a_host_without_power_is_silent_and_has_forgotten() {
 }
 
 #[test]
+fn a_request_on_its_way_outlasts_a_restart() {
+    let mut pair = Pair::new();
+    let late = pair.world.connect(at(3, 0), at(1, 80));
+    pair.world.power_off(host(1));
+    pair.world.power_on(host(1));
+    pair.io = pair.world.back_end(host(1), 8);
+    pair.io.listen_at(at(1, 80));
+    let events = pair.after(SECOND);
+    let [Event::Accepted { socket, .. }] = events[..] else { panic!("{events:?}") };
+    pair.io.send(socket, Payload::from(b"welcome".to_vec()));
+    pair.world.advance(SECOND);
+    assert_eq!(pair.world.read(late, 99), b"welcome");
+}
+
+#[test]
 fn datagrams_are_lost_doubled_and_overtake() {
     let conditions = Conditions {
         delay_us: 0..=10_000,
