@@ -23,7 +23,8 @@ pub struct SimIo {
     network: Rc<RefCell<Network>>,
     slots: Vec<Option<Slot>>,
     slots_free: BTreeSet<u32>,
-    backlogs: Vec<usize>,
+    /// By number of the listener; None once it is closed.
+    backlogs: Vec<Option<usize>>,
     /// Events of the time between two waits.
     pending: Vec<Event>,
     waker: Waker,
@@ -93,7 +94,7 @@ impl SimIo {
     /// [`Io::listen`] without a real listener: accepts connections to `address`, shared with other back ends
     /// that do the same. Returns the listener's number.
     pub fn listen_at(&mut self, address: SocketAddr) -> u16 {
-        self.backlogs.push(self.network.borrow_mut().listen(address));
+        self.backlogs.push(Some(self.network.borrow_mut().listen(address)));
         (self.backlogs.len() - 1) as u16
     }
 
@@ -129,13 +130,18 @@ impl SimIo {
     }
 
     fn accept(&mut self, events: &mut Vec<Event>) {
-        for listener in 0..self.backlogs.len() {
-            while !self.slots_free.is_empty() {
-                let accepted = self.network.borrow_mut().accept(self.backlogs[listener]);
-                let Some((end, peer)) = accepted else { break };
-                if let Some(socket) = self.occupy(end, Stage::Open) {
-                    events.push(Event::Accepted { socket, peer, listener: listener as u16 });
-                }
+        for listener in 0..self.listeners() {
+            self.accept_at(listener, events);
+        }
+    }
+
+    fn accept_at(&mut self, listener: u16, events: &mut Vec<Event>) {
+        let Some(backlog) = self.backlogs[usize::from(listener)] else { return };
+        while !self.slots_free.is_empty() {
+            let accepted = self.network.borrow_mut().accept(backlog);
+            let Some((end, peer)) = accepted else { break };
+            if let Some(socket) = self.occupy(end, Stage::Open) {
+                events.push(Event::Accepted { socket, peer, listener });
             }
         }
     }
@@ -247,10 +253,22 @@ impl Io for SimIo {
         Ok(())
     }
 
-    fn stop_listening(&mut self) {
-        for backlog in self.backlogs.drain(..) {
-            self.network.borrow_mut().stop_listening(backlog);
+    fn listeners(&self) -> u16 {
+        self.backlogs.len() as u16
+    }
+
+    fn stop_listening(&mut self, listener: u16) {
+        let Some(Some(backlog)) = self.backlogs.get(usize::from(listener)).copied() else { return };
+        let mut events = std::mem::take(&mut self.pending);
+        self.accept_at(listener, &mut events);
+        let network = &mut *self.network.borrow_mut();
+        if let Some((lost, _)) = network.accept(backlog) {
+            network.reset(lost);
+            events.push(Event::AcceptFailed { errno: libc::ENFILE });
         }
+        network.stop_listening(backlog);
+        self.pending = events;
+        self.backlogs[usize::from(listener)] = None;
     }
 
     fn connect(&mut self, source: Option<SocketAddr>, peer: SocketAddr) -> io::Result<Socket> {

@@ -257,12 +257,52 @@ fn stopping_refuses_the_next_and_keeps_the_accepted() {
     let (client, socket) = opened(&world, &mut owner);
     let waiting = world.connect(home(2), server());
     world.advance(Duration::from_millis(1));
-    owner.io.stop_listening();
+    owner.io.stop_listening(0);
     let late = world.connect(home(3), server());
-    assert_eq!(owner.turns(3), []);
-    assert_eq!((world.status(waiting), world.status(late)), (Status::Reset, Status::Refused));
-    assert_eq!(world.write(client, b"x"), 1);
-    assert_eq!(owner.turn(), [Event::Received { socket, start: 0, len: 1 }]);
+    let taken = accepted(&owner.turns(3));
+    assert_eq!((world.status(waiting), world.status(late)), (Status::Open, Status::Refused));
+    for (client, socket) in [(client, socket), (waiting, taken)] {
+        assert_eq!(world.write(client, b"x"), 1);
+        assert_eq!(owner.turn(), [Event::Received { socket, start: 0, len: 1 }]);
+    }
+}
+
+#[test]
+fn who_finds_no_slot_when_listening_stops_is_lost() {
+    let (world, mut owner) = calm(2);
+    let clients: Vec<Client> = (0..3).map(|port| world.connect(home(port), server())).collect();
+    world.advance(Duration::from_millis(1));
+    owner.io.stop_listening(0);
+    let events = owner.turns(3);
+    assert_eq!(events.len(), 3, "{events:?}");
+    assert!(events.contains(&Event::AcceptFailed { errno: libc::ENFILE }));
+    let mut fates: Vec<Status> = clients.iter().map(|client| world.status(*client)).collect();
+    assert_eq!(fates.pop(), Some(Status::Reset));
+    assert_eq!(fates, [Status::Open, Status::Open]);
+}
+
+#[test]
+fn listeners_stop_one_by_one_and_keep_their_numbers() {
+    let (world, mut owner) = calm(8);
+    let addresses = [server(), SocketAddr::from((Ipv4Addr::LOCALHOST, 8_001)), home(9)];
+    assert_eq!([1, 2].map(|at| owner.io.listen_at(addresses[at])), [1, 2]);
+    let waiting = world.connect(home(1), addresses[1]);
+    world.advance(Duration::from_millis(1));
+    owner.io.stop_listening(1);
+    owner.io.stop_listening(1);
+    owner.io.stop_listening(7);
+    let expected = Event::Accepted { socket: Socket(0), peer: home(1), listener: 1 };
+    assert_eq!((owner.turn(), world.status(waiting)), (vec![expected], Status::Open));
+    assert_eq!((owner.io.listen_at(addresses[1]), owner.io.listeners()), (3, 4));
+    for (listener, address) in [(0, addresses[0]), (3, addresses[1]), (2, addresses[2])] {
+        let _client = world.connect(home(2), address);
+        let events = owner.turns(3);
+        let at = events.iter().find_map(|event| match event {
+            Event::Accepted { listener, .. } => Some(*listener),
+            _ => None,
+        });
+        assert_eq!(at, Some(listener), "{events:?}");
+    }
 }
 
 #[test]
@@ -278,7 +318,7 @@ fn back_ends_connect_to_each_other() {
     owner.turn();
     assert_eq!(owner.received[&here], b"between nodes");
 
-    owner.io.stop_listening();
+    owner.io.stop_listening(0);
     peer.io.close(there);
     peer.turn();
     let refused = peer.io.connect(None, home(9)).expect("a free slot");

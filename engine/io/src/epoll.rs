@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::readiness::{Flags, ReadyQueue, Rest};
-use crate::{Arena, Event, Io, Listener, Options, Payload, Socket, Waker, limits, listener, sys};
+use crate::{Arena, Event, Io, Listener, Options, Payload, Socket, Waker, backlog, limits, listener, sys};
 
 const INTEREST: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
@@ -143,20 +143,18 @@ impl Epoll {
         }
         for _ in 0..limits::ACCEPTS_PER_TURN.min(self.sockets_max - self.slots.len()) {
             let Some(Some(listener)) = self.listeners.get(index) else { return };
-            let accepted = sys::accept(listener.as_fd())
+            let accepted = sys::accept_nonblocking(listener.as_fd())
                 .and_then(|(descriptor, peer)| Ok((self.insert(descriptor, 0)?, peer)));
             match accepted {
                 Ok((socket, peer)) => events.push(Event::Accepted { socket, peer, listener: index as u16 }),
-                Err(error) => match error.raw_os_error().unwrap_or(0) {
-                    libc::EAGAIN => return,
-                    errno @ (libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
-                        events.push(Event::AcceptFailed { errno });
-                        self.accept_when(Accepting::Starved { until: Instant::now() + limits::ACCEPT_PAUSE });
-                        return;
-                    }
-                    // accept(2): errors of the connection that was about to be accepted; there may be others.
-                    _ => {}
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if sys::is_shortage(&error) => {
+                    events.push(Event::AcceptFailed { errno: errno_of(&error) });
+                    self.accept_when(Accepting::Starved { until: Instant::now() + limits::ACCEPT_PAUSE });
+                    return;
+                }
+                // accept(2): errors of the connection that was about to be accepted; there may be others.
+                Err(_) => {}
             }
         }
     }
@@ -293,6 +291,9 @@ impl Epoll {
 
 impl Io for Epoll {
     fn listen(&mut self, listener: Listener) -> io::Result<()> {
+        if self.listeners.len() >= limits::LISTENERS_MAX {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         let descriptor = listener.into_descriptor();
         let tag = LISTENER_TAG | self.listeners.len() as u64;
         let interest = if self.accepting == Accepting::On { libc::EPOLLIN } else { 0 };
@@ -301,8 +302,25 @@ impl Io for Epoll {
         Ok(())
     }
 
-    fn stop_listening(&mut self) {
-        self.listeners.fill_with(|| None);
+    fn listeners(&self) -> u16 {
+        self.listeners.len() as u16
+    }
+
+    fn stop_listening(&mut self, listener: u16) {
+        let Some(descriptor) = self.listeners.get_mut(usize::from(listener)).and_then(Option::take) else {
+            return;
+        };
+        let closed = backlog::close(descriptor, sys::accept_nonblocking, |accepted, peer| {
+            if self.slots.len() >= self.sockets_max {
+                return Err(io::Error::from_raw_os_error(libc::ENFILE));
+            }
+            let socket = self.insert(accepted, 0)?;
+            self.early.push(Event::Accepted { socket, peer, listener });
+            Ok(())
+        });
+        if let Err(error) = closed {
+            self.early.push(Event::AcceptFailed { errno: errno_of(&error) });
+        }
     }
 
     fn connect(&mut self, source: Option<SocketAddr>, peer: SocketAddr) -> io::Result<Socket> {

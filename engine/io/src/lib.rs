@@ -24,6 +24,7 @@
 
 mod arena;
 mod backend;
+mod backlog;
 mod descriptors;
 mod epoll;
 mod limits;
@@ -128,11 +129,17 @@ pub trait Io {
     /// Accepting pauses by itself while no slot is free and goes on when one is.
     ///
     /// # Errors
-    /// Registration refused by the operating system.
+    /// Registration refused by the operating system, or all numbers of listeners are used up (`EMFILE`).
     fn listen(&mut self, listener: Listener) -> io::Result<()>;
 
-    /// Stops accepting on all listeners and closes them. Connections that were already accepted stay.
-    fn stop_listening(&mut self);
+    /// How many listeners there were, closed ones included: their numbers are those below it, and none is used again.
+    fn listeners(&self) -> u16;
+
+    /// Closes one listener after taking what waits in its accept queue: as far as slots are free, whoever's handshake
+    /// is complete now is told as [`Event::Accepted`] by the next wait; the kernel refuses later comers. One
+    /// that finds no slot is lost with those behind it, which [`Event::AcceptFailed`] tells. Other listeners go on, and
+    /// accepted connections stay. A listener that is closed already is left alone.
+    fn stop_listening(&mut self, listener: u16);
 
     /// Connects to `peer`, from `source` if given (with `IP_BIND_ADDRESS_NO_PORT`). Answered by
     /// [`Event::Connected`] or [`Event::Failed`].

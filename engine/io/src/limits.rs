@@ -32,6 +32,18 @@ pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// Accepts in flight per listener on io_uring, each with an address of its own; also the bound per turn there.
 pub(crate) const ACCEPTS_IN_FLIGHT: usize = 32;
 
+/// Listeners of one back end, ever: each gets a number of 16 bits of its own. One more is refused.
+pub(crate) const LISTENERS_MAX: usize = u16::MAX as usize;
+
+/// Connections that are taken out of a listener's backlog, at most, before it is closed. A full backlog holds one more
+/// than it was asked to; who comes while it is emptied may find the listener closed.
+pub(crate) const LAST_ACCEPTS: usize = BACKLOG as usize + 1;
+
+/// Times that the rings are entered, at most, to see the accepts of a closing listener cancelled: an enter works off some
+/// forty of what is pending, and cancelled accepts stand behind what was there before. What is not seen by then is told
+/// by the next wait.
+pub(crate) const CANCEL_ENTERS: usize = 1_000;
+
 /// A wait that is asked to be longer ends after this: the kernel refuses times that are no real ones.
 pub(crate) const SLEEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -149,9 +149,18 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
 }
 
 /// Accepts one connection as a non-blocking socket.
-pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+pub(crate) fn accept_nonblocking(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    accept(fd, libc::SOCK_NONBLOCK)
+}
+
+/// Accepts one connection as a blocking socket, which operations of io_uring need.
+pub(crate) fn accept_blocking(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    accept(fd, 0)
+}
+
+fn accept(fd: BorrowedFd<'_>, blocking: c_int) -> io::Result<(OwnedFd, SocketAddr)> {
     let mut peer = Address::empty();
-    let (pointer, flags) = (peer.as_mut_ptr(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+    let (pointer, flags) = (peer.as_mut_ptr(), blocking | libc::SOCK_CLOEXEC);
     // SAFETY: pointer and length describe the live storage of `peer`; the kernel writes no more than that.
     let accepted = own(unsafe { libc::accept4(fd.as_raw_fd(), pointer, &raw mut peer.len, flags) })?;
     let peer = peer.decode().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
@@ -177,13 +186,21 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>) -> io::Result<()> {
     done(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) })
 }
 
-/// Makes calls on `fd` wait, which operations of io_uring need to be able to.
-pub(crate) fn set_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Makes the kernel refuse connections to the listener `fd` from now on, whoever else still holds it: a cancelled accept,
+/// or another descriptor table. What waits in its backlog is reset.
+pub(crate) fn stop_listening(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes integers only.
+    done(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RD) })
+}
+
+/// Whether calls on `fd` wait, which operations of io_uring need to be able to.
+pub(crate) fn set_blocking(fd: BorrowedFd<'_>, waits: bool) -> io::Result<()> {
     // SAFETY: takes integers only.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
     done(flags)?;
+    let flags = if waits { flags & !libc::O_NONBLOCK } else { flags | libc::O_NONBLOCK };
     // SAFETY: takes integers only.
-    done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) })
+    done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) })
 }
 
 pub(crate) fn event_descriptor(nonblocking: bool) -> io::Result<OwnedFd> {
@@ -286,6 +303,12 @@ pub(crate) fn set_descriptor_limits(soft: u64, hard: u64) -> io::Result<()> {
     let limits = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the pointer is to a live rlimit, which the kernel only reads.
     done(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) })
+}
+
+/// Whether the system is short of something (descriptors, memory, room), so that trying again at once is of no use.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().unwrap_or(0);
+    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC)
 }
 
 pub(crate) fn last_errno() -> i32 {

@@ -48,7 +48,7 @@ fn live(mut io: Box<dyn Io>) {
         events.clear();
         io.wait(&mut arena, &mut events, Some(Duration::from_millis(5))).expect("works");
     }
-    io.stop_listening();
+    io.stop_listening(0);
     drop(io);
     for client in &mut clients {
         client.set_read_timeout(Some(Duration::from_secs(20))).expect("an option");

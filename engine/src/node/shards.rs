@@ -261,14 +261,12 @@ fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -
         let _ = listening.send(Err(error));
         return Ok(());
     }
-    let mut numbered = addresses.len() as u16 + u16::from(cluster.is_some());
     let again = addresses.clone();
     let mut shard = Shard::new(io, parts, now(started));
     shard.set_relisten(Relisten(Box::new(move |io: &mut I| {
+        let first = io.listeners();
         open_listeners(io, &again, &congestion)?;
-        let numbers = (numbered..).take(again.len()).collect();
-        numbered += again.len() as u16;
-        Ok(numbers)
+        Ok((first..io.listeners()).collect())
     })));
     let _ = listening.send(Ok(addresses));
     loop {

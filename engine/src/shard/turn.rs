@@ -67,7 +67,10 @@ impl<I: Io> Shard<I> {
             return;
         }
         self.course = Course::Stopping { deadline_ms: now.ms + u64::from(self.settings.shutdown.close_ms) };
-        self.stop_listening();
+        self.listeners.clear();
+        for listener in 0..self.io.listeners() {
+            self.io.stop_listening(listener);
+        }
         for slot in 0..self.connections.slots() {
             if let Some((key, connection)) = self.connections.open_at(slot) {
                 self.sessions.close(
@@ -82,8 +85,8 @@ impl<I: Io> Shard<I> {
     }
 
     fn stop_listening(&mut self) {
-        if self.listeners.drain(..).count() > 0 {
-            self.io.stop_listening();
+        for listener in self.listeners.drain(..) {
+            self.io.stop_listening(listener);
         }
     }
 

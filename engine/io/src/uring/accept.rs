@@ -13,9 +13,9 @@ use io_uring::types::DestinationSlot;
 use io_uring::{opcode, squeue, types};
 
 use super::Uring;
-use super::tag::{Operation, tag};
+use super::tag::{Operation, tag, untag};
 use crate::sys::Address;
-use crate::{Event, Socket, limits, sys};
+use crate::{Event, Socket, backlog, limits, sys};
 
 /// All seats, and the listeners that they are at.
 pub(super) struct Seats {
@@ -39,6 +39,13 @@ struct Listening {
     descriptor: Option<OwnedFd>,
     in_flight: usize,
     watch: Watch,
+}
+
+impl Listening {
+    /// Whether the kernel owes no completion for it.
+    fn is_quiet(&self) -> bool {
+        self.in_flight == 0 && self.watch != Watch::Armed
+    }
 }
 
 /// Whether a poll tells when a connection comes that no slot is free for.
@@ -72,10 +79,18 @@ impl Seats {
 
     /// Listens on `descriptor` from the next wait on.
     pub(super) fn listen(&mut self, descriptor: OwnedFd) -> io::Result<()> {
+        if self.listeners.len() >= limits::LISTENERS_MAX {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         // An accept on a non-blocking listener would end at once instead of waiting for a connection.
-        sys::set_blocking(descriptor.as_fd())?;
+        sys::set_blocking(descriptor.as_fd(), true)?;
         self.listeners.push(Listening { descriptor: Some(descriptor), in_flight: 0, watch: Watch::None });
         Ok(())
+    }
+
+    /// Listeners that there were, closed ones included.
+    pub(super) fn listeners(&self) -> u16 {
+        self.listeners.len() as u16
     }
 
     /// A slot was freed.
@@ -211,26 +226,79 @@ impl Uring {
         }
     }
 
-    /// Cancels all accepts and closes the listeners.
-    pub(super) fn stop_accepting(&mut self) {
-        for (number, seat) in self.seats.seats.iter().enumerate().filter(|(_, seat)| seat.taken) {
+    /// Closes a listener, after its accepts were cancelled and its backlog was taken.
+    pub(super) fn stop_accepting(&mut self, listener: u16) {
+        let number = usize::from(listener);
+        let Some(listening) = self.seats.listeners.get_mut(number) else { return };
+        // Without a descriptor there are no further accepts, whatever becomes of slots meanwhile.
+        let Some(descriptor) = listening.descriptor.take() else { return };
+        self.cancel_accepts(listener);
+        // A cancelled accept gives its slot back and lets go of the listener when it completes. One that was quicker
+        // has a connection.
+        for _ in 0..limits::CANCEL_ENTERS {
+            self.handle_accepts();
+            if self.seats.listeners[number].is_quiet() || !self.group.work_off() {
+                break;
+            }
+        }
+        self.take_backlog(listener, descriptor);
+    }
+
+    fn cancel_accepts(&mut self, listener: u16) {
+        let seats = self.seats.seats.iter().enumerate();
+        for (number, seat) in seats.filter(|(_, seat)| seat.taken && seat.listener == listener) {
             let cancel = opcode::AsyncCancel::new(tag(Operation::Accept, number as u32)).build();
             let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag(Operation::Silent, 0));
             // SAFETY: points to nothing.
             unsafe { self.group.push(seat.slot, &cancel) };
         }
-        for (number, listening) in self.seats.listeners.iter().enumerate() {
-            if listening.watch != Watch::Armed {
-                continue;
-            }
-            let cancel = opcode::AsyncCancel::new(tag(Operation::Listener, number as u32)).build();
+        if self.seats.listeners[usize::from(listener)].watch == Watch::Armed {
+            let cancel = opcode::AsyncCancel::new(tag(Operation::Listener, u32::from(listener))).build();
             let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag(Operation::Silent, 0));
             // SAFETY: points to nothing.
             unsafe { self.group.push_first(&cancel) };
         }
         self.group.submit();
-        for listening in &mut self.seats.listeners {
-            listening.descriptor = None;
+    }
+
+    /// Handles completions that are about listeners; the others keep their order and wait for the next wait.
+    fn handle_accepts(&mut self) {
+        let (mut completions, mut early) =
+            (std::mem::take(&mut self.completions), std::mem::take(&mut self.early));
+        self.group.reap(&mut completions);
+        completions.retain(|completion| match untag(completion.tag) {
+            (Operation::Accept, seat) => {
+                self.accepted(seat, completion.result, &mut early);
+                false
+            }
+            (Operation::Listener, number) => {
+                self.connection_waits(number, completion.result, &mut early);
+                false
+            }
+            _ => true,
+        });
+        (self.completions, self.early) = (completions, early);
+    }
+
+    fn take_backlog(&mut self, listener: u16, descriptor: OwnedFd) {
+        let mut early = std::mem::take(&mut self.early);
+        let closed = sys::set_blocking(descriptor.as_fd(), false).and_then(|()| {
+            backlog::close(descriptor, sys::accept_blocking, |accepted, peer| {
+                let slot = self.take_slot(&mut early);
+                let slot = slot.ok_or_else(|| io::Error::from_raw_os_error(libc::ENFILE))?;
+                let file = self.group.file(slot);
+                if let Err(error) = self.group.ring(slot).install(file.0, accepted.as_fd()) {
+                    self.slots.free(slot);
+                    return Err(error);
+                }
+                early.push(Event::Accepted { socket: Socket(slot), peer, listener });
+                self.arm(slot);
+                Ok(())
+            })
+        });
+        if let Err(error) = closed {
+            early.push(Event::AcceptFailed { errno: error.raw_os_error().unwrap_or(libc::EIO) });
         }
+        self.early = early;
     }
 }

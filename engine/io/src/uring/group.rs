@@ -106,6 +106,18 @@ impl Group {
         }
     }
 
+    /// Submits what is queued and works off what is pending in every ring, without waiting; whether there was anything.
+    pub(super) fn work_off(&mut self) -> bool {
+        let mut worked = false;
+        for ring in &mut self.rings {
+            if ring.has_work() {
+                ring.submit_and_wait(Patience::None);
+                worked = true;
+            }
+        }
+        worked
+    }
+
     /// Submits what is queued, works off what is pending, and waits for a completion as long as `patience` says.
     pub(super) fn wait(&mut self, patience: Patience) {
         let patience = if self.work_off_others() { Patience::None } else { patience };

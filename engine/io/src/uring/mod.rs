@@ -55,7 +55,10 @@ pub struct Uring {
     #[allow(clippy::vec_box)]
     targets: Vec<Box<Address>>,
     receives: Receives,
+    /// Taken from the rings, not handled yet.
     completions: Vec<Completion>,
+    /// Events that happened outside of a wait.
+    early: Vec<Event>,
     notes: Vec<String>,
 }
 
@@ -81,6 +84,7 @@ impl Uring {
             targets: Vec::new(),
             receives: Receives::default(),
             completions: Vec::new(),
+            early: Vec::new(),
             notes: lacks.notes(),
         };
         uring.watch_waker();
@@ -184,8 +188,12 @@ impl Io for Uring {
         self.seats.listen(listener.into_descriptor())
     }
 
-    fn stop_listening(&mut self) {
-        self.stop_accepting();
+    fn listeners(&self) -> u16 {
+        self.seats.listeners()
+    }
+
+    fn stop_listening(&mut self, listener: u16) {
+        self.stop_accepting(listener);
     }
 
     fn connect(&mut self, source: Option<SocketAddr>, peer: SocketAddr) -> io::Result<Socket> {
@@ -266,8 +274,9 @@ impl Io for Uring {
         self.group.check()?;
         let before = events.len();
         self.receives.begin(arena.len());
+        events.append(&mut self.early);
         self.seat_accepts(events);
-        let busy = !self.ready.is_empty() || events.len() > before;
+        let busy = !self.ready.is_empty() || !self.completions.is_empty() || events.len() > before;
         let mut patience = if busy { Patience::None } else { self.patience(timeout) };
         if patience != Patience::None && !self.waker.doze() {
             patience = Patience::None;

@@ -1,5 +1,7 @@
 //! One suite for every back end: what the owner of an `Io` may rely on, seen from both ends of real sockets.
 
+mod listeners;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 use roadstead_io::{
     Arena, Choice, Epoll, Event, Io, ListenOptions, Options, Payload, Socket, Uring, bind, select,
 };
+
+use listeners::*;
 
 /// Longer than anything here takes on the slowest machine; only a defect waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,6 +75,13 @@ suite!(
     connections_come_from_the_source_given,
     a_connection_is_closed_while_it_is_tried,
     after_stop_listening_nobody_gets_in,
+    who_waits_when_listening_stops_is_served,
+    accepts_in_flight_are_told_when_listening_stops,
+    a_table_with_just_enough_slots_takes_all_who_wait,
+    who_finds_no_slot_when_listening_stops_is_lost,
+    a_full_listener_is_closed_at_once,
+    other_listeners_go_on,
+    what_comes_while_listening_stops_is_not_slept_over,
     a_full_table_takes_the_next_when_a_slot_is_free,
     connect_knows_a_full_table,
     several_listeners_have_numbers,
@@ -631,45 +642,6 @@ fn a_connection_is_closed_while_it_is_tried(make: Make) {
     assert_eq!(rig.io.sockets(), 0);
 }
 
-fn after_stop_listening_nobody_gets_in(make: Make) {
-    let Some(mut rig) = Rig::new(make, 16) else { return };
-    let address = rig.listen("127.0.0.1:0");
-    let (mut client, socket) = rig.pair(address);
-    rig.io.stop_listening();
-    rig.idle_turns(2);
-    let refused = TcpStream::connect(address).expect_err("nobody listens");
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-    client.write_all(b"still here").expect("written");
-    assert_eq!(rig.bytes(socket, 10), b"still here");
-    assert_eq!(rig.io.sockets(), 1);
-    // And it can listen again.
-    let address = rig.listen("127.0.0.1:0");
-    let _other = TcpStream::connect(address).expect("connected");
-    assert_eq!(rig.accepted().2, 1, "numbers go on");
-}
-
-fn a_full_table_takes_the_next_when_a_slot_is_free(make: Make) {
-    let Some(mut rig) = Rig::new(make, 3) else { return };
-    let address = rig.listen("127.0.0.1:0");
-    let mut clients: Vec<TcpStream> = (0..5).map(|_| client(address)).collect();
-    let mut accepted: Vec<(Socket, SocketAddr, u16)> = (0..3).map(|_| rig.accepted()).collect();
-    let extra = rig.idle_turns(5);
-    assert_eq!(extra, [Event::AcceptFailed { errno: libc::ENFILE }], "the table is full, which is said once");
-    assert_eq!(rig.io.sockets(), 3);
-    for _ in 0..2 {
-        let (socket, peer, _) = accepted.remove(0);
-        rig.closed(socket);
-        clients.retain(|client| client.local_addr().expect("bound") != peer);
-        accepted.push(rig.accepted());
-    }
-    for client in &mut clients {
-        client.write_all(b"in").expect("written");
-        let from = client.local_addr().expect("bound");
-        let (socket, ..) = accepted.iter().find(|(_, peer, _)| *peer == from).expect("accepted");
-        assert_eq!(rig.bytes(*socket, 2), b"in");
-    }
-}
-
 fn connect_knows_a_full_table(make: Make) {
     let Some(mut rig) = Rig::new(make, 2) else { return };
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -680,17 +652,6 @@ fn connect_knows_a_full_table(make: Make) {
     assert_eq!(full.raw_os_error(), Some(libc::ENFILE));
     rig.closed(first);
     assert_eq!(rig.io.connect(None, address).expect("a slot is free"), first);
-}
-
-fn several_listeners_have_numbers(make: Make) {
-    let Some(mut rig) = Rig::new(make, 16) else { return };
-    let addresses = [rig.listen("127.0.0.1:0"), rig.listen("[::1]:0"), rig.listen("127.0.0.9:0")];
-    for (number, address) in addresses.iter().enumerate().rev() {
-        let client = client(*address);
-        let (_, peer, listener) = rig.accepted();
-        assert_eq!(usize::from(listener), number);
-        assert_eq!(peer, client.local_addr().expect("bound"));
-    }
 }
 
 fn a_flood_starves_nobody(make: Make) {
