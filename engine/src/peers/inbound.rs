@@ -45,9 +45,9 @@ impl Inbound {
         Ok(frame.map(|(frame, _)| frame))
     }
 
-    /// Bytes that are held for the end of a frame.
+    /// Memory that waits for the end of a frame: at most twice what was received of it.
     pub(super) fn held_bytes(&self) -> usize {
-        self.partial.len()
+        self.partial.capacity()
     }
 
     /// Moves up to `wanted` bytes.

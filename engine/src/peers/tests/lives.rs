@@ -159,6 +159,25 @@ fn an_unreachable_node_is_tried_at_growing_intervals_and_told_of_rarely() {
 }
 
 #[test]
+fn a_refused_link_that_lingers_does_not_dial_a_second_time() {
+    let mut peers = Peers::new(parts(&names(2)[0], 5, 1), 0);
+    let own = member(&names(2)[0], 5, 1, ([127, 0, 0, 1], 2).into());
+    let other = member(&names(2)[1], 5, 1, ([127, 0, 0, 1], 1).into());
+    peers.handle_roster(&roster(1, &[own.clone(), other.clone()]), 0);
+    let dial = peers.poll_dial(0).expect("a dial");
+    peers.dialled(dial.ticket, Some(1), 0);
+    peers.connected(1, 0);
+    peers.hear(1, &[0; 32], 0, &mut Vec::new());
+    assert!(peers.carries(1), "it says why first");
+    let again = peers.poll_dial(500).expect("and dials again meanwhile");
+    let own = Member { incarnation: Incarnation(6), ..own };
+    peers.handle_roster(&roster(2, &[own, other]), 600);
+    assert_eq!((peers.poll_close(), peers.poll_dial(10_000)), (Some(1), None), "one dial is on its way");
+    peers.dialled(again.ticket, None, 10_000);
+    assert!(peers.poll_dial(20_000).is_some());
+}
+
+#[test]
 fn a_dial_that_is_answered_too_late_is_closed() {
     let mut peers = Peers::new(parts(&names(2)[0], 5, 1), 0);
     let own = member(&names(2)[0], 5, 1, ([127, 0, 0, 1], 2).into());
