@@ -10,6 +10,7 @@
 //!                     └───────────────────────────> record ──────────────────────────────┴──> roster
 //! ```
 
+mod changes;
 mod datagram;
 mod handling;
 mod health;
@@ -20,28 +21,29 @@ mod membership;
 mod peers;
 mod records;
 mod report;
+mod tick;
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use foca::{Member as Known, State};
+use foca::State;
 
 use crate::chance::Chance;
 use crate::keys::ClusterKeys;
-use crate::limits::{HINT_SUSPICION, INCARNATION_MAX, OUTGOING_MAX};
+use crate::limits::{INCARNATION_MAX, OUTGOING_MAX};
 use crate::member::Member;
 use crate::node::{ClusterName, Incarnation, NodeId};
 use crate::roster::Roster;
 use crate::seal::{BODY_BYTES_MAX, Opener, Sealer};
 use crate::stability::Stability;
 
-use datagram::{Greeting, Ping, Said};
-use hints::{Hints, Step};
-use joining::{Joining, Task};
+use datagram::{Greeting, Said};
+use hints::Hints;
+use joining::Joining;
 use life::Life;
-use membership::{Membership, Notice, transmissions_for};
+use membership::Membership;
 use peers::Peers;
 use records::Records;
 
@@ -51,17 +53,11 @@ pub use report::{FleetEvent, FleetTally, Grounds, MemberState, MemberStatus, Sta
 /// How often news are told and the schedule is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How often the number of connections is gossiped at most; in larger fleets less often, so that all of it stays the same.
-const CONNECTIONS_PAUSE: Duration = Duration::from_secs(10);
-
 /// Nodes that are told of a drain or a goodbye at once; the others hear it from them.
 const TOLD_AT_ONCE: usize = 64;
 
 /// Refusals that are answered in a tick. More come from a flood only.
 const REFUSALS_PER_TICK: u32 = 4;
-
-/// Ticks between two looks at what can be dropped.
-const PRUNE_TICKS: u64 = 50;
 
 /// With what a fleet begins.
 #[derive(Clone, Debug)]
@@ -315,151 +311,6 @@ impl Fleet {
         self.tally
     }
 
-    /// Whatever the protocol found out and wants sent, until it is content.
-    fn settle(&mut self, now: Duration) {
-        loop {
-            let notices = self.membership.take_notices();
-            let is_content = notices.is_empty() && self.outlived.is_none();
-            for notice in notices {
-                self.take_notice(now, notice);
-            }
-            if let Some((incarnation, through)) = self.outlived.take() {
-                self.rejoin(now, incarnation, through);
-            }
-            self.send_membership();
-            if is_content {
-                break;
-            }
-        }
-        self.tally.membership_errors += self.membership.take_errors();
-    }
-
-    fn take_notice(&mut self, now: Duration, notice: Notice) {
-        match notice {
-            Notice::Up(life) => {
-                self.peers.set_up(now, life);
-                if self.stability.is_none() {
-                    self.enter(now, FleetEvent::Joined { through: life.address });
-                }
-                self.introduce(now, life);
-            }
-            Notice::Replaced(old, new) => {
-                if self.peers.is_up(&old) {
-                    self.take_death(now, old);
-                    self.peers.replace(now, new);
-                    self.peers.set_up(now, new);
-                    self.introduce(now, new);
-                } else {
-                    self.peers.replace(now, new);
-                }
-            }
-            Notice::Down(life) => self.take_death(now, life),
-            Notice::Suspected(life, objections) => {
-                self.tally.suspicions += 1;
-                let patience = self.membership.patience(HINT_SUSPICION);
-                self.hints.doubt(now, life, objections, self.chance.next(), patience);
-                self.take_hints(now);
-            }
-            Notice::Condemned => self.outlive(self.own.incarnation, None),
-        }
-    }
-
-    fn take_death(&mut self, now: Duration, life: Life) {
-        let Some(peer) = self.peers.set_down(now, life) else { return };
-        self.tally.deaths += 1;
-        if let Some(stability) = &mut self.stability {
-            stability.handle_dead(life.id, life.incarnation);
-        }
-        let record = self.records.get((life.id, life.incarnation));
-        let is_draining = record.is_some_and(|member| member.draining);
-        if is_draining && let Some(peer) = self.peers.get_mut(life.id) {
-            peer.has_left = true;
-        }
-        if let Some(member) = record.filter(|_| peer.is_reported) {
-            let event = FleetEvent::MemberDown {
-                name: member.name.clone(),
-                incarnation: life.incarnation,
-                left: peer.has_left || is_draining,
-            };
-            self.events.push(&mut self.tally, event);
-        }
-    }
-
-    /// The node has found or started its fleet.
-    fn enter(&mut self, now: Duration, event: FleetEvent) {
-        self.events.push(&mut self.tally, event);
-        self.stability = Some(Stability::new(now, self.own.in_view()));
-        self.joining.sync_soon(now);
-        let living: Vec<Life> = self.peers.living().collect();
-        living.into_iter().for_each(|life| self.report(now, life));
-    }
-
-    /// A life has come up: reports it if its record is known, and tells others of the record.
-    fn introduce(&mut self, now: Duration, life: Life) {
-        let key = (life.id, life.incarnation);
-        if self.records.get(key).is_some() {
-            self.records.spread(key, transmissions_for(self.peers.living_count() + 1));
-        }
-        self.report(now, life);
-    }
-
-    /// Takes a living node into account for Views, once its record is known.
-    fn report(&mut self, now: Duration, life: Life) {
-        let record = self.records.get((life.id, life.incarnation));
-        let Some(member) = record.filter(|member| member.address == life.address) else { return };
-        let Some(stability) = &mut self.stability else { return };
-        let has_room = stability.handle_alive(now, member.in_view()).is_ok();
-        let Some(peer) = self.peers.get_mut(life.id).filter(|peer| !peer.is_reported) else { return };
-        peer.is_reported = true;
-        if !has_room {
-            self.tally.full += 1;
-            self.events.push(&mut self.tally, FleetEvent::FleetFull);
-        }
-        let event = FleetEvent::MemberUp(member.clone());
-        self.events.push(&mut self.tally, event);
-    }
-
-    /// This node must go on as a later life than `incarnation`.
-    fn outlive(&mut self, incarnation: Incarnation, through: Option<Life>) {
-        let before = self.outlived.map_or(incarnation, |(before, _)| before.max(incarnation));
-        self.outlived = Some((before, through.or(self.outlived.and_then(|(_, through)| through))));
-    }
-
-    /// Goes on as a later life. What this node thought dead it no longer does: it was the one that was away.
-    fn rejoin(&mut self, now: Duration, outlived: Incarnation, through: Option<Life>) {
-        let (born, born_at) = self.born;
-        let elapsed_ms = u64::try_from(now.saturating_sub(born_at).as_millis()).unwrap_or(u64::MAX);
-        let next = (self.own.incarnation.0.max(outlived.0) + 1).max(born.0.saturating_add(elapsed_ms));
-        self.own.incarnation = Incarnation(next.min(INCARNATION_MAX - 1));
-        self.own.revision = 0;
-        let salt = self.chance.next();
-        self.sealer = Sealer::new(&self.keys, &self.cluster, self.own.id(), self.own.incarnation, salt);
-        self.write_own_record();
-        self.membership.change_life(now, life_of(&self.own));
-        self.peers.forget_dead();
-        if let Some(stability) = &mut self.stability {
-            // The own node always has a place.
-            let _has_room = stability.handle_alive(now, self.own.in_view());
-        }
-        self.tally.rejoins += 1;
-        let event = FleetEvent::Rejoining { incarnation: self.own.incarnation };
-        self.events.push(&mut self.tally, event);
-        self.joining.sync_soon(now);
-        let others = self.some_living(2);
-        through.into_iter().chain(others).for_each(|life| self.membership.announce(now, life));
-    }
-
-    /// The own record has changed: a new revision of it, told to others.
-    fn revise(&mut self, now: Duration) {
-        self.own.revision = self.own.revision.saturating_add(1);
-        self.write_own_record();
-        if let Some(stability) = &mut self.stability {
-            let _has_room = stability.handle_alive(now, self.own.in_view());
-        }
-        let key = (self.own.id(), self.own.incarnation);
-        self.records.spread(key, transmissions_for(self.peers.living_count() + 1));
-    }
-
     fn write_own_record(&mut self) {
         self.own_record.clear();
         self.own.encode(&mut self.own_record);
@@ -470,98 +321,6 @@ impl Fleet {
         if let Some(late) = self.membership.notice_stall(now) {
             self.hints.shift(late);
             self.tally.stalls += 1;
-        }
-    }
-
-    fn take_hints(&mut self, now: Duration) {
-        let membership = &self.membership;
-        for step in self.hints.steps(now, |life| membership.state(life)) {
-            match step {
-                Step::Ask { life, token, suspicion } => {
-                    let ping = Ping { token, id: life.id, incarnation: life.incarnation, suspicion };
-                    self.say(life.address, &Said::Ping(ping));
-                }
-                Step::Suspect(life) => self.membership.suspect(now, life),
-                Step::Confirm(life, objections) => {
-                    self.membership.apply(now, Known::new(life, objections, State::Down), true);
-                }
-            }
-        }
-    }
-
-    fn tick(&mut self, now: Duration) {
-        self.ticks += 1;
-        self.refusals_left = REFUSALS_PER_TICK;
-        self.look_for_others(now);
-        let pause = CONNECTIONS_PAUSE * u32::try_from(1 + self.peers.living_count() / 50).unwrap_or(1);
-        if self.connections != self.own.connections && now >= self.connections_at {
-            self.connections_at = now + pause;
-            self.own.connections = self.connections;
-            self.revise(now);
-        }
-        if self.membership.has_gossip() || self.records.has_news() {
-            self.membership.gossip(now);
-        }
-        if self.ticks.is_multiple_of(2) {
-            self.ask_for_records();
-        }
-        if self.ticks.is_multiple_of(PRUNE_TICKS) {
-            self.peers.prune(now);
-            let (peers, own) = (&self.peers, (self.own.id(), self.own.incarnation));
-            let is_latest =
-                |key: records::LifeKey| peers.get(key.0).is_some_and(|peer| peer.life.incarnation <= key.1);
-            self.records.retain(|key| key == own || is_latest(key));
-        }
-    }
-
-    fn look_for_others(&mut self, now: Duration) {
-        let dead: Vec<SocketAddr> = self
-            .peers
-            .iter()
-            .filter(|peer| !peer.is_up && !peer.has_left)
-            .map(|peer| peer.life.address)
-            .collect();
-        let tasks = if self.stability.is_none() {
-            self.joining.due_without_fleet(now, &mut self.chance)
-        } else if self.peers.living_count() == 0 {
-            self.joining.due_in_solitude(now, &mut self.chance, &dead)
-        } else {
-            let living: BTreeSet<SocketAddr> = self.peers.living().map(|life| life.address).collect();
-            self.joining.due_among_others(now, &mut self.chance, &living, &dead)
-        };
-        for task in tasks {
-            match task {
-                Task::Start => self.enter(now, FleetEvent::StartedFleet),
-                Task::Complain(seeds) => {
-                    self.events.push(&mut self.tally, FleetEvent::NoSeedAnswers { seeds });
-                }
-                Task::Greet(addresses) => {
-                    for address in addresses {
-                        let known = self.peers.at(address).map(|peer| peer.life);
-                        let greeting = self.greeting(known);
-                        self.say(address, &Said::Hello(greeting));
-                    }
-                }
-                Task::Sync => {
-                    let asked = self.some_living(1);
-                    asked.into_iter().for_each(|life| self.membership.announce(now, life));
-                }
-            }
-        }
-    }
-
-    /// Asks for the records of living nodes that are missed: anybody, and one of those whom they are about.
-    fn ask_for_records(&mut self) {
-        let is_missed = |life: &Life| self.records.get((life.id, life.incarnation)).is_none();
-        let missed: Vec<Life> = self.peers.living().filter(is_missed).collect();
-        if missed.is_empty() {
-            return;
-        }
-        let asked = [self.some_living(1), self.chance.pick_many(missed.clone(), 1)].concat();
-        let lives = self.chance.pick_many(missed, handling::WANTED_MAX);
-        let lives: Vec<_> = lives.into_iter().map(|life| (life.id, life.incarnation)).collect();
-        for life in asked {
-            self.say(life.address, &Said::Want { lives: lives.clone() });
         }
     }
 

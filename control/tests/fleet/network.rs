@@ -257,3 +257,12 @@ pub(crate) fn address(number: usize) -> SocketAddr {
 pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
+
+/// A fleet that has settled and agrees.
+pub(crate) fn settled(seed: u64, count: usize) -> Network {
+    let mut network = Network::fleet(seed, count, 3);
+    let all: Vec<usize> = (0..count).collect();
+    network.run_while_not(seconds(20), |network| network.agree(&all)).expect("the fleet settles");
+    network.run(seconds(5));
+    network
+}
