@@ -3,7 +3,8 @@
 
     run.py [GROUP...]      groups: rules, cargo, e2e; all of them unless told
 
-The end-to-end tests run once for each io back end against the release binary. Each step has a time limit; the last
+The end-to-end tests run once for each io back end against the release binary; those of a fleet once, with both back
+ends in it. Each step has a time limit; the last
 line is the sum. The exit code is 0 only if something ran and nothing failed.
 """
 
@@ -24,6 +25,7 @@ ROOT = os.path.dirname(TESTS)
 TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target"))
 PYTHON = os.path.join(TESTS, "e2e", "python")
 JS = os.path.join(TESTS, "e2e", "js")
+FLEET = "test_fleet.py"
 GROUPS = ("rules", "cargo", "e2e")
 
 # The closing lines of the runners: how each counts.
@@ -104,20 +106,26 @@ def steps(groups, skipped):
     if not io_uring_allowed():
         back_ends.remove("io_uring")
         skipped.append("io_uring is not to be had on this machine: its end-to-end tests did not run")
+    environment = {
+        "ROADSTEAD_BINARY": os.path.join(TARGET, "release", "roadstead"),
+        "ROADSTEAD_LOADGEN": os.path.join(TARGET, "release", "loadgen"),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    pytest = [os.path.join(PYTHON, ".venv", "bin", "python"), "-m", "pytest"]
     for number, io in enumerate(back_ends):
         environment = {
-            "ROADSTEAD_BINARY": os.path.join(TARGET, "release", "roadstead"),
-            "ROADSTEAD_LOADGEN": os.path.join(TARGET, "release", "loadgen"),
+            **environment,
             "ROADSTEAD_IO": io,
             "ROADSTEAD_PASS": "first" if number == 0 else "later",
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
-        pytest = [os.path.join(PYTHON, ".venv", "bin", "python"), "-m", "pytest"]
-        yield Step(f"end to end, {io}: protocol, process, SDK for Python", pytest, 600, PYTHON, environment)
+        alone = [*pytest, f"--ignore={FLEET}"]
+        yield Step(f"end to end, {io}: protocol, process, SDK for Python", alone, 600, PYTHON, environment)
         files = sorted(name for name in os.listdir(JS) if name.endswith(".test.mjs"))
         node = ["node", "--test", "--test-concurrency=1", "--test-reporter=spec", *files]
         yield Step(f"end to end, {io}: SDK for JavaScript, browser", node, 600, JS, environment)
+    environment = {**environment, "ROADSTEAD_IO": back_ends[0], "ROADSTEAD_PASS": "first"}
+    yield Step("end to end: a fleet", [*pytest, FLEET], 400, PYTHON, environment)
 
 
 def run(step):

@@ -62,7 +62,9 @@ def pytest_pyfunc_call(pyfuncitem):
     seconds = limit.args[0] if limit else TEST_SECONDS_MAX
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), seconds))
+    # A fleet's clients live longer than one test, and so does their loop.
+    runner = next((value.runner for value in arguments.values() if hasattr(value, "runner")), asyncio)
+    runner.run(asyncio.wait_for(pyfuncitem.obj(**arguments), seconds))
     return True
 
 
@@ -72,6 +74,7 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.failed:
         used = [value for value in item.funcargs.values() if isinstance(value, Server)]
+        used += [server for value in item.funcargs.values() if hasattr(value, "used") for server in value.used()]
         for server in used + [server for server in own if server not in used]:
             report.sections.append((f"log of {' '.join(server.command)}", server.log()))
 

@@ -25,19 +25,27 @@ class Server:
     """One `roadstead serve`. `config` is TOML text; `arguments` follow the ones every server here gets."""
 
     def __init__(
-        self, *arguments, config="", listen=("127.0.0.1:0",), admin="127.0.0.1:0", shards=2, environment=None
+        self,
+        *arguments,
+        config="",
+        listen=("127.0.0.1:0",),
+        admin="127.0.0.1:0",
+        shards=2,
+        io=IO,
+        environment=None,
     ):
         self.folder = tempfile.mkdtemp(prefix="roadstead-")
         self.log_path = os.path.join(self.folder, "log")
         self.config_path = os.path.join(self.folder, "roadstead.toml")
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(config)
-        command = [BINARY, "serve", "--config", self.config_path, "--io", IO, "--shards", str(shards)]
+        command = [BINARY, "serve", "--config", self.config_path, "--io", io, "--shards", str(shards)]
         # A guarded server would wait for balancers and spread its closes; tests that want that say so in `arguments`.
         command += ["--set", "shutdown.ready_delay_ms=0", "--set", "shutdown.window_ms=0"]
         for address in listen:
             command += ["--listen", address]
-        command += ["--admin", admin, "--admin-socket", os.path.join(self.folder, "admin.sock"), *arguments]
+        self.socket_path = os.path.join(self.folder, "admin.sock")
+        command += ["--admin", admin, "--admin-socket", self.socket_path, *arguments]
         self.command = command
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
@@ -119,10 +127,17 @@ class Server:
         self.process.stdout.close()
         return code
 
-    def log(self):
-        """The last lines of the log."""
+    def kill(self):
+        """SIGKILL, if it still runs; its output is closed."""
+        if self.running():
+            self.process.kill()
+            self.process.wait(STOP_SECONDS_MAX)
+        self.process.stdout.close()
+
+    def log(self, lines=LOG_LINES_SHOWN):
+        """The last lines of the log; all of it with `lines=0`."""
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
-            return "".join(file.readlines()[-LOG_LINES_SHOWN:])
+            return "".join(file.readlines()[-lines:])
 
     def remove(self):
         shutil.rmtree(self.folder, ignore_errors=True)
