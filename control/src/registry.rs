@@ -2,7 +2,7 @@
 //! owns, those that other nodes announce.
 //!
 //! Invariants: an entry is added and removed only by the node that holds the connection, or voided with that
-//! node's life or link session, or with the ownership of the user; a dead node's entries are never shown once the View
+//! node's life or link session; a dead node's entries are never shown once the View
 //! without it was handled; a user who reconnects within the vacancy period was never gone; nothing here is sent, waited for
 //! or timed by itself.
 //!
@@ -11,7 +11,7 @@
 //! | own shards     | add and remove the entries of their connections; these are never void                        |
 //! | announcer      | begin a session, add and remove its own entries in sequence, say that it has said all        |
 //! | this node's View | admit an announcer; void everything of a life that is no longer in it                      |
-//! | this hub       | forget a user who stayed without entries for the vacancy period; disown users; note where own entries are announced |
+//! | this hub       | forget a user who stayed without entries for the vacancy period; note where own entries are announced |
 //! | anybody else   | nothing: an entry carries no node of its own, it is its announcer's                          |
 
 use std::hash::BuildHasher;
@@ -156,7 +156,7 @@ impl<S: BuildHasher> Registry<S> {
     }
 
     /// A new View: whatever nodes that are not in it ever announced is void at once. What follows for owners is for
-    /// [`Registry::review`] and [`Registry::disown`].
+    /// [`Registry::review`].
     pub fn handle_view(&mut self, view: View) {
         self.view = view;
         if self.announcers.retire_absent(&self.view) {
@@ -262,32 +262,6 @@ impl<S: BuildHasher> Registry<S> {
             if self.own_at(now, place).is_some_and(|user| !visit(user)) {
                 return Some(place);
             }
-        }
-        next
-    }
-
-    /// Drops what other nodes announced of users that `owns` denies: their new owner is told by the announcers. Looks at
-    /// `users_max` places at most, from place `from` on; 0 to begin. Returns where to go on, `None` at the end.
-    pub fn disown(
-        &mut self,
-        now: Duration,
-        from: u32,
-        users_max: u32,
-        mut owns: impl FnMut(&str) -> bool,
-    ) -> Option<u32> {
-        let (places, next) = self.stretch(from, users_max);
-        for place in places {
-            let Some(user) = self.users.get(place) else { continue };
-            if user.entries().iter().all(|entry| entry.session().is_none()) || owns(&user.name) {
-                continue;
-            }
-            let user_hash = channel_hash(user.name.as_bytes());
-            let Self { users, announcers, .. } = self;
-            users.retain(now, place, |entry| {
-                let Some(said_in) = entry.session() else { return true };
-                announcers.unsaid(said_in, entry_hash(user_hash, entry.connection));
-                false
-            });
         }
         next
     }

@@ -340,7 +340,9 @@ impl fmt::Display for FleetEvent {
                 )
             }
             Self::Refused { from, grounds } => write!(f, "refused {from}: it {grounds}"),
-            Self::RefusedBy { from, grounds } => write!(f, "refused by {from}: this node {grounds}; asking on"),
+            Self::RefusedBy { from, grounds } => {
+                write!(f, "refused by {from}: this node {grounds}; asking on")
+            }
             Self::Rejoining { incarnation } => {
                 write!(f, "was taken for dead, rejoining as incarnation {}", incarnation.0)
             }

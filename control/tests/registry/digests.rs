@@ -44,19 +44,6 @@ fn a_digest_follows_what_the_session_said() {
 }
 
 #[test]
-fn the_disowned_are_not_in_a_digest() {
-    let mut registry = registry(&[(1, 1)]);
-    let first = begun(&mut registry, announcer(1, 1), 1);
-    say(&mut registry, first, 1, &[Add("bob", 1)]);
-    let second = begun(&mut registry, announcer(1, 1), 2);
-    say(&mut registry, second, 1, &[Add("ada", 1), Add("ada", 2), Add("eve", 3)]);
-    assert_eq!(registry.disown(NOW, 0, 100, |user| user == "eve"), None);
-    assert_eq!(registry.digest(second), Some(digest(&[("eve", 3)])));
-    say(&mut registry, second, 4, &[Remove("ada", 1), Add("ada", 2)]);
-    assert_eq!(registry.digest(second), Some(digest(&[("ada", 2), ("eve", 3)])));
-}
-
-#[test]
 fn what_is_not_kept_is_not_in_a_digest() {
     let mut registry = registry(&[(1, 1)]);
     let key = begun(&mut registry, announcer(1, 1), 1);

@@ -48,9 +48,6 @@ enum Step {
         user: User,
         connection: u64,
     },
-    Disown {
-        user: User,
-    },
     Rehome {
         user: User,
         session: u64,
@@ -122,7 +119,6 @@ fn any_step() -> impl Strategy<Value = Step> {
         16 => (by, what).prop_map(|(by, what)| Step::Say { by, what }),
         3 => entry.clone().prop_map(|(user, connection)| Step::Enter { user, connection }),
         3 => entry.prop_map(|(user, connection)| Step::Leave { user, connection }),
-        1 => user.clone().prop_map(|user| Step::Disown { user }),
         2 => (user, 1_u64..9).prop_map(|(user, session)| Step::Rehome { user, session }),
         2 => Just(Step::Sweep),
         2 => (0_u64..9).prop_map(|seconds| Step::Wait { seconds }),
@@ -214,12 +210,6 @@ proptest! {
                         registry.handle_own_gone(now, user, connection),
                         gone.then_some(expected)
                     );
-                }
-                Step::Disown { user } => {
-                    prop_assert_eq!(registry.disown(now, 0, u32::MAX, |name| name != user), None);
-                    for said in &mut account.said {
-                        said.entries.retain(|entry, _| entry.0 != user);
-                    }
                 }
                 Step::Rehome { user, session } => {
                     if let Some(own) = registry.own(now, user) {

@@ -130,30 +130,3 @@ fn a_walk_goes_on_where_it_was_stopped() {
     assert_eq!(registry.own(NOW, "ada").map(|user| *user.home), Some(AWAY));
     assert_eq!(registry.own(NOW, "bob").map(|user| *user.home), Some(Home::default()));
 }
-
-#[test]
-fn users_of_another_owner_keep_own_connections_only() {
-    let mut registry = registry(&[(1, 1), (2, 1)]);
-    let (one, two) = (begun(&mut registry, announcer(1, 1), 1), begun(&mut registry, announcer(2, 1), 1));
-    say(&mut registry, one, 1, &[Add("ada", 1), Add("bob", 2), Add("eve", 3)]);
-    say(&mut registry, two, 1, &[Add("ada", 4)]);
-    enter(&mut registry, "ada", 5);
-    enter(&mut registry, "ida", 6);
-    let (mut asked, mut next) = (Vec::new(), Some(0));
-    while let Some(from) = next {
-        next = registry.disown(NOW, from, 1, |user| {
-            asked.push(user.to_owned());
-            user == "bob"
-        });
-    }
-    assert_eq!(asked, ["ada", "bob", "eve"], "nothing of ida was announced by others");
-    assert_eq!(shown(&registry, "ada"), [(OWN, 5)]);
-    assert_eq!(shown(&registry, "bob"), [(1, 2)]);
-    assert_eq!(shown(&registry, "eve"), []);
-    assert_eq!(shown(&registry, "ida"), [(OWN, 6)]);
-    assert_eq!(registry.poll_vacant(NOW + VACANCY).as_deref(), Some("eve"));
-
-    // What was dropped can be said again in the same session.
-    say(&mut registry, one, 4, &[Add("ada", 1)]);
-    assert_eq!(shown(&registry, "ada"), [(1, 1), (OWN, 5)]);
-}
