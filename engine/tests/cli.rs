@@ -1,60 +1,23 @@
 //! The real binary as operators run it: configuration errors, exit codes, tokens, a node from start to stop.
 
+mod surroundings;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use roadstead_engine::settings::{Secret, Token};
 use roadstead_engine::token::Verifier;
 use serde_json::Value;
+use surroundings::{Folder, roadstead};
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
 const NOW_S: u64 = 1_000_000_000;
-
-/// A folder of this test's own, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("roadstead-cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn file(&self, name: &str, content: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, content).expect("written");
-        path.to_str().expect("UTF-8").to_owned()
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("UTF-8").to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn roadstead(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
-    command.args(arguments).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROADSTEAD_"))
-    {
-        command.env_remove(name);
-    }
-    command
-}
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
     said(roadstead(arguments).output().expect("it runs"))
@@ -91,7 +54,7 @@ fn usage_is_taught() {
 
 #[test]
 fn configurations_are_judged() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     for (text, flags, words) in [
         (
             "[limits]\nconnections = 0",
@@ -142,7 +105,7 @@ fn problems_have_a_form_for_programs() {
 
 #[test]
 fn printing_tells_origins_and_hides_secrets() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let file = folder.file("roadstead.toml", &format!("[token]\nhmac_secret = \"{SECRET}\"\n"));
     let mut command = roadstead(&["config", "print", "--shards", "3", "--output", "json"]);
     command.env("ROADSTEAD_CONFIG", &file).env("ROADSTEAD_CLIENT__PING_S", "20");
@@ -166,7 +129,7 @@ fn printing_tells_origins_and_hides_secrets() {
 fn the_example_configuration_is_valid() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/roadstead.toml");
     let text = fs::read_to_string(&file).expect("the example");
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let secret = folder.file("hmac-secret", SECRET);
     let settings = ["config", "check", "--config", file.to_str().expect("UTF-8")];
     let (exit, _, err) =
@@ -182,7 +145,7 @@ fn the_example_configuration_is_valid() {
 
 #[test]
 fn fleet_keys_are_made_and_checked() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let (exit, first, err) = run(&["cluster-key"]);
     assert_eq!(exit, 0, "{err}");
     let (_, second, _) = run(&["cluster-key"]);
@@ -208,7 +171,7 @@ fn fleet_keys_are_made_and_checked() {
 
 #[test]
 fn tokens_are_minted_with_the_nodes_secret() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let secret = folder.file("secret", &format!("{SECRET}\n"));
     let config =
         folder.file("roadstead.toml", &format!("[token]\nhmac_secret_file = \"{secret}\"\nissuer = \"i\"\n"));
@@ -240,7 +203,7 @@ fn tokens_are_minted_with_the_nodes_secret() {
 
 #[test]
 fn without_a_node_queries_fail() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     for command in ["status", "shards", "drain"] {
         let (exit, out, err) = run(&[command, "--admin-socket", &folder.path("nothing.sock")]);
         assert_eq!((exit, out.as_str()), (1, ""));
@@ -261,7 +224,7 @@ fn answer_once(path: &str, answer: &'static str) -> thread::JoinHandle<()> {
 
 #[test]
 fn answers_that_are_not_whole_are_told_by_the_exit_code() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     for (index, (answer, code, words)) in [
         ("HTTP/1.0 200 OK\r\n\r\n{\"complete\":true}", 0, ""),
         ("HTTP/1.0 200 OK\r\n\r\n{\"complete\":false,\"shards\":[]}", 3, "did not answer in time"),
@@ -350,7 +313,7 @@ fn wait_for_reload(socket: &str) {
 
 #[test]
 fn a_node_answers_reloads_and_stops() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let config = folder.file("roadstead.toml", "[client]\nping_s = 20\n");
     let node = Node::start(&folder, &["--insecure", "--config", &config, "--log-format", "json"]);
     let (listen, admin) = (node.address("listen"), node.address("admin"));
@@ -385,7 +348,7 @@ fn a_node_answers_reloads_and_stops() {
 
 #[test]
 fn the_second_signal_does_not_wait_for_clients() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let patience = ["--set", "shutdown.close_ms=300000", "--set", "client.close_timeout_s=60"];
     let node = Node::start(&folder, &[&["--insecure"][..], &patience].concat());
     let mut client = TcpStream::connect(node.address("listen")).expect("connected");
@@ -411,7 +374,7 @@ fn the_second_signal_does_not_wait_for_clients() {
 
 #[test]
 fn a_drain_is_shown_taken_back_and_ends_the_process() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let slow = ["--set", "shutdown.ready_delay_ms=600000", "--set", "shutdown.close_ms=100"];
     let mut node = Node::start(&folder, &[&["--insecure"][..], &slow].concat());
     let admin = node.address("admin");
@@ -456,7 +419,7 @@ fn a_drain_is_shown_taken_back_and_ends_the_process() {
 
 #[test]
 fn a_drained_node_stays_as_long_as_it_is_wanted() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let node = Node::start(&folder, &["--insecure"]);
     let socket = folder.path("admin.sock");
     let status = || run(&["drain", "--status", "--admin-socket", &socket, "--output", "json"]).1;
@@ -484,7 +447,7 @@ fn status_of(admin: SocketAddr, path: &str) -> String {
 
 #[test]
 fn a_socket_in_use_is_not_taken_over() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let node = Node::start(&folder, &["--insecure"]);
     let socket = folder.path("admin.sock");
     let (exit, _, err) =
@@ -499,7 +462,7 @@ fn a_socket_in_use_is_not_taken_over() {
 fn an_admin_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address").to_string();
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let arguments = ["serve", "--insecure", "--listen", "127.0.0.1:0", "--admin", &address];
     let (exit, out, err) = run(&[&arguments[..], &["--admin-socket", &folder.path("a.sock")]].concat());
     assert_eq!((exit, out.as_str()), (1, ""), "{err}");
@@ -508,7 +471,7 @@ fn an_admin_port_in_use_is_named() {
 
 #[test]
 fn the_page_is_served_to_loopback_names_only() {
-    let folder = Folder::new();
+    let folder = Folder::new("cli");
     let node = Node::start(&folder, &["--insecure"]);
     for (host, status) in [("localhost", "200"), ("evil.example", "403")] {
         let mut stream = TcpStream::connect(node.address("admin")).expect("connected");

@@ -1,55 +1,22 @@
 //! Real nodes as a fleet: they find each other, are asked about each other and about users, and leave.
 
+mod surroundings;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use roadstead_engine::settings::{Secret, Token};
 use roadstead_engine::token::{Grant, mint};
 use serde_json::Value;
+use surroundings::{Folder, roadstead};
 use wsproto::{Opcode, push_frame};
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A folder of this test's own, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("roadstead-fleet-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("UTF-8").to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn roadstead(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
-    command.args(arguments).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROADSTEAD_"))
-    {
-        command.env_remove(name);
-    }
-    command
-}
 
 /// An address whose port is free for datagrams and streams.
 fn free_address() -> SocketAddr {
@@ -79,7 +46,7 @@ impl Node {
         let (key, cluster, seeds) = (folder.path("key"), cluster.to_string(), seeds.join(","));
         if !fs::exists(&key).expect("looked") {
             let made = roadstead(&["cluster-key"]).output().expect("it runs");
-            fs::write(&key, made.stdout).expect("written");
+            folder.file("key", std::str::from_utf8(&made.stdout).expect("UTF-8"));
         }
         let secret = format!("token.hmac_secret={SECRET}");
         let arguments = [
@@ -184,7 +151,7 @@ fn connect_as(user: &str, listen: &str) -> (String, TcpStream) {
 
 #[test]
 fn nodes_find_each_other_and_a_user_and_leave() {
-    let folder = Folder::new();
+    let folder = Folder::new("fleet");
     let addresses = [free_address(), free_address(), free_address()];
     let mut nodes: Vec<Node> = ["a", "b", "c"]
         .into_iter()
@@ -252,7 +219,7 @@ fn nodes_find_each_other_and_a_user_and_leave() {
 
 #[test]
 fn a_node_that_finds_nobody_asks_on_and_says_so() {
-    let folder = Folder::new();
+    let folder = Folder::new("fleet");
     let (own, seed) = (free_address(), free_address());
     let mut node = Node::start(&folder, "lonely", own, &[seed], &[]);
     eventually("the complaint", || {
@@ -271,7 +238,7 @@ fn a_node_that_finds_nobody_asks_on_and_says_so() {
 
 #[test]
 fn a_node_that_is_told_to_serves_alone() {
-    let folder = Folder::new();
+    let folder = Folder::new("fleet");
     let mut node =
         Node::start(&folder, "alone", "127.0.0.1:0".parse().expect("an address"), &[], &["--alone"]);
     node.wait_ready();
@@ -287,7 +254,7 @@ fn a_node_that_is_told_to_serves_alone() {
 
 #[test]
 fn a_cluster_address_in_use_is_named() {
-    let folder = Folder::new();
+    let folder = Folder::new("fleet");
     let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
     let mut node = Node::start(&folder, "late", address, &[], &["--alone"]);
