@@ -197,6 +197,7 @@ impl Clients {
     ) -> Result<(), DisconnectCode> {
         let insecure = self.settings.insecure;
         let claims = match self.claims(&request.token, now) {
+            Ok(Some(claims)) if self.is_too_long(&claims.user) => return Err(DisconnectCode::InvalidToken),
             Ok(Some(claims)) => claims,
             Ok(None) if insecure || self.settings.client.allow_anonymous => ConnectionClaims::default(),
             Ok(None) => return Err(DisconnectCode::BadRequest),
@@ -253,6 +254,11 @@ impl Clients {
         wire.ping_due_ms = now.ms + first_ms;
         self.arm(key, wire, now, heard);
         Ok(())
+    }
+
+    /// Whether the user's own channel would have a name that no channel may have.
+    fn is_too_long(&self, user: &str) -> bool {
+        user.len() >= self.settings.limits.channel_bytes as usize
     }
 
     /// Checks a connection token. `None`: there is none, or (in development mode) nothing to check it with.

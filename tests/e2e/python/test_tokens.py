@@ -55,6 +55,11 @@ async def test_personal_channel_of_another_is_denied(guarded):
         )
 
 
+async def test_longest_user_has_a_channel(guarded):
+    async with await joined(guarded, token=token(SECRET, sub="u" * 254)) as client:
+        assert (await client.ask(subscribe={"channel": "#" + "u" * 254}))["error"]["code"] == 105
+
+
 @cases(
     "command, code",
     [
@@ -83,6 +88,7 @@ async def test_refused(guarded, command, code):
         ("an expired token of another secret", token("another-secret-altogether", sub="ann", exp=-60)),
         ("a channel claim", token(SECRET, sub="ann", channel="room")),
         ("a numeric user", token(SECRET, sub=7)),
+        ("a user too long for a channel", token(SECRET, sub="u" * 255)),
     ],
 )
 async def test_bad_token(guarded, bad):
