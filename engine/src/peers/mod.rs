@@ -246,6 +246,7 @@ impl Peers {
     }
 
     /// Whether the socket in `slot` is a link: dialled, accepted, or about to be closed by [`Peers::poll_close`].
+    #[cfg(test)]
     #[must_use]
     pub fn carries(&self, slot: u32) -> bool {
         self.links.carries(slot)

@@ -39,6 +39,7 @@ impl Links {
     }
 
     /// Whether the socket in `slot` is one of ours.
+    #[cfg(test)]
     pub(super) fn carries(&self, slot: u32) -> bool {
         self.by_slot.contains_key(&slot)
     }

@@ -13,6 +13,7 @@
 //! walk <────────────── Deliver ──────────── <─────── Deliver ─────────────────────┴─> Parcel, nodes
 //! ```
 
+mod announcing;
 pub mod channel;
 pub mod gateway;
 pub mod leaf;

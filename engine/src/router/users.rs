@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_control::{
-    Announcement, Announcer, Digest, Home, NodeId, Refusal, Registry, SessionKey, View, channel_hash,
-    entry_hash, hub_shard,
+    Announcement, Announcer, Digest, Home, NodeId, Refusal, Registry, SessionKey, View, hub_shard,
 };
 use slab::Slab;
 
 use super::Router;
+use super::announcing::{announced_on, move_home, say_enter, say_leave};
 use super::channel::Role;
-use super::links::{Links, Route};
+use super::links::Route;
 use super::message::{Message, Outlet, Post};
 use crate::flow::{Key, LocatedEntry, Outcome, Relayed, Unlocated, personal_channel};
 use crate::limits::{DIGEST_EVERY_MS, LOCATES_MAX, OWNER_WAIT_MS, REVIEWED_PER_TURN};
@@ -452,68 +452,4 @@ fn time(now_ms: u64) -> Duration {
 
 fn role_of_user(settings: &super::RouterSettings, view: Option<&View>, user: &str) -> Role {
     super::role_of(settings, view, &personal_channel(user))
-}
-
-/// The way to where a user was announced, if that still counts.
-fn announced_on(links: &Links, home: Home) -> Option<Route> {
-    links.announcing(home.node?).filter(|route| route.session == home.session)
-}
-
-/// Announces a user's connections on `route` (`None`: nowhere), unless that was done, and takes them back elsewhere.
-fn move_home(
-    links: &mut Links,
-    own: roadstead_control::OwnUser<'_>,
-    route: Option<Route>,
-    said: &mut Vec<(Route, Relayed)>,
-) {
-    let home =
-        route.map_or_else(Home::default, |route| Home { node: Some(route.node), session: route.session });
-    let before = *own.home;
-    if before == home {
-        return;
-    }
-    if before.node != home.node
-        && let Some(route) = announced_on(links, before)
-    {
-        for held in own.connections() {
-            said.push((route, say_leave(links, route, own.name, held.connection)));
-        }
-    }
-    if let Some(route) = route {
-        for held in own.connections() {
-            let enter = say_enter(links, route, own.name, held.connection, held.shard, held.age_s);
-            said.push((route, enter));
-        }
-    }
-    *own.home = home;
-}
-
-fn say_enter(
-    links: &mut Links,
-    route: Route,
-    user: &Arc<str>,
-    connection: u64,
-    shard: u16,
-    age_s: u32,
-) -> Relayed {
-    let sequence = count(links, route, user, |entries| {
-        entries.add(entry_hash(channel_hash(user.as_bytes()), connection))
-    });
-    Relayed::Enter { sequence, user: Arc::clone(user), connection, shard, age_s }
-}
-
-fn say_leave(links: &mut Links, route: Route, user: &Arc<str>, connection: u64) -> Relayed {
-    let hash = entry_hash(channel_hash(user.as_bytes()), connection);
-    let sequence = count(links, route, user, |entries| entries.remove(hash));
-    Relayed::Leave { sequence, user: Arc::clone(user), connection }
-}
-
-/// The number of the next statement about `user`, with its change to the digest.
-fn count(links: &mut Links, route: Route, user: &str, change: impl FnOnce(&mut Digest)) -> u64 {
-    let Some(peer) = links.peer_mut(route.node) else { return 0 };
-    let hub = hub_shard(personal_channel(user).as_bytes(), peer.told.len() as u16);
-    let told = &mut peer.told[usize::from(hub)];
-    change(&mut told.entries);
-    told.sequence += 1;
-    told.sequence
 }

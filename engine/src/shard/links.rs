@@ -94,6 +94,9 @@ impl<I: Io> Shard<I> {
     pub(super) fn tick_links(&mut self, now: Now) {
         if let Some(peers) = &mut self.peers {
             peers.tick(now.ms);
+            while let Some(event) = peers.poll_event() {
+                tracing::warn!("{event}");
+            }
             self.take_brought();
         }
     }

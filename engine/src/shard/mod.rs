@@ -13,6 +13,7 @@
 
 pub mod connection;
 mod decide;
+mod ending;
 pub mod leaving;
 mod links;
 pub mod mail;

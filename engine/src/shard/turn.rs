@@ -7,7 +7,6 @@ use roadstead_io::{Event, Io, Payload, Socket};
 use roadstead_protocol::{DisconnectCode, Encoding};
 
 use super::connection::{Connections, Life};
-use super::leaving::Leaving;
 use super::written::{self, Written};
 use super::{Course, Order, Shard, Turned};
 use crate::counters::{Counters, Metric};
@@ -58,70 +57,6 @@ impl<I: Io> Shard<I> {
                 Order::Listen => self.listen_again(),
                 Order::Leave { window_ms } => self.leave(window_ms, now),
                 Order::Stay => self.leaving = None,
-            }
-        }
-    }
-
-    fn stop(&mut self, now: Now) {
-        if self.course != Course::Serving {
-            return;
-        }
-        self.course = Course::Stopping { deadline_ms: now.ms + u64::from(self.settings.shutdown.close_ms) };
-        self.listeners.clear();
-        for listener in 0..self.io.listeners() {
-            self.io.stop_listening(listener);
-        }
-        for slot in 0..self.connections.slots() {
-            if let Some((key, connection)) = self.connections.open_at(slot) {
-                self.sessions.close(
-                    key,
-                    &mut connection.wire,
-                    DisconnectCode::Shutdown,
-                    now,
-                    &mut self.heard,
-                );
-            }
-        }
-    }
-
-    fn stop_listening(&mut self) {
-        for listener in self.listeners.drain(..) {
-            self.io.stop_listening(listener);
-        }
-    }
-
-    fn listen_again(&mut self) {
-        if self.listeners.is_empty()
-            && let Some(relisten) = &mut self.relisten
-        {
-            match (relisten.0)(&mut self.io) {
-                Ok(listeners) => self.listeners = listeners,
-                Err(error) => tracing::error!("cannot listen for clients again: {error}"),
-            }
-        }
-    }
-
-    fn leave(&mut self, window_ms: u64, now: Now) {
-        let seed = self.connections.seed() ^ now.unix_ms;
-        self.leaving = Some(Leaving::new(now.ms, window_ms, self.admitted, seed));
-    }
-
-    /// Closes the clients whose turn it is while this shard leaves.
-    fn close_leaving(&mut self, now: Now) {
-        let Some(leaving) = &mut self.leaving else { return };
-        let connections = &mut self.connections;
-        let slots = connections.slots();
-        while let Some(slot) = leaving.poll(now.ms, slots, |slot| {
-            connections.open_at(slot).is_some_and(|(_, connection)| connection.wire.is_closable())
-        }) {
-            if let Some((key, connection)) = connections.open_at(slot) {
-                self.sessions.close(
-                    key,
-                    &mut connection.wire,
-                    DisconnectCode::Shutdown,
-                    now,
-                    &mut self.heard,
-                );
             }
         }
     }
