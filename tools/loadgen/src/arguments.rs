@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, DURATION_S_MAX, RATE_MAX, THREADS_MAX};
 use crate::target::{SourceChoice, Url};
+use crate::zipf::Law;
 
 const ABOUT: &str = "Opens WebSocket connections by the thousand or million, sends messages at a steady rate, and checks \
 that every one arrives once, in order, and when.";
@@ -123,6 +124,14 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "S", value_parser = duration, default_value = "0", help_heading = "Load")]
     pub(crate) warmup: Seconds,
 
+    /// Time to hold all connections before anything is sent, answering pings
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "0", help_heading = "Load")]
+    pub(crate) hold: Seconds,
+
+    /// The same after everything has arrived, before connections are closed
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "0", help_heading = "Load")]
+    pub(crate) hold_after: Seconds,
+
     /// Payload of a message, in bytes, or with a unit: 16KiB [default: echo 20, fanout 128]
     #[arg(short, long, value_name = "B", value_parser = size, help_heading = "Load")]
     pub(crate) size: Option<usize>,
@@ -166,6 +175,16 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..),
           help_heading = "Client protocol")]
     pub(crate) channels: u32,
+
+    /// How subscribers spread over the channels: evenly, or by Zipf's law (channel number k has a share of 1/(k+1)^S)
+    #[arg(long, value_name = "even|zipf[:S]", value_parser = Law::parse_spread, default_value = "even",
+          help_heading = "Client protocol")]
+    pub(crate) spread: Law,
+
+    /// Which of its channels a publisher takes: one after the other, any at random, or by Zipf's law
+    #[arg(long, value_name = "turn|random|zipf[:S]", value_parser = Law::parse_pick, default_value = "turn",
+          help_heading = "Client protocol")]
+    pub(crate) pick: Law,
 
     /// Channels are named by this and their number
     #[arg(long, value_name = "TEXT", default_value = "loadgen-", value_parser = name_prefix,
@@ -221,7 +240,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) json: Option<PathBuf>,
 
-    /// No progress while it runs
+    /// What is said on stderr while it runs, once a second and when a phase begins
+    #[arg(long, value_enum, default_value_t = ProgressChoice::Auto, help_heading = "Output")]
+    pub(crate) progress: ProgressChoice,
+
+    /// No progress while it runs: --progress none
     #[arg(short, long, help_heading = "Output")]
     pub(crate) quiet: bool,
 }
@@ -236,6 +259,19 @@ pub(crate) enum IoChoice {
     Uring,
     /// epoll
     Epoll,
+}
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressChoice {
+    /// A line that is redrawn on a terminal, lines of text elsewhere
+    Auto,
+    /// Lines of text
+    Text,
+    /// Lines of JSON
+    Json,
+    /// Nothing
+    None,
 }
 
 /// A span of time, seconds.

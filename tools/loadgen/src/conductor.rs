@@ -19,7 +19,8 @@ use crate::failure::Failures;
 use crate::latency::Latencies;
 use crate::ledger::Ledger;
 use crate::limits::{SLEEP_MS_MAX, SNAPSHOT_MS, SNAPSHOTS_MAX, START_DELAY_MS};
-use crate::outcome::{Outcome, Second, Times};
+use crate::memory::resident_bytes;
+use crate::outcome::{Memory, Outcome, Second, Times};
 use crate::plan::{Load, Plan};
 use crate::progress::Progress;
 
@@ -64,11 +65,11 @@ impl Crew {
         let conduct = Arc::new(Conduct::default());
         let clock = Clock::new();
         let (sender, snapshots) = bounded(SNAPSHOTS_MAX);
-        let channels = match &plan.load {
-            Load::Fanout(fanout) => fanout.streams.channels,
-            _ => 0,
+        let (channels, per_channel) = match &plan.load {
+            Load::Fanout(fanout) => (fanout.streams.channels, fanout.streams.per_channel()),
+            _ => (0, 0),
         };
-        let audience = Arc::new(Audience::new(channels, plan.targets.len()));
+        let audience = Arc::new(Audience::new(channels, per_channel, plan.targets.len()));
         // All before the first thread: a thread with a descriptor table of its own must find its waker in it.
         let wakers = (0..plan.threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
         let mut threads = Vec::new();
@@ -122,7 +123,10 @@ struct Conductor {
     fatal: Option<String>,
     is_interrupted: bool,
     opened_at: Option<Nanos>,
-    drain_until: Nanos,
+    /// When the present stage ends at the latest, for stages that have such a time.
+    until: Nanos,
+    /// Resident memory before the first connection, and when all were open.
+    memory: Memory,
     series: Series,
 }
 
@@ -139,12 +143,14 @@ impl Conductor {
             fatal: None,
             is_interrupted: false,
             opened_at: None,
-            drain_until: 0,
+            until: 0,
+            memory: Memory { start: resident_bytes(), open: 0 },
             series: Series::default(),
         }
     }
 
     fn lead(&mut self, progress: &Progress, interrupt: &AtomicBool) {
+        progress.enter(self.stage.word(), self.crew.clock.now(), &Counters::default());
         loop {
             match self.crew.snapshots.recv_timeout(Duration::from_millis(SNAPSHOT_MS)) {
                 Ok(snapshot) => self.take(snapshot),
@@ -165,7 +171,11 @@ impl Conductor {
             if !self.is_interrupted && interrupt.load(Ordering::Relaxed) {
                 self.interrupt(now);
             }
+            let was = self.stage;
             self.advance(now, &totals);
+            if was != self.stage {
+                progress.enter(self.stage.word(), now, &totals);
+            }
         }
     }
 
@@ -199,7 +209,7 @@ impl Conductor {
             self.fatal.get_or_insert(format!("thread {}: {fatal}", snapshot.thread));
             self.is_interrupted = true;
             self.crew.conduct.interrupt();
-            self.close();
+            self.enter(Stage::Closing);
         }
     }
 
@@ -220,9 +230,20 @@ impl Conductor {
                 }
                 let settled_at = self.parts.iter().map(|part| part.settled_at).max().unwrap_or(now);
                 self.opened_at = Some(if is_settled { settled_at } else { now });
+                self.memory.open = resident_bytes();
                 if matches!(self.plan.load, Load::Connect) || totals.open == 0 {
-                    self.close();
+                    self.enter(Stage::Closing);
+                } else if self.plan.hold > 0 {
+                    self.until = now + self.plan.hold;
+                    self.enter(Stage::Holding);
                 } else {
+                    self.run(now);
+                }
+            }
+            Stage::Holding => {
+                if totals.open == 0 {
+                    self.enter(Stage::Closing);
+                } else if now >= self.until {
                     self.run(now);
                 }
             }
@@ -238,8 +259,15 @@ impl Conductor {
                 let is_answered =
                     totals.answered == totals.sent || !matches!(self.plan.load, Load::Fanout(_));
                 let is_complete = totals.distinct >= totals.expected && is_answered;
-                if is_complete || now >= self.drain_until || totals.open == 0 {
-                    self.close();
+                if is_complete || now >= self.until || totals.open == 0 {
+                    self.until = now + self.plan.hold_after;
+                    let is_resting = self.plan.hold_after > 0 && totals.open > 0 && !self.is_interrupted;
+                    self.enter(if is_resting { Stage::Resting } else { Stage::Closing });
+                }
+            }
+            Stage::Resting => {
+                if now >= self.until || totals.open == 0 {
+                    self.enter(Stage::Closing);
                 }
             }
             Stage::Closing => {}
@@ -250,23 +278,21 @@ impl Conductor {
         let start = now + START_DELAY_MS * MILLISECOND;
         let measured = start + self.plan.warmup;
         self.window = Window { start, measured, end: measured + self.plan.duration };
-        self.stage = Stage::Running;
         self.crew.conduct.run(self.window);
-        self.crew.wake();
+        self.enter(Stage::Running);
     }
 
     fn drain(&mut self, now: Nanos) {
-        self.stage = Stage::Draining;
         // Earlier than planned if interrupted; later if a thread could not keep up with its schedule.
         let is_punctual = now.abs_diff(self.window.end) <= SLEEP_MS_MAX * MILLISECOND;
         self.window.end = if is_punctual { self.window.end } else { now };
-        self.drain_until = now + self.plan.drain;
-        self.crew.enter(Stage::Draining);
+        self.until = now + self.plan.drain;
+        self.enter(Stage::Draining);
     }
 
-    fn close(&mut self) {
-        self.stage = Stage::Closing;
-        self.crew.enter(Stage::Closing);
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.crew.enter(stage);
     }
 
     fn interrupt(&mut self, now: Nanos) {
@@ -275,8 +301,9 @@ impl Conductor {
         match self.stage {
             Stage::Opening => {
                 self.opened_at = Some(now);
-                self.close();
+                self.enter(Stage::Closing);
             }
+            Stage::Holding | Stage::Resting => self.enter(Stage::Closing),
             Stage::Running => self.drain(now),
             Stage::Draining | Stage::Closing => {}
         }
@@ -319,6 +346,7 @@ impl Conductor {
             times: Times { opening, measured: window.end.saturating_sub(window.measured), busy },
             busy: self.parts.iter().map(|part| part.cpu_end - part.cpu_start).collect(),
             io,
+            memory: self.memory,
             series: self.series.seconds,
             interrupted: self.is_interrupted,
             started_unix_ms,

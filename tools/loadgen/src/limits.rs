@@ -20,8 +20,12 @@ pub(crate) const CONNECTIONS_MAX: u32 = 16_000_000;
 /// Threads of one run: more than any machine here has cores; a larger number is a slip of the finger.
 pub(crate) const THREADS_MAX: u32 = 256;
 
-/// Streams (pairs of publisher and channel) of one run: their number is written in five base-64 digits of a stamp.
-pub(crate) const STREAMS_MAX: u64 = 1 << 30;
+/// Streams (pairs of publisher and channel) of one run, eight bytes each. Their number is written in five base-64 digits
+/// of a stamp.
+pub(crate) const STREAMS_MAX: u64 = 1 << 24;
+
+/// Exponent of Zipf's law: above it the first channel has practically everything.
+pub(crate) const ZIPF_EXPONENT_MAX: f64 = 10.0;
 
 /// Streams that are checked over all subscribers of one run, 16 bytes each: a gibibyte.
 pub(crate) const CHECKERS_MAX: u64 = 1 << 26;

@@ -22,6 +22,7 @@ mod spread;
 mod streams;
 mod target;
 mod token;
+mod zipf;
 
 mod conductor;
 mod stage;
@@ -47,6 +48,7 @@ mod cpu;
 mod failure;
 mod latency;
 mod ledger;
+mod memory;
 mod timer;
 
 mod outcome;
@@ -68,7 +70,7 @@ use roadstead_io::{Choice, Kind, Selected, raise_descriptor_limit, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
-use crate::arguments::{Arguments, Flags, IoChoice};
+use crate::arguments::{Arguments, Flags, IoChoice, ProgressChoice};
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::plan::{Plan, idle_flags};
 use crate::progress::Progress;
@@ -125,7 +127,7 @@ fn select_back_end(plan: &mut Plan, threads_asked: Option<u32>) -> Result<Select
 fn run(plan: Plan, selected: &Selected, flags: &Flags) -> Result<RunResult, String> {
     let plan = Arc::new(plan);
     let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
-    let progress = Progress::new(flags.quiet);
+    let progress = Progress::new(if flags.quiet { ProgressChoice::None } else { flags.progress });
     let outcome = conductor::conduct(&plan, selected, &progress, &is_interrupted)?;
     Ok(RunResult::new(&plan, outcome))
 }

@@ -24,12 +24,23 @@ pub(crate) struct Outcome {
     pub(crate) busy: Vec<CpuTime>,
     /// The back end in use, with what was given up to get it.
     pub(crate) io: String,
+    /// Memory of this process.
+    pub(crate) memory: Memory,
     /// One entry per second.
     pub(crate) series: Vec<Second>,
     /// Ended early by a signal.
     pub(crate) interrupted: bool,
     /// When it began, milliseconds since 1970.
     pub(crate) started_unix_ms: u64,
+}
+
+/// Resident memory of this process, bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// Before the first connection, threads and their buffers not yet counted.
+    pub(crate) start: u64,
+    /// When all connections were open.
+    pub(crate) open: u64,
 }
 
 /// How long the parts of a run took.
@@ -45,7 +56,7 @@ pub(crate) struct Times {
 }
 
 /// One second of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Second {
     /// Seconds since the start.
     pub(crate) at: f64,

@@ -15,9 +15,10 @@ use crate::ports::Ports;
 use crate::schedule::{Nanos, SECOND};
 use crate::spread::Spread;
 use crate::stamp::{PUBLICATION_BYTES_MIN, RUN_BITS};
-use crate::streams::Streams;
+use crate::streams::{Picker, Streams};
 use crate::target::{Sources, Target, Url};
 use crate::token::Tokens;
+use crate::zipf::{Law, Zipf};
 
 /// A checked run.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ pub(crate) struct Plan {
     pub(crate) duration: Nanos,
     /// Time for messages under way at the end.
     pub(crate) drain: Nanos,
+    /// Time to hold connections before the first message.
+    pub(crate) hold: Nanos,
+    /// Time to hold them after the last.
+    pub(crate) hold_after: Nanos,
     /// Threads. Client `number` lives on thread `number % threads`.
     pub(crate) threads: u32,
     /// Cores that threads are pinned to, in turn; empty: they are not.
@@ -94,7 +99,7 @@ pub(crate) struct EchoLoad {
 }
 
 /// Publications.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FanoutLoad {
     /// Payload, bytes.
     pub(crate) size: usize,
@@ -156,7 +161,8 @@ impl Plan {
     /// What is wrong, as a sentence for the user.
     pub(crate) fn new(scenario: &ScenarioFlags) -> Result<Self, String> {
         let flags = scenario.flags();
-        let load = load(scenario)?;
+        let seed = flags.seed.unwrap_or_else(unix_nanos);
+        let load = load(scenario, seed)?;
         let publishers = if matches!(load, Load::Fanout(_)) { flags.publishers } else { 0 };
         let clients = flags
             .connections
@@ -166,7 +172,6 @@ impl Plan {
         let peers: Vec<_> = targets.iter().map(|target| target.peer).collect();
         let sources = Sources::new(flags.source.as_ref(), &peers, clients, Ports::of_this_machine())?;
         let threads = flags.threads.unwrap_or_else(|| threads_default(flags.cores.len())).min(clients);
-        let seed = flags.seed.unwrap_or_else(seed_by_time);
         Ok(Self {
             opening: opening(scenario),
             login: login(scenario, &load, &spread),
@@ -179,6 +184,8 @@ impl Plan {
             warmup: nanos(flags.warmup),
             duration: nanos(flags.duration.unwrap_or(Seconds(10.0))),
             drain: nanos(flags.drain),
+            hold: nanos(flags.hold),
+            hold_after: nanos(flags.hold_after),
             threads,
             cores: cores(flags)?,
             io: flags.io,
@@ -258,15 +265,19 @@ fn targets(flags: &Flags) -> Result<(Vec<Target>, Arc<Spread>), String> {
     if publish_urls.is_empty() {
         publish_urls.clone_from(&urls);
     }
-    Ok((targets, Arc::new(Spread { subscribers: flags.connections, urls, publish_urls })))
+    let zipf = match flags.spread {
+        Law::Zipf(exponent) => Some(Zipf::new(exponent, flags.channels.min(STREAMS_MAX as u32))),
+        Law::Turn | Law::Random => None,
+    };
+    Ok((targets, Arc::new(Spread { subscribers: flags.connections, urls, publish_urls, zipf })))
 }
 
-fn load(scenario: &ScenarioFlags) -> Result<Load, String> {
+fn load(scenario: &ScenarioFlags, seed: u64) -> Result<Load, String> {
     Ok(match scenario {
         ScenarioFlags::Connect(_) => Load::Connect,
         ScenarioFlags::Idle(_) => Load::Idle,
         ScenarioFlags::Echo(flags) => Load::Echo(echo(flags)?),
-        ScenarioFlags::Fanout(flags) => Load::Fanout(fanout(flags)?),
+        ScenarioFlags::Fanout(flags) => Load::Fanout(fanout(flags, seed)?),
     })
 }
 
@@ -278,18 +289,19 @@ fn echo(flags: &Flags) -> Result<EchoLoad, String> {
     Ok(EchoLoad { size, pace: pace(flags.rate.unwrap_or(0.0), flags.depth), text: flags.text })
 }
 
-fn fanout(flags: &Flags) -> Result<FanoutLoad, String> {
+fn fanout(flags: &Flags, seed: u64) -> Result<FanoutLoad, String> {
     let size = flags.size.unwrap_or(128);
     if !(PUBLICATION_BYTES_MIN..=PUBLICATION_BYTES_MAX).contains(&size) {
         return Err(format!(
             "--size of a publication is from {PUBLICATION_BYTES_MIN} (its stamp) to {PUBLICATION_BYTES_MAX} bytes"
         ));
     }
-    let streams =
-        Streams { subscribers: flags.connections, channels: flags.channels, publishers: flags.publishers };
-    if u64::from(streams.channels) * u64::from(streams.per_channel()) > STREAMS_MAX {
+    let (channels, publishers) = (flags.channels, flags.publishers);
+    if u64::from(channels) * u64::from(publishers.div_ceil(channels)) > STREAMS_MAX {
         return Err(format!("channels and publishers make more than {STREAMS_MAX} streams"));
     }
+    let picker = Picker::new(flags.pick, channels.div_ceil(publishers), seed);
+    let streams = Streams { subscribers: flags.connections, channels, publishers, picker };
     if u64::from(streams.subscribers) * u64::from(streams.per_channel()) > CHECKERS_MAX {
         return Err(format!(
             "subscribers times publishers of one channel is more than {CHECKERS_MAX}: use more channels"
@@ -353,6 +365,9 @@ pub(crate) fn idle_flags(scenario: &ScenarioFlags) -> Vec<&'static str> {
         ("--text", flags.text && !matches!(scenario, ScenarioFlags::Echo(_))),
         ("--publishers", flags.publishers != 1 && !is_fanout),
         ("--publish-url", !flags.publish_url.is_empty() && !is_fanout),
+        ("--pick", flags.pick != Law::Turn && !is_fanout),
+        ("--spread", flags.spread != Law::Turn && !is_fanout && !flags.subscribe),
+        ("--hold", flags.hold.0 + flags.hold_after.0 > 0.0 && matches!(scenario, ScenarioFlags::Connect(_))),
         ("--channels", flags.channels != 1 && !is_fanout && !flags.subscribe),
         ("--protobuf", flags.protobuf && !speaks),
         ("--token", flags.token.is_some() && !speaks),
@@ -387,10 +402,6 @@ fn threads_default(cores_named: usize) -> u32 {
 
 fn unix_nanos() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |elapsed| elapsed.as_nanos() as u64)
-}
-
-fn seed_by_time() -> u64 {
-    unix_nanos()
 }
 
 /// By time, not by seed: two runs with one seed must not take each other's publications for their own.

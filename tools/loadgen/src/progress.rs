@@ -1,13 +1,16 @@
-//! One line a second on stderr while a run lasts: redrawn on a terminal, plain lines elsewhere.
+//! One line a second on stderr while a run lasts: redrawn on a terminal, plain lines elsewhere, or JSON for programs.
 
 use std::io::{IsTerminal, Write, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
+use crate::arguments::ProgressChoice;
 use crate::counters::Counters;
 use crate::latency::readable;
 use crate::outcome::Second;
 use crate::report::grouped;
+use crate::schedule::{Nanos, SECOND};
 
 /// Where progress goes.
 #[derive(Debug)]
@@ -18,23 +21,48 @@ pub(crate) enum Progress {
     Redrawn(ProgressBar),
     /// A line below the other.
     Lines,
+    /// The same as JSON.
+    Json,
+}
+
+/// A line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Event<'a> {
+    /// A phase begins.
+    Phase { phase: &'a str, at: f64, open: u64, failed: u64 },
+    /// A second has passed.
+    Second {
+        phase: &'a str,
+        #[serde(flatten)]
+        second: &'a Second,
+    },
 }
 
 impl Progress {
-    /// Picks what fits stderr.
+    /// Picks what fits stderr, unless it is prescribed.
     #[must_use]
-    pub(crate) fn new(is_quiet: bool) -> Self {
-        if is_quiet {
-            return Progress::Quiet;
-        }
-        if !stderr().is_terminal() {
-            return Progress::Lines;
+    pub(crate) fn new(choice: ProgressChoice) -> Self {
+        match choice {
+            ProgressChoice::None => return Progress::Quiet,
+            ProgressChoice::Json => return Progress::Json,
+            ProgressChoice::Text => return Progress::Lines,
+            ProgressChoice::Auto if !stderr().is_terminal() => return Progress::Lines,
+            ProgressChoice::Auto => {}
         }
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
         Progress::Redrawn(bar)
+    }
+
+    /// A phase begins.
+    pub(crate) fn enter(&self, phase: &str, now: Nanos, totals: &Counters) {
+        if matches!(self, Progress::Json) {
+            let at = now as f64 / SECOND as f64;
+            say(&Event::Phase { phase, at, open: totals.open, failed: totals.failed + totals.dropped });
+        }
     }
 
     /// Shows a second.
@@ -47,6 +75,7 @@ impl Progress {
             }
             // A closed stderr must not end a run.
             Progress::Lines => drop(writeln!(stderr(), "{}", line(phase, second, totals))),
+            Progress::Json => say(&Event::Second { phase, second }),
         }
     }
 
@@ -55,6 +84,13 @@ impl Progress {
         if let Progress::Redrawn(bar) = self {
             bar.finish_and_clear();
         }
+    }
+}
+
+fn say(event: &Event<'_>) {
+    if let Ok(text) = serde_json::to_string(event) {
+        // A closed stderr must not end a run.
+        drop(writeln!(stderr(), "{text}"));
     }
 }
 
@@ -103,5 +139,18 @@ mod tests {
         );
         let troubled = line("sending", &second, &Counters { reordered: 2, ..Counters::default() });
         assert!(troubled.ends_with("duplicated 0  out of order 2  damaged 0"));
+    }
+
+    #[test]
+    fn json_lines_name_their_event() {
+        let phase = Event::Phase { phase: "holding", at: 2.5, open: 7, failed: 0 };
+        let text = serde_json::to_string(&phase).unwrap();
+        assert_eq!(text, r#"{"event":"phase","phase":"holding","at":2.5,"open":7,"failed":0}"#);
+        let second = Second { at: 3.0, open: 7, ..Second::default() };
+        let json = serde_json::to_value(Event::Second { phase: "running", second: &second }).unwrap();
+        assert_eq!(
+            (&json["event"], &json["phase"], &json["open"]),
+            (&"second".into(), &"running".into(), &7.into())
+        );
     }
 }

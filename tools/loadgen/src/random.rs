@@ -36,7 +36,8 @@ pub(crate) fn handshake_key(seed: u64, number: u32) -> [u8; 16] {
     ((u128::from(high) << 64) | u128::from(low)).to_le_bytes()
 }
 
-fn scramble(mut value: u64) -> u64 {
+/// SplitMix64's mixing: every bit of the result depends on every bit of `value`.
+pub(crate) fn scramble(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)

@@ -172,6 +172,14 @@ fn write_generator(to: &mut String, result: &RunResult) -> std::fmt::Result {
         100.0 * generator.busiest_thread,
         100.0 * generator.busiest_thread_waiting,
     )?;
+    if generator.memory_per_connection > 0.0 {
+        writeln!(
+            to,
+            "memory        {:.1} MiB, {:.0} bytes a connection",
+            generator.memory_bytes as f64 / 1_048_576.0,
+            generator.memory_per_connection,
+        )?;
+    }
     if generator.saturated && generator.busiest_thread_waiting > 0.2 {
         writeln!(to, "              others took its processor: the generator may have been the bottleneck")?;
     } else if generator.saturated {

@@ -68,6 +68,10 @@ pub(crate) struct Settings {
     pub(crate) duration_s: f64,
     /// Time before it, seconds.
     pub(crate) warmup_s: f64,
+    /// Time for which connections were held before that, seconds.
+    pub(crate) hold_s: f64,
+    /// Time for which they were held at the end, seconds.
+    pub(crate) hold_after_s: f64,
     /// Connections per second; `null`: as fast as they open.
     pub(crate) connect_rate: Option<f64>,
     /// `json` or `protobuf`; `null` without the client protocol.
@@ -204,6 +208,10 @@ pub(crate) struct Generator {
     pub(crate) threads: u32,
     /// Source addresses; 0: the kernel's pick.
     pub(crate) sources: usize,
+    /// Resident memory when all connections were open, bytes.
+    pub(crate) memory_bytes: u64,
+    /// What of it came with the connections, threads and their buffers included, bytes for each open one.
+    pub(crate) memory_per_connection: f64,
     /// Processor cores that all threads used together.
     pub(crate) cpu_cores: f64,
     /// Share of a core that the busiest thread used. The busiest is the one that asked for the most.
@@ -218,7 +226,7 @@ impl RunResult {
     /// Sums a run up.
     #[must_use]
     pub(crate) fn new(plan: &Plan, outcome: Outcome) -> Self {
-        let Outcome { counters, latencies, failures, times, busy, io, series, .. } = outcome;
+        let Outcome { counters, latencies, failures, times, busy, io, memory, series, .. } = outcome;
         let (urls, interrupted, started_unix_ms) =
             (outcome.urls, outcome.interrupted, outcome.started_unix_ms);
         let faults = faults(plan, &counters, &failures, interrupted);
@@ -286,6 +294,11 @@ impl RunResult {
                 io,
                 threads: plan.threads,
                 sources: plan.sources.count(),
+                memory_bytes: memory.open,
+                memory_per_connection: match counters.opened {
+                    0 => 0.0,
+                    opened => round(memory.open.saturating_sub(memory.start) as f64 / opened as f64),
+                },
                 cpu_cores: round(busy.iter().map(|time| share(time.running)).sum()),
                 busiest_thread: round(share(busiest.running)),
                 busiest_thread_waiting: round(share(busiest.waiting)),
@@ -358,6 +371,8 @@ fn settings(plan: &Plan) -> Settings {
         size: plan.payload_bytes(),
         duration_s: seconds(plan.duration),
         warmup_s: seconds(plan.warmup),
+        hold_s: seconds(plan.hold),
+        hold_after_s: seconds(plan.hold_after),
         connect_rate: plan.opening.rate,
         encoding: plan.login.as_ref().map(|login| login.encoding.name()),
         seed: plan.seed,
@@ -382,7 +397,7 @@ pub(crate) mod tests {
     use crate::counters::LatencySet;
     use crate::cpu::CpuTime;
     use crate::failure::Failure;
-    use crate::outcome::Times;
+    use crate::outcome::{Memory, Times};
 
     /// An outcome of an echo run in which everything went well.
     pub(crate) fn good_outcome() -> Outcome {
@@ -419,6 +434,7 @@ pub(crate) mod tests {
                 CpuTime { running: 3 * SECOND, waiting: 0 },
             ],
             io: "epoll".to_owned(),
+            memory: Memory { start: 5_000_000, open: 5_010_000 },
             series: vec![Second {
                 at: 1.0,
                 open: 100,
@@ -527,6 +543,7 @@ pub(crate) mod tests {
             ("/errors/0/count", serde_json::json!(1)),
             ("/examples/0", serde_json::json!("client 7: status 503")),
             ("/generator/io", serde_json::json!("epoll")),
+            ("/generator/memory_per_connection", serde_json::json!(100.0)),
             ("/generator/threads", serde_json::json!(2)),
             ("/series/0/open", serde_json::json!(100)),
         ];

@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn subscribers_log_in_and_subscribe_in_one_message() {
         for encoding in Encoding::ALL {
-            let spread = Arc::new(Spread { subscribers: 5, urls: vec![0], publish_urls: vec![0] });
+            let spread =
+                Arc::new(Spread { subscribers: 5, urls: vec![0], publish_urls: vec![0], zipf: None });
             let channels = Channels { count: 3, prefix: "c".to_owned(), spread };
             let login = Login { encoding, tokens: Tokens::Fixed("t".to_owned()), channels: Some(channels) };
             let mut message = Vec::new();

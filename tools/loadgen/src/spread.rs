@@ -2,13 +2,15 @@
 //!
 //! Invariant: made once; a client's number alone decides, so that every thread finds the same.
 
+use crate::zipf::Zipf;
+
 /// The URLs that clients take in turn, as numbers of the plan's targets.
 ///
 /// ```text
 /// client i < subscribers     urls[i mod n]
 /// publisher p                publish_urls[p mod m], numbered from `subscribers` on
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spread {
     /// Clients that do not publish to others: all but fan-out's publishers.
     pub(crate) subscribers: u32,
@@ -16,6 +18,8 @@ pub(crate) struct Spread {
     pub(crate) urls: Vec<u32>,
     /// The publishers' targets; never empty.
     pub(crate) publish_urls: Vec<u32>,
+    /// How subscribers spread over channels, if not evenly.
+    pub(crate) zipf: Option<Zipf>,
 }
 
 impl Spread {
@@ -33,11 +37,15 @@ impl Spread {
     ///
     /// The subscribers of one URL take the channels in turn, and those of the next URL go on where they end: so the
     /// readers of each channel are spread over the URLs as evenly as they can be, whatever the numbers. With one URL it
-    /// is `number` modulo `channels`.
+    /// is `number` modulo `channels`. By Zipf's law, the first subscribers read channel 0, the next channel 1, and so on: they
+    /// take the URLs in turn as well.
     #[must_use]
     pub(crate) fn channel_of(&self, number: u32, channels: u32) -> Option<u32> {
         if number >= self.subscribers {
             return None;
+        }
+        if let Some(zipf) = &self.zipf {
+            return Some(zipf.at((f64::from(number) + 0.5) / f64::from(self.subscribers)));
         }
         let urls = self.urls.len() as u32;
         let (url, place) = (number % urls, number / urls);
@@ -51,7 +59,16 @@ mod tests {
     use super::*;
 
     fn spread(subscribers: u32, urls: u32) -> Spread {
-        Spread { subscribers, urls: (0..urls).collect(), publish_urls: vec![urls - 1, 0] }
+        Spread { subscribers, urls: (0..urls).collect(), publish_urls: vec![urls - 1, 0], zipf: None }
+    }
+
+    #[test]
+    fn by_zipf_the_first_channels_have_most_readers() {
+        let spread = Spread { zipf: Some(Zipf::new(1.0, 4)), ..spread(2_500, 3) };
+        let mut readers = [0; 4];
+        (0..2_500).for_each(|number| readers[spread.channel_of(number, 4).unwrap() as usize] += 1);
+        assert_eq!(readers, [1_200, 600, 400, 300]);
+        assert_eq!(spread.channel_of(2_500, 4), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Which part of the run all threads are in: written by the conductor, read by the threads once a turn.
 //!
 //! ```text
-//! Opening ──all opened or failed──> Running ──end──> Draining ──all arrived, or time──> Closing
-//!    └──────────── nothing to run, or interrupted ────────────────────────────────────────^
+//! Opening ──all opened or failed──> Holding ──> Running ──end──> Draining ──all arrived, or time──> Resting ──> Closing
+//!    └──────────── nothing to run, or interrupted ────────────────────────────────────────────────────────────────^
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -15,12 +15,16 @@ use crate::schedule::Nanos;
 pub(crate) enum Stage {
     /// Connections are opened.
     Opening = 0,
+    /// Connections are held before anything is sent.
+    Holding = 1,
     /// Messages are sent, or connections held.
-    Running = 1,
+    Running = 2,
     /// No more messages are sent; those under way arrive.
-    Draining = 2,
+    Draining = 3,
+    /// Connections are held after all has arrived.
+    Resting = 4,
     /// Connections are closed.
-    Closing = 3,
+    Closing = 5,
 }
 
 impl Stage {
@@ -29,8 +33,10 @@ impl Stage {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Stage::Opening => "opening",
+            Stage::Holding => "holding",
             Stage::Running => "running",
             Stage::Draining => "draining",
+            Stage::Resting => "resting",
             Stage::Closing => "closing",
         }
     }
@@ -63,8 +69,10 @@ impl Conduct {
     pub(crate) fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Opening,
-            1 => Stage::Running,
-            2 => Stage::Draining,
+            1 => Stage::Holding,
+            2 => Stage::Running,
+            3 => Stage::Draining,
+            4 => Stage::Resting,
             _ => Stage::Closing,
         }
     }
@@ -85,12 +93,11 @@ impl Conduct {
         self.is_interrupted.load(Ordering::Relaxed)
     }
 
-    /// Begins `Running`.
+    /// Fixes the times of `Running`, which is entered next.
     pub(crate) fn run(&self, window: Window) {
         self.start.store(window.start, Ordering::Relaxed);
         self.measured.store(window.measured, Ordering::Relaxed);
         self.end.store(window.end, Ordering::Relaxed);
-        self.enter(Stage::Running);
     }
 
     /// Begins `stage`.

@@ -1,16 +1,19 @@
-//! Who publishes where, and how publications are numbered.
+//! Who publishes where.
 //!
-//! Invariant: publications of one stream leave in the order of their numbers, so that every subscriber can check them.
+//! Invariant: a publisher and a count decide a channel; each stream has one publisher, which numbers it as it sends.
+
+use crate::random::scramble;
+use crate::zipf::{Law, Zipf};
 
 /// Subscribers, channels and publishers, and the streams between them: one for each pair of a publisher and a
 /// channel it publishes to.
 ///
 /// ```text
-/// publisher p      P <= K: channels p, p + P, p + 2P, ... in turn     each channel has one stream
-///                  P >  K: channel p mod K                            each channel has up to ceil(P / K)
+/// publisher p      P <= K: channels p, p + P, p + 2P, ...        each channel has one stream
+///                  P >  K: channel p mod K                       each channel has up to ceil(P / K)
 /// stream           channel * per_channel + (P <= K: 0, P > K: p / K)
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Streams {
     /// N.
     pub(crate) subscribers: u32,
@@ -18,6 +21,31 @@ pub(crate) struct Streams {
     pub(crate) channels: u32,
     /// P.
     pub(crate) publishers: u32,
+    /// Which of its channels a publisher takes next.
+    pub(crate) picker: Picker,
+}
+
+/// How a publisher chooses among its channels.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Picker {
+    /// One after the other.
+    Turn,
+    /// All as likely; by this seed.
+    Random(u64),
+    /// By Zipf's law over as many channels as a publisher has; by this seed.
+    Zipf(u64, Zipf),
+}
+
+impl Picker {
+    /// A picker by `law` for publishers of at most `channels` channels.
+    #[must_use]
+    pub(crate) fn new(law: Law, channels: u32, seed: u64) -> Self {
+        match law {
+            Law::Turn => Picker::Turn,
+            Law::Random => Picker::Random(seed),
+            Law::Zipf(exponent) => Picker::Zipf(seed, Zipf::new(exponent, channels)),
+        }
+    }
 }
 
 impl Streams {
@@ -38,18 +66,30 @@ impl Streams {
         }
     }
 
-    /// Where the `count`-th publication (from 0) of publisher `publisher` goes: channel, stream, and sequence in it.
+    /// Where the `count`-th publication (from 0) of publisher `publisher` goes.
     #[must_use]
-    pub(crate) fn place(&self, publisher: u32, count: u64) -> Place {
+    pub(crate) fn place(&self, publisher: u32, count: u32) -> Place {
         if self.publishers > self.channels {
             let channel = publisher % self.channels;
-            let stream = channel * self.per_channel() + publisher / self.channels;
-            return Place { channel, stream, sequence: count as u32 };
+            return Place { channel, stream: channel * self.per_channel() + publisher / self.channels };
         }
-        let own = u64::from((self.channels - publisher).div_ceil(self.publishers));
-        let channel = publisher + self.publishers * ((count % own) as u32);
-        Place { channel, stream: channel, sequence: (count / own) as u32 }
+        let own = (self.channels - publisher).div_ceil(self.publishers);
+        let index = match &self.picker {
+            Picker::Turn => count % own,
+            // The high half of a product is an even share of `own` without a division.
+            Picker::Random(seed) => ((u64::from(own) * draw(*seed, publisher, count)) >> 32) as u32,
+            Picker::Zipf(seed, zipf) => {
+                zipf.at(draw(*seed, publisher, count) as f64 / (1_u64 << 32) as f64).min(own - 1)
+            }
+        };
+        let channel = publisher + self.publishers * index;
+        Place { channel, stream: channel }
     }
+}
+
+/// A number below 2^32 for the `count`-th publication of `publisher`.
+fn draw(seed: u64, publisher: u32, count: u32) -> u64 {
+    scramble(seed ^ scramble((u64::from(publisher) << 32) | u64::from(count))) >> 32
 }
 
 /// Where a publication goes.
@@ -59,8 +99,6 @@ pub(crate) struct Place {
     pub(crate) channel: u32,
     /// Number of the stream.
     pub(crate) stream: u32,
-    /// Number in the stream.
-    pub(crate) sequence: u32,
 }
 
 #[cfg(test)]
@@ -69,29 +107,50 @@ mod tests {
 
     use super::*;
 
-    /// Every publication has a stream of its own numbering, every stream one publisher and one channel, and all
-    /// channels get the same number of publications.
+    fn streams(publishers: u32, channels: u32, law: Law) -> Streams {
+        let own = channels.div_ceil(publishers);
+        Streams { subscribers: 9, channels, publishers, picker: Picker::new(law, own, 7) }
+    }
+
+    /// Every stream has one publisher and one channel, and in turn all channels are reached.
     #[test]
-    fn publications_are_placed_evenly() {
+    fn publications_are_placed() {
         for (publishers, channels) in [(1, 1), (1, 5), (2, 5), (5, 5), (5, 2), (7, 3), (4, 1)] {
-            let streams = Streams { subscribers: 9, channels, publishers };
-            let mut next: HashMap<u32, u32> = HashMap::new();
-            let mut owner: HashMap<u32, u32> = HashMap::new();
-            let mut reached = HashSet::new();
-            for count in 0..60 {
-                for publisher in 0..publishers {
-                    let place = streams.place(publisher, count);
-                    assert!(place.channel < channels);
-                    assert_eq!(place.stream / streams.per_channel(), place.channel);
-                    assert_eq!(streams.publisher_of(place.stream), publisher);
-                    assert_eq!(*owner.entry(place.stream).or_insert(publisher), publisher);
-                    let expected = next.entry(place.stream).or_default();
-                    assert_eq!(place.sequence, *expected);
-                    *expected += 1;
-                    reached.insert(place.channel);
+            for law in [Law::Turn, Law::Random, Law::Zipf(1.0)] {
+                let streams = streams(publishers, channels, law);
+                let mut owner: HashMap<u32, u32> = HashMap::new();
+                let mut reached = HashSet::new();
+                for count in 0..200 {
+                    for publisher in 0..publishers {
+                        let place = streams.place(publisher, count);
+                        assert!(place.channel < channels);
+                        assert_eq!(place.stream / streams.per_channel(), place.channel);
+                        assert_eq!(streams.publisher_of(place.stream), publisher);
+                        assert_eq!(*owner.entry(place.stream).or_insert(publisher), publisher);
+                        reached.insert(place.channel);
+                    }
                 }
+                assert_eq!(reached.len(), channels as usize, "{publishers} to {channels}, {law:?}");
             }
-            assert_eq!(reached.len(), channels as usize, "{publishers} publishers, {channels} channels");
+        }
+    }
+
+    #[test]
+    fn picks_follow_their_law() {
+        let counts = |law| {
+            let streams = streams(1, 4, law);
+            let mut counts = [0_i32; 4];
+            (0..25_000).for_each(|count| counts[streams.place(0, count).channel as usize] += 1);
+            counts
+        };
+        for (law, expected) in [
+            (Law::Turn, [6_250; 4]),
+            (Law::Random, [6_250; 4]),
+            (Law::Zipf(1.0), [12_000, 6_000, 4_000, 3_000]),
+        ] {
+            for (got, expected) in counts(law).iter().zip(expected) {
+                assert!((got - expected).abs() < 400, "{law:?}: {got} for {expected}");
+            }
         }
     }
 }

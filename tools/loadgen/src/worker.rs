@@ -170,6 +170,7 @@ impl Worker {
                 self.open(io);
                 false
             }
+            Stage::Holding | Stage::Resting => false,
             Stage::Running | Stage::Draining => {
                 let is_behind = self.clients.send_due(&mut self.turn);
                 let is_over = self.turn.stage == Stage::Running && self.turn.now >= self.turn.window.end;

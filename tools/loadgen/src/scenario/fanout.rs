@@ -29,6 +29,8 @@ const FIRST_PUBLISH_ID: u32 = 3;
 pub(crate) struct Audience {
     /// Subscribers by channel, and among those of one by URL.
     subscribers: Vec<AtomicU32>,
+    /// Publications sent, by stream.
+    sent: Vec<AtomicU32>,
     urls: usize,
     /// Subscribers in all.
     total: AtomicU32,
@@ -39,11 +41,21 @@ pub(crate) struct Audience {
 }
 
 impl Audience {
-    /// Of `channels` channels, nobody yet; readers are counted for each of `urls` URLs.
+    /// Of `channels` channels with `per_channel` streams each, nobody yet; readers are counted for each of `urls` URLs.
     #[must_use]
-    pub(crate) fn new(channels: u32, urls: usize) -> Self {
-        let places = channels as usize * urls;
-        Self { subscribers: (0..places).map(|_| AtomicU32::new(0)).collect(), urls, ..Self::default() }
+    pub(crate) fn new(channels: u32, per_channel: u32, urls: usize) -> Self {
+        let zeros = |count: usize| (0..count).map(|_| AtomicU32::new(0)).collect();
+        Self {
+            subscribers: zeros(channels as usize * urls),
+            sent: zeros(channels as usize * per_channel as usize),
+            urls,
+            ..Self::default()
+        }
+    }
+
+    /// The number of the next publication of `stream`, which only the thread of its publisher asks for.
+    fn number(&self, stream: u32) -> u32 {
+        self.sent[stream as usize].fetch_add(1, Ordering::Relaxed)
     }
 
     /// The readers of a channel, for each URL.
@@ -125,7 +137,7 @@ impl Fanout {
     /// The part of thread `thread`.
     #[must_use]
     pub(crate) fn new(load: FanoutLoad, plan: &Plan, thread: u32, audience: Arc<Audience>) -> Self {
-        let streams = load.streams;
+        let streams = load.streams.clone();
         let login = plan.login.as_ref();
         let channels = login.and_then(|login| login.channels.clone());
         let none = || Channels { count: 1, prefix: String::new(), spread: Arc::clone(&plan.spread) };
@@ -144,6 +156,8 @@ impl Fanout {
         let share = publishers.len() as f64 / f64::from(streams.publishers);
         let checkers = plan.clients_of(thread) as usize * streams.per_channel() as usize;
         Self {
+            publication: stamp::publication(load.size),
+            rate: if let Pace::Open(rate) = load.pace { rate * share } else { 0.0 },
             load,
             encoding: login.map_or(Encoding::Json, |login| login.encoding),
             channels: channels.unwrap_or_else(none),
@@ -154,11 +168,9 @@ impl Fanout {
             audience,
             checkers: vec![Checker::default(); checkers],
             publishers,
-            rate: if let Pace::Open(rate) = load.pace { rate * share } else { 0.0 },
             schedule: None,
             stall: Stall::default(),
             turn_of: 0,
-            publication: stamp::publication(load.size),
             command: Vec::new(),
             delivered: 0,
         }
@@ -203,7 +215,7 @@ impl Fanout {
             counters.foreign += 1;
             return;
         };
-        let streams = self.load.streams;
+        let streams = &self.load.streams;
         let (channel, index) = (stamp.stream / streams.per_channel(), stamp.stream % streams.per_channel());
         if self.channels.of_client(client.number) != Some(channel) {
             counters.corrupt += 1;
@@ -244,7 +256,7 @@ impl Fanout {
             }
             None => {}
             Some(code) => {
-                let place = self.load.streams.place(publisher.number, u64::from(count));
+                let place = self.load.streams.place(publisher.number, count);
                 let mut audience = 0;
                 for (readers, of_url) in self.audience.of(place.channel).zip(&mut turn.ledger.urls) {
                     of_url.expected = of_url.expected.saturating_sub(readers);
@@ -337,10 +349,10 @@ impl Fanout {
 
     /// Publishes while fewer than `depth` publications of each publisher are under way to their subscribers.
     fn send_window(&mut self, depth: u64, clients: &mut [Client], turn: &mut Turn) -> bool {
-        let streams = self.load.streams;
         let audience = u64::from(self.audience.total.load(Ordering::Relaxed));
+        let (publishers, channels) = (self.load.streams.publishers, self.load.streams.channels);
         // One publication is under way until its last delivery; with several channels, their mean audience counts.
-        let allowed = (depth * u64::from(streams.publishers) - 1) * audience / u64::from(streams.channels);
+        let allowed = (depth * u64::from(publishers) - 1) * audience / u64::from(channels);
         self.give_up_stalled(turn.now);
         for _ in 0..TURN_MESSAGES_MAX {
             let outstanding = self.audience.outstanding().saturating_sub(self.stall.given_up);
@@ -392,9 +404,9 @@ impl Fanout {
         }
         let opcode = if self.encoding.is_text() { Opcode::Text } else { Opcode::Binary };
         while let Some(intended) = publisher.times.get(publisher.sent) {
-            let place = self.load.streams.place(publisher.number, u64::from(publisher.sent));
-            Stamp { run: self.run, stream: place.stream, sequence: place.sequence, intended }
-                .write(&mut self.publication);
+            let place = self.load.streams.place(publisher.number, publisher.sent);
+            let sequence = self.audience.number(place.stream);
+            Stamp { run: self.run, stream: place.stream, sequence, intended }.write(&mut self.publication);
             let request = PublishRequest {
                 channel: self.channels.name(place.channel).into(),
                 data: self.publication.as_slice().into(),

@@ -34,7 +34,7 @@ impl Scenario {
             Load::Connect | Load::Idle => Scenario::Hold,
             Load::Echo(load) => Scenario::Echo(Echo::new(*load, plan, thread)),
             Load::Fanout(load) => {
-                Scenario::Fanout(Fanout::new(*load, plan, thread, std::sync::Arc::clone(audience)))
+                Scenario::Fanout(Fanout::new(load.clone(), plan, thread, std::sync::Arc::clone(audience)))
             }
         }
     }

@@ -119,6 +119,8 @@ suite!(
     several_urls_are_told_apart,
     lost_deliveries_are_counted,
     refused_publications_are_counted,
+    connections_are_held_before_and_after,
+    channels_can_be_chosen_by_a_law,
     the_raw_payload_can_be_text,
 );
 
@@ -372,6 +374,37 @@ fn refused_publications_are_counted(kind: Kind) {
     let sent = run.number("/messages/sent");
     assert_eq!(run.errors(), [("publish_error_103", sent)]);
     assert_eq!((run.number("/messages/refused"), run.number("/messages/lost")), (sent, 0));
+}
+
+fn connections_are_held_before_and_after(kind: Kind) {
+    let line =
+        "fanout --connections 5 --rate 100 --duration 300ms --hold 300ms --hold-after 200ms --progress json";
+    let run = run(kind, Behaviour::Hub(0), line);
+    run.assert_ok();
+    let phases: Vec<Value> = run
+        .said
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|event: &Value| event["event"] == "phase")
+        .collect();
+    let names: Vec<_> = phases.iter().map(|event| event["phase"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["opening", "holding", "running", "draining", "resting", "closing"]);
+    let at = |index: usize| phases[index]["at"].as_f64().expect("seconds");
+    assert!(at(2) - at(1) >= 0.3 && at(5) - at(4) >= 0.2, "{phases:?}");
+    assert_eq!(phases[4]["open"], 6);
+    assert!(run.number("/generator/memory_bytes") > 0);
+}
+
+fn channels_can_be_chosen_by_a_law(kind: Kind) {
+    for laws in ["--pick random", "--pick zipf", "--spread zipf:1.2 --pick zipf:0.5", "--spread zipf"] {
+        let line = format!(
+            "fanout --connections 40 --channels 10 --publishers 2 --rate 400 --duration 500ms {laws}"
+        );
+        let run = run(kind, Behaviour::Hub(0), &line);
+        run.assert_ok();
+        assert_eq!(run.number("/messages/reordered") + run.number("/messages/duplicated"), 0);
+        assert!(run.number("/messages/received") > 0);
+    }
 }
 
 fn the_raw_payload_can_be_text(kind: Kind) {
