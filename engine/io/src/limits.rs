@@ -6,10 +6,10 @@ use std::time::Duration;
 /// tag, and a thread with more sockets than this has other troubles.
 pub(crate) const SOCKETS_MAX: u32 = 1 << 24;
 
-/// Bytes that one receive takes at most. Large ones pay: sixteen messages of 16 KiB outstanding cost a fifth less than
-/// with half of this, because what is received at once is answered at once. More would leave the second-level cache, and
-/// one flooding peer would take a whole arena in its turn.
-pub(crate) const RECEIVE_BYTES_MAX: usize = 128 * 1024;
+/// Bytes that one receive takes at most: as much as an arena has. Large ones pay, because what is received at once is
+/// answered at once, and fewer messages are cut in two and put together again: sixteen messages of 16 KiB outstanding cost
+/// a quarter less than with half of this. One flooding peer may take a whole turn, but the others come before its next.
+pub(crate) const RECEIVE_BYTES_MAX: usize = 256 * 1024;
 
 /// Room in the arena below which no receive of a socket starts that may have more for it: a receive into a few bytes
 /// costs what a large one does. An arena smaller than this is used whole.
@@ -22,8 +22,8 @@ pub(crate) const RECEIVE_ALIGN: usize = 8;
 /// it fills its slice and falls when it uses no more than a quarter of it. Twofold steps keep slices close to what a
 /// socket receives: the arena then serves more sockets with one system call. The first is large enough for a window of
 /// small messages, since what is cut in two here is delivered in two.
-pub(crate) const SLICE_BYTES: [u32; 6] =
-    [4 * 1024, 8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024, RECEIVE_BYTES_MAX as u32];
+pub(crate) const SLICE_BYTES: [u32; 7] =
+    [4 * 1024, 8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024, 128 * 1024, RECEIVE_BYTES_MAX as u32];
 
 /// Connections that epoll accepts per listener and turn. A connection storm must not hold up the sockets that are
 /// already open; the rest waits in the backlog until the next turn.
