@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every test of the project and adds them up.
 
-    run.py [GROUP...]      groups: rules, cargo, e2e; all of them unless told
+    run.py [GROUP...]      groups: rules, cargo, tuning, e2e; all of them unless told
 
 The end-to-end tests run once for each io back end against the release binary; those of a fleet once, with both back
 ends in it. Each step has a time limit; the last
@@ -24,9 +24,10 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TESTS)
 TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target"))
 PYTHON = os.path.join(TESTS, "e2e", "python")
+TUNING = os.path.join(TESTS, "tuning")
 JS = os.path.join(TESTS, "e2e", "js")
 FLEET = "test_fleet.py"
-GROUPS = ("rules", "cargo", "e2e")
+GROUPS = ("rules", "cargo", "tuning", "e2e")
 
 # The closing lines of the runners: how each counts.
 COUNTED = {
@@ -83,12 +84,18 @@ def main(groups):
 
 def steps(groups, skipped):
     """What is to be done, in order."""
-    if "e2e" in groups:
+    if "e2e" in groups or "tuning" in groups:
         yield Step("what the tests need", [os.path.join(TESTS, "prepare")], 1800, counts=False)
     if "rules" in groups:
         yield Step("import rules", [sys.executable, os.path.join(ROOT, "tools", "check", "selftest.py")], 120)
     if "cargo" in groups:
         yield Step("unit, property and simulated tests", ["cargo", "test", "--workspace", "--locked"], 2400)
+    pytest = [os.path.join(PYTHON, ".venv", "bin", "python"), "-m", "pytest"]
+    unwritten = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    if "tuning" in groups:
+        if os.geteuid() != 0:
+            skipped.append("network namespaces are for root: the tests of kernel tuning in them did not run")
+        yield Step("kernel tuning", pytest, 300, TUNING, unwritten)
     if "e2e" not in groups:
         return
     build = [
@@ -109,10 +116,8 @@ def steps(groups, skipped):
     environment = {
         "ROADSTEAD_BINARY": os.path.join(TARGET, "release", "roadstead"),
         "ROADSTEAD_LOADGEN": os.path.join(TARGET, "release", "loadgen"),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        **unwritten,
     }
-    pytest = [os.path.join(PYTHON, ".venv", "bin", "python"), "-m", "pytest"]
     for number, io in enumerate(back_ends):
         environment = {
             **environment,
