@@ -43,4 +43,7 @@ pub mod admin;
 
 pub mod node;
 
+// What an operator wants to know before a node serves.
+pub mod tuning;
+
 pub mod cli;

@@ -11,6 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => cli::serve(&arguments),
+        Command::Check(arguments) => cli::check(&arguments),
         Command::Token(arguments) => cli::token(&arguments),
         Command::ClusterKey => cli::cluster_key(),
         Command::Config(arguments) => cli::config(&arguments),

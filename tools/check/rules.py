@@ -42,6 +42,7 @@ ROOMS = {
     "tls": (set(), RUNTIME),
     "token": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "config": (set(), {"wsproto"} | RUNTIME),
+    "tuning": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "health": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "logging": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "admin": ({"health"}, {"roadstead_io", "wsproto"}),  # answers what the node's health is

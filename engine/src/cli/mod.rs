@@ -4,6 +4,7 @@
 //! is one of [`Exit`]. What a setting may be is decided by [`crate::config`] alone.
 
 mod asking;
+mod check;
 mod cluster_key;
 mod configuration;
 mod drain;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Problem;
 
+pub use check::{CheckArguments, run as check};
 pub use cluster_key::run as cluster_key;
 pub use configuration::run as config;
 pub use drain::{DrainArguments, run as drain};
@@ -39,7 +41,7 @@ pub enum Exit {
     Ok,
     /// Not done.
     Failure,
-    /// Answered, but a shard or a node did not answer in time.
+    /// Answered, but not everything could be told: a shard or a node did not answer in time, a setting cannot be read.
     Partial,
     /// The configuration is not valid, or this machine does not offer what it demands (sysexits EX_CONFIG). A
     /// restart would not help.
@@ -65,6 +67,7 @@ Examples:
   roadstead serve --config roadstead.toml       serve with a configuration file
   roadstead config print --config roadstead.toml
                                                 each setting, its value and where it came from
+  roadstead check --connections 1000000         what of this machine stands in the way, and the command that cures it
   roadstead token --user ann --ttl 1h           a token that lets ann connect
   roadstead status --output json                what a running node says of itself
   roadstead drain                               out of service, clients first, then the process
@@ -74,7 +77,7 @@ Settings: flags win over the environment, the environment over the file, the fil
   environment  ROADSTEAD_LIMITS__CONNECTIONS=100000  (`__` separates; ROADSTEAD_CONFIG names the file)
   flag         --set limits.connections=100000
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a shard or node did not answer in time, 78 configuration not valid";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not everything could be told (a shard or node did not answer), 78 configuration not valid";
 
 /// The command line as it was given.
 #[derive(Debug, Parser)]
@@ -92,6 +95,9 @@ pub enum Command {
     /// Run a node until it is told to stop (SIGTERM or SIGINT; SIGHUP reads the configuration again)
     #[command(after_help = SERVE_AFTER)]
     Serve(ServeArguments),
+    /// Say what of this machine stands in the way of the connections, before serving
+    #[command(after_help = check::AFTER)]
+    Check(CheckArguments),
     /// Print a connection token (JWT, HS256) for a user
     #[command(after_help = token::AFTER)]
     Token(TokenArguments),

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a node that can serve some connections goes on, and says how many and how to get more.
 
+use std::io;
+
 use roadstead_io::{Kind, raise_descriptor_limit};
 
 use super::Failure;
@@ -24,15 +26,38 @@ pub(super) struct Room {
     pub(super) own_tables: bool,
 }
 
-/// Raises the limit as far as needed and allowed, and fits the node into it.
-pub(super) fn make_room(kind: Kind, settings: &Settings) -> Result<Room, Failure> {
+/// What the limit of descriptors means for a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outlook {
+    /// Descriptors for everything in one table.
+    pub wanted: u64,
+    /// The limit, raised as far as needed and allowed.
+    pub limit: u64,
+    /// Connections that can be served.
+    pub connections: u32,
+    /// epoll: each shard has its own descriptor table, so that the limit counts for each.
+    pub own_tables: bool,
+}
+
+/// Raises the limit of this process as far as needed and allowed, and says what fits into it.
+///
+/// # Errors
+/// The limit cannot be read.
+pub fn outlook(kind: Kind, settings: &Settings) -> io::Result<Outlook> {
     let shards = u64::from(settings.shards);
     let wanted = RESERVED
         + shards * (RESERVED_BY_SHARD + u64::from(REFUSAL_SLOTS) + links_of_shard(settings))
         + u64::from(settings.limits.connections);
-    let limit = raise_descriptor_limit(wanted)
+    let limit = raise_descriptor_limit(wanted)?;
+    let Room { connections, own_tables } = fit(kind, limit, settings);
+    Ok(Outlook { wanted, limit, connections, own_tables })
+}
+
+/// Raises the limit as far as needed and allowed, and fits the node into it.
+pub(super) fn make_room(kind: Kind, settings: &Settings) -> Result<Room, Failure> {
+    let Outlook { wanted, limit, connections, own_tables } = outlook(kind, settings)
         .map_err(|error| Failure::start("cannot read the descriptor limit", &error))?;
-    let room = fit(kind, limit, settings);
+    let room = Room { connections, own_tables };
     let advice = || {
         format!(
             "raise it (LimitNOFILE={wanted} in the systemd unit, or `ulimit -n {wanted}`), or lower limits.connections"

@@ -38,6 +38,7 @@ use crate::shard::Order;
 use crate::tls;
 use crate::token::Verifier;
 
+pub use descriptors::{Outlook, outlook};
 pub use failure::Failure;
 use happenings::Happening;
 use joining::Joining;

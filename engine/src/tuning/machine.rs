@@ -1,0 +1,119 @@
+//! What this machine is: what /proc and /sys say, below one folder.
+//!
+//! Invariant: what cannot be read is absent, never guessed.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::table::{Place, Setting};
+
+/// A machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    root: PathBuf,
+}
+
+impl Machine {
+    /// This one.
+    #[must_use]
+    pub fn this() -> Self {
+        Self::below("/")
+    }
+
+    /// The one whose /proc and /sys are below `root`.
+    #[must_use]
+    pub fn below(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Memory of the machine, KiB; 0 if that cannot be told.
+    #[must_use]
+    pub fn memory_kib(&self) -> i64 {
+        self.meminfo("MemTotal:").unwrap_or(0)
+    }
+
+    /// One page, KiB; 4, as almost everywhere, if that cannot be told.
+    #[must_use]
+    pub fn page_kib(&self) -> i64 {
+        let maps = self.text("/proc/self/smaps").unwrap_or_default();
+        word_after(&maps, "KernelPageSize:", 0).and_then(|word| word.parse().ok()).unwrap_or(4)
+    }
+
+    /// The hard limit of open files of the calling process.
+    #[must_use]
+    pub fn open_files(&self) -> Option<i64> {
+        let limits = self.text("/proc/self/limits")?;
+        let word = word_after(&limits, "Max open files", 1)?;
+        if word == "unlimited" { Some(i64::MAX) } else { word.parse().ok() }
+    }
+
+    /// Memory that can be had, KiB: of the machine, or of the control groups that this process is in.
+    fn available_kib(&self) -> Option<i64> {
+        let machine = self.meminfo("MemAvailable:")?;
+        Some(self.group_kib().map_or(machine, |group| machine.min(group)))
+    }
+
+    /// What the tightest control group (version 2) above this process has left, KiB.
+    fn group_kib(&self) -> Option<i64> {
+        let groups = self.text("/proc/self/cgroup")?;
+        let mut path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let mut left: Option<i64> = None;
+        while !path.is_empty() {
+            let number =
+                |file: &str| self.line(&format!("/sys/fs/cgroup/{path}/{file}"))?.parse::<i64>().ok();
+            if let (Some(most), Some(now)) = (number("memory.max"), number("memory.current")) {
+                let here = (most - now) / 1_024;
+                left = Some(left.map_or(here, |left| left.min(here)));
+            }
+            path = path.rsplit_once('/').map_or("", |(above, _)| above);
+        }
+        left
+    }
+
+    /// What a setting is now, with single spaces; `None` where this kernel does not have it.
+    pub(super) fn is_now(&self, setting: &Setting) -> Option<String> {
+        match &setting.place {
+            Place::File(path) => self.line(path),
+            Place::OpenFiles => self.open_files().map(|limit| limit.to_string()),
+            Place::Memory => self.available_kib().map(|kib| kib.to_string()),
+        }
+    }
+
+    /// Whether a setting counts here.
+    pub(super) fn matters(&self, setting: &Setting) -> bool {
+        let Some(path) = &setting.unless else { return true };
+        self.line(path).is_some_and(|line| line != "0")
+    }
+
+    /// A setting below /proc/sys, by its name.
+    pub(super) fn sysctl(&self, name: &str) -> Option<String> {
+        self.line(&format!("/proc/sys/{}", name.replace('.', "/")))
+    }
+
+    /// Whether this process has a capability, by its number in linux/capability.h.
+    pub(super) fn may(&self, capability: u32) -> Option<bool> {
+        let status = self.text("/proc/self/status")?;
+        let held = u64::from_str_radix(word_after(&status, "CapEff:", 0)?, 16).ok()?;
+        Some(held >> capability & 1 == 1)
+    }
+
+    fn meminfo(&self, label: &str) -> Option<i64> {
+        word_after(&self.text("/proc/meminfo")?, label, 0)?.parse().ok()
+    }
+
+    /// The first line of a file, with single spaces.
+    fn line(&self, path: &str) -> Option<String> {
+        let text = self.text(path)?;
+        let line = text.lines().next()?;
+        Some(line.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.root.join(path.trim_start_matches('/'))).ok()
+    }
+}
+
+/// Word number `column`, from 0, after `label` in the line that begins with it.
+fn word_after<'a>(text: &'a str, label: &str, column: usize) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(label))?.split_ascii_whitespace().nth(column)
+}
