@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, DURATION_S_MAX, RATE_MAX, THREADS_MAX};
+use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, DURATION_S_MAX, RATE_MAX, SUBSCRIPTIONS_MAX, THREADS_MAX};
 use crate::target::{SourceChoice, Url};
 use crate::zipf::Law;
 
@@ -72,6 +72,21 @@ pub(crate) enum ScenarioFlags {
     /// Publish to channels with many subscribers (any server of the Centrifuge client protocol)
     #[command(after_help = EXAMPLES)]
     Fanout(Flags),
+    /// Every user writes to another user, by way of that user's channel (#USER)
+    #[command(after_help = EXAMPLES)]
+    Direct(Flags),
+    /// fanout and direct together, with a few slow clients and some that come and go
+    #[command(after_help = EXAMPLES)]
+    Mixed(Flags),
+    /// fanout with a share of subscribers that read slowly or not at all
+    #[command(after_help = EXAMPLES)]
+    Slow(Flags),
+    /// fanout during which a share of subscribers is cut off at once and comes back with full-jitter back-off
+    #[command(after_help = EXAMPLES)]
+    Storm(Flags),
+    /// fanout during which subscribers leave and come back at a steady rate
+    #[command(after_help = EXAMPLES)]
+    Churn(Flags),
 }
 
 impl ScenarioFlags {
@@ -79,7 +94,31 @@ impl ScenarioFlags {
     #[must_use]
     pub(crate) fn flags(&self) -> &Flags {
         match self {
-            Self::Connect(flags) | Self::Idle(flags) | Self::Echo(flags) | Self::Fanout(flags) => flags,
+            Self::Connect(flags)
+            | Self::Idle(flags)
+            | Self::Echo(flags)
+            | Self::Fanout(flags)
+            | Self::Direct(flags)
+            | Self::Mixed(flags)
+            | Self::Slow(flags)
+            | Self::Storm(flags)
+            | Self::Churn(flags) => flags,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Idle(_) => "idle",
+            Self::Echo(_) => "echo",
+            Self::Fanout(_) => "fanout",
+            Self::Direct(_) => "direct",
+            Self::Mixed(_) => "mixed",
+            Self::Slow(_) => "slow",
+            Self::Storm(_) => "storm",
+            Self::Churn(_) => "churn",
         }
     }
 }
@@ -151,6 +190,10 @@ pub(crate) struct Flags {
           help_heading = "Load")]
     pub(crate) in_flight: u32,
 
+    /// mixed: messages from user to user per second [default: as many as publications]
+    #[arg(long, value_name = "R", value_parser = rate, help_heading = "Load")]
+    pub(crate) direct_rate: Option<f64>,
+
     /// echo: send text frames instead of binary ones
     #[arg(long, help_heading = "Load")]
     pub(crate) text: bool,
@@ -175,6 +218,12 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..),
           help_heading = "Client protocol")]
     pub(crate) channels: u32,
+
+    /// Channels that each connection subscribes to, one after the other from its first
+    #[arg(long, value_name = "M", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(SUBSCRIPTIONS_MAX)),
+          help_heading = "Client protocol")]
+    pub(crate) subscriptions: u32,
 
     /// How subscribers spread over the channels: evenly, or by Zipf's law (channel number k has a share of 1/(k+1)^S)
     #[arg(long, value_name = "even|zipf[:S]", value_parser = Law::parse_spread, default_value = "even",
@@ -218,6 +267,45 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "TEXT", default_value = "loadgen-", value_parser = name_prefix,
           help_heading = "Client protocol")]
     pub(crate) user_prefix: String,
+
+    /// Share of the subscribers that do not keep up while messages are sent: 0.1 [default: slow 0.1, mixed 0.01, others 0]
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Unrest")]
+    pub(crate) slow_share: Option<f64>,
+
+    /// Bytes per second that each of them reads; 0: it stalls
+    #[arg(long, value_name = "B", value_parser = size, default_value = "0", help_heading = "Unrest")]
+    pub(crate) slow_read: usize,
+
+    /// Share of the subscribers that is cut off at once, without a close frame, and comes back with full-jitter
+    /// back-off [default: storm 0.5, others 0]
+    #[arg(long, value_name = "SHARE", value_parser = share, help_heading = "Unrest")]
+    pub(crate) storm_share: Option<f64>,
+
+    /// When that happens, counted from the first message
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "1", help_heading = "Unrest")]
+    pub(crate) storm_after: Seconds,
+
+    /// Time to the next one, and between those that follow [default: there is one only]
+    #[arg(long, value_name = "S", value_parser = duration, help_heading = "Unrest")]
+    pub(crate) storm_every: Option<Seconds>,
+
+    /// Subscribers that leave per second, with a close frame, and come back at once [default: churn and mixed 1 % of
+    /// the connections, others 0]
+    #[arg(long, value_name = "R", value_parser = rate, help_heading = "Unrest")]
+    pub(crate) churn_rate: Option<f64>,
+
+    /// Open connections again that the server ends, with full-jitter back-off, instead of counting them as lost
+    #[arg(long, help_heading = "Unrest")]
+    pub(crate) reconnect: bool,
+
+    /// Longest pause before the first attempt to come back; it doubles with each further attempt, and the pause is
+    /// anything from nothing to it
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "500ms", help_heading = "Unrest")]
+    pub(crate) backoff_min: Seconds,
+
+    /// What it grows to at most
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "20", help_heading = "Unrest")]
+    pub(crate) backoff_max: Seconds,
 
     /// Threads that drive connections [default: as many as --cores, else half of the machine's cores]
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=i64::from(THREADS_MAX)),
@@ -321,6 +409,17 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse(),
+    };
+    share
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "from 0 to 1, or percent: 10%".to_owned())
+}
+
 /// Names go into JSON strings unescaped, and channel names of servers are ASCII.
 fn name_prefix(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
@@ -369,12 +468,22 @@ mod tests {
         for (text, expected) in [("0", 0.0), ("50k", 50_000.0), ("1.5M", 1_500_000.0), ("0.5", 0.5)] {
             assert_eq!(rate(text), Ok(expected), "{text}");
         }
+        for (text, expected) in [
+            ("0.25", Some(0.25)),
+            ("10%", Some(0.1)),
+            ("1", Some(1.0)),
+            ("1.1", None),
+            ("-1", None),
+            ("x", None),
+        ] {
+            assert_eq!(share(text).ok(), expected, "{text}");
+        }
         assert!(rate("1e12").is_err() && rate("9999999999").is_err());
     }
 
     #[test]
     fn every_scenario_takes_the_documented_flags() {
-        for scenario in ["connect", "idle", "echo", "fanout"] {
+        for scenario in ["connect", "idle", "echo", "fanout", "direct", "mixed", "slow", "storm", "churn"] {
             let line = "--url ws://a/ --connections 3 --rate 5 --duration 2 --size 64 --depth 2 --json out";
             let words = ["loadgen", scenario].into_iter().chain(line.split(' '));
             let parsed = Arguments::try_parse_from(words).expect("parses");

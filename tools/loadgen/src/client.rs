@@ -25,7 +25,8 @@ use crate::schedule::Nanos;
 /// ```
 ///
 /// A close frame from the server in `Joining` or `Open` is a failure; it is answered and leads to `Lingering` too. So
-/// does an error that the server's frames or replies contain, with a close frame of ours.
+/// does an error that the server's frames or replies contain, with a close frame of ours. A connection that is to come
+/// back goes the same ways; its client begins anew once the slot is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Nobody has this slot.
@@ -34,7 +35,7 @@ pub(crate) enum State {
     Connecting,
     /// The request is out.
     Upgrading,
-    /// `connect` (bit 0) and `subscribe` (bit 1) are out; set bits have no reply yet.
+    /// `connect` and `subscribe` commands are out.
     Joining {
         /// Replies that are missing.
         awaited: u8,
@@ -47,6 +48,17 @@ pub(crate) enum State {
     Lingering,
     /// The socket is being closed.
     Ended,
+}
+
+/// Whether a client comes back when its connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Return {
+    /// It does not.
+    Never,
+    /// At once: it has left by itself.
+    AtOnce,
+    /// After a pause: it was cut off.
+    Later,
 }
 
 /// What a connection holds while something is incomplete.
@@ -77,6 +89,10 @@ pub(crate) struct Client {
     pub(crate) closing: Closing,
     /// The back end still has bytes that the kernel did not take.
     pub(crate) is_blocked: bool,
+    /// How often it was tried to bring it back; 0: it is its first connection.
+    pub(crate) attempt: u8,
+    /// Whether it is to be opened again once its slot is free.
+    pub(crate) returns: Return,
 }
 
 const _: () = assert!(size_of::<Client>() <= 72, "a million of them are held by one process");
@@ -94,13 +110,15 @@ impl Client {
             state: State::Free,
             closing: Closing::Open,
             is_blocked: false,
+            attempt: 0,
+            returns: Return::Never,
         }
     }
 
-    /// Client `number`, meant to be opened at `since`.
+    /// Client `number`, meant to be opened at `since`, or brought back since then for the `attempt`-th time.
     #[must_use]
-    pub(crate) fn connecting(number: u32, since: Nanos) -> Self {
-        Self { number, since, state: State::Connecting, ..Self::free() }
+    pub(crate) fn connecting(number: u32, since: Nanos, attempt: u8) -> Self {
+        Self { number, since, attempt, state: State::Connecting, ..Self::free() }
     }
 
     /// Whether bytes for it can still leave.
@@ -119,6 +137,12 @@ impl Client {
     #[must_use]
     pub(crate) fn is_opening(&self) -> bool {
         matches!(self.state, State::Connecting | State::Upgrading | State::Joining { .. })
+    }
+
+    /// Whether it has left by itself and waits for the answer, to come back.
+    #[must_use]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.state == State::Parting && self.returns != Return::Never
     }
 
     /// Gives the box back if there is nothing in it.

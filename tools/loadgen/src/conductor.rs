@@ -65,11 +65,7 @@ impl Crew {
         let conduct = Arc::new(Conduct::default());
         let clock = Clock::new();
         let (sender, snapshots) = bounded(SNAPSHOTS_MAX);
-        let (channels, per_channel) = match &plan.load {
-            Load::Fanout(fanout) => (fanout.streams.channels, fanout.streams.per_channel()),
-            _ => (0, 0),
-        };
-        let audience = Arc::new(Audience::new(channels, per_channel, plan.targets.len()));
+        let audience = Arc::new(Audience::new(plan.load.streams(), plan.targets.len()));
         // All before the first thread: a thread with a descriptor table of its own must find its waker in it.
         let wakers = (0..plan.threads).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
         let mut threads = Vec::new();
@@ -120,6 +116,7 @@ struct Conductor {
     parts: Vec<Part>,
     latencies: LatencySet,
     failures: Failures,
+    setbacks: Failures,
     fatal: Option<String>,
     is_interrupted: bool,
     opened_at: Option<Nanos>,
@@ -140,6 +137,7 @@ impl Conductor {
             window: Window::default(),
             latencies: LatencySet::default(),
             failures: Failures::default(),
+            setbacks: Failures::default(),
             fatal: None,
             is_interrupted: false,
             opened_at: None,
@@ -204,6 +202,7 @@ impl Conductor {
             self.latencies.merge(&latencies);
         }
         self.failures.merge(snapshot.failures);
+        self.setbacks.merge(snapshot.setbacks);
         if let Some(fatal) = snapshot.fatal {
             // The others must not wait for a thread that is gone.
             self.fatal.get_or_insert(format!("thread {}: {fatal}", snapshot.thread));
@@ -231,7 +230,7 @@ impl Conductor {
                 let settled_at = self.parts.iter().map(|part| part.settled_at).max().unwrap_or(now);
                 self.opened_at = Some(if is_settled { settled_at } else { now });
                 self.memory.open = resident_bytes();
-                if matches!(self.plan.load, Load::Connect) || totals.open == 0 {
+                if matches!(self.plan.load, Load::Connect) || totals.is_deserted() {
                     self.enter(Stage::Closing);
                 } else if self.plan.hold > 0 {
                     self.until = now + self.plan.hold;
@@ -241,7 +240,7 @@ impl Conductor {
                 }
             }
             Stage::Holding => {
-                if totals.open == 0 {
+                if totals.is_deserted() {
                     self.enter(Stage::Closing);
                 } else if now >= self.until {
                     self.run(now);
@@ -251,22 +250,21 @@ impl Conductor {
                 let is_complete = totals.threads_complete == u64::from(self.plan.threads);
                 let is_over =
                     now >= self.window.end && (is_complete || now >= self.window.end + self.plan.drain);
-                if is_over || totals.open == 0 {
+                if is_over || totals.is_deserted() {
                     self.drain(now);
                 }
             }
             Stage::Draining => {
-                let is_answered =
-                    totals.answered == totals.sent || !matches!(self.plan.load, Load::Fanout(_));
-                let is_complete = totals.distinct >= totals.expected && is_answered;
-                if is_complete || now >= self.until || totals.open == 0 {
+                let is_answered = totals.answered == totals.sent || !matches!(self.plan.load, Load::Flows(_));
+                let is_complete = totals.lost() == 0 && is_answered && totals.away == 0;
+                if is_complete || now >= self.until || totals.is_deserted() {
                     self.until = now + self.plan.hold_after;
                     let is_resting = self.plan.hold_after > 0 && totals.open > 0 && !self.is_interrupted;
                     self.enter(if is_resting { Stage::Resting } else { Stage::Closing });
                 }
             }
             Stage::Resting => {
-                if now >= self.until || totals.open == 0 {
+                if now >= self.until || totals.is_deserted() {
                     self.enter(Stage::Closing);
                 }
             }
@@ -343,6 +341,7 @@ impl Conductor {
             urls,
             latencies: self.latencies,
             failures: self.failures,
+            setbacks: self.setbacks,
             times: Times { opening, measured: window.end.saturating_sub(window.measured), busy },
             busy: self.parts.iter().map(|part| part.cpu_end - part.cpu_start).collect(),
             io,

@@ -60,6 +60,28 @@ pub(crate) struct Counters {
     pub(crate) bytes_sent: u64,
     /// Bytes received from the kernel.
     pub(crate) bytes_received: u64,
+    /// Deliveries that need not happen: under way to connections that were cut off on purpose, or of refused publications.
+    pub(crate) excused: u64,
+    /// Messages that are not checked: of slow clients, of clients that are leaving, from before a client's subscription.
+    pub(crate) unchecked: u64,
+    /// Messages that were not due because their publisher was away on purpose.
+    pub(crate) skipped: u64,
+    /// Connections cut off on purpose.
+    pub(crate) cut: u64,
+    /// Connections that left with a close frame, to come back.
+    pub(crate) churned: u64,
+    /// Connections that the server ended and that are to come back.
+    pub(crate) torn: u64,
+    /// Connections that have come back.
+    pub(crate) back: u64,
+    /// Attempts to come back that failed and are repeated.
+    pub(crate) retries: u64,
+    /// Connections that gave up coming back.
+    pub(crate) given_up: u64,
+    /// Connections that are to come back and have not.
+    pub(crate) away: u64,
+    /// Slow connections that the server ended.
+    pub(crate) slow_ended: u64,
     /// Threads that have opened (or failed to open) all their connections.
     pub(crate) threads_settled: u64,
     /// Threads that have sent all that was due.
@@ -96,6 +118,17 @@ impl Counters {
             pings,
             bytes_sent,
             bytes_received,
+            excused,
+            unchecked,
+            skipped,
+            cut,
+            churned,
+            torn,
+            back,
+            retries,
+            given_up,
+            away,
+            slow_ended,
             threads_settled,
             threads_complete,
             threads_done,
@@ -124,15 +157,32 @@ impl Counters {
         self.pings += pings;
         self.bytes_sent += bytes_sent;
         self.bytes_received += bytes_received;
+        self.excused += excused;
+        self.unchecked += unchecked;
+        self.skipped += skipped;
+        self.cut += cut;
+        self.churned += churned;
+        self.torn += torn;
+        self.back += back;
+        self.retries += retries;
+        self.given_up += given_up;
+        self.away += away;
+        self.slow_ended += slow_ended;
         self.threads_settled += threads_settled;
         self.threads_complete += threads_complete;
         self.threads_done += threads_done;
     }
 
+    /// Whether no connection is usable, nor will be again.
+    #[must_use]
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.open + self.away == 0
+    }
+
     /// Deliveries that did not happen. Two errors that cancel out cannot hide here: duplicates are not distinct.
     #[must_use]
     pub(crate) fn lost(&self) -> u64 {
-        self.expected.saturating_sub(self.distinct)
+        self.expected.saturating_sub(self.excused + self.distinct)
     }
 }
 
@@ -149,6 +199,8 @@ pub(crate) struct UrlCounters {
     pub(crate) sent: u64,
     /// Deliveries that ought to come from it.
     pub(crate) expected: u64,
+    /// Those of them that need not.
+    pub(crate) excused: u64,
     /// Different messages that came from it.
     pub(crate) distinct: u64,
     /// Messages that came from it again.
@@ -160,15 +212,23 @@ pub(crate) struct UrlCounters {
 impl UrlCounters {
     /// Adds all of `other`.
     pub(crate) fn add(&mut self, other: &UrlCounters) {
-        let UrlCounters { opened, failed, dropped, sent, expected, distinct, duplicated, reordered } = other;
+        let UrlCounters { opened, failed, dropped, sent, expected, excused, distinct, duplicated, reordered } =
+            other;
         self.opened += opened;
         self.failed += failed;
         self.dropped += dropped;
         self.sent += sent;
         self.expected += expected;
+        self.excused += excused;
         self.distinct += distinct;
         self.duplicated += duplicated;
         self.reordered += reordered;
+    }
+
+    /// Deliveries that did not come from it.
+    #[must_use]
+    pub(crate) fn lost(&self) -> u64 {
+        self.expected.saturating_sub(self.excused + self.distinct)
     }
 }
 
@@ -185,6 +245,10 @@ pub(crate) struct LatencySet {
     pub(crate) same_url: Latencies,
     /// The rest of it: what crossed from one URL to another.
     pub(crate) other_url: Latencies,
+    /// Like `message`, for messages from user to user.
+    pub(crate) direct: Latencies,
+    /// From the end of a connection to the time when it was usable again.
+    pub(crate) comeback: Latencies,
     /// From a publication's intended time to the reply to its publisher.
     pub(crate) publish: Latencies,
     /// How late the generator was with messages of a schedule: from their intended time to the turn that saw them due.
@@ -200,6 +264,8 @@ impl LatencySet {
         self.message.merge(&other.message);
         self.same_url.merge(&other.same_url);
         self.other_url.merge(&other.other_url);
+        self.direct.merge(&other.direct);
+        self.comeback.merge(&other.comeback);
         self.publish.merge(&other.publish);
         self.lag.merge(&other.lag);
     }
@@ -208,9 +274,8 @@ impl LatencySet {
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         // The parts of `message` are empty where it is.
-        [&self.handshake, &self.login, &self.message, &self.publish, &self.lag]
-            .iter()
-            .all(|kind| kind.is_empty())
+        let Self { handshake, login, message, direct, comeback, publish, lag, .. } = self;
+        [handshake, login, message, direct, comeback, publish, lag].iter().all(|kind| kind.is_empty())
     }
 }
 
@@ -231,6 +296,8 @@ pub(crate) struct Snapshot {
     pub(crate) latencies: Option<Box<LatencySet>>,
     /// Failures since its last snapshot.
     pub(crate) failures: Failures,
+    /// Failures that are made good by trying again.
+    pub(crate) setbacks: Failures,
     /// Processor time of the thread since the start.
     pub(crate) cpu: CpuTime,
     /// The error that ended the thread, if one did.

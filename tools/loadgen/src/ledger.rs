@@ -24,6 +24,7 @@ pub(crate) struct Ledger {
     /// Latencies not yet handed over.
     pub(crate) latencies: Box<LatencySet>,
     failures: Failures,
+    setbacks: Failures,
     thread: u32,
     conductor: Sender<Snapshot>,
     settled_at: Nanos,
@@ -40,6 +41,7 @@ impl Ledger {
             urls: vec![UrlCounters::default(); urls],
             latencies: Box::default(),
             failures: Failures::default(),
+            setbacks: Failures::default(),
             thread,
             conductor,
             settled_at: 0,
@@ -50,11 +52,12 @@ impl Ledger {
 
     /// Counts what checkers found on a connection to URL number `url`.
     pub(crate) fn tally(&mut self, url: usize, tally: Tally) {
-        let Tally { distinct, duplicated, reordered } = tally;
+        let Tally { distinct, duplicated, reordered, early } = tally;
         let (all, of_url) = (&mut self.counters, &mut self.urls[url]);
         all.distinct += distinct;
         all.duplicated += duplicated;
         all.reordered += reordered;
+        all.unchecked += early;
         of_url.distinct += distinct;
         of_url.duplicated += duplicated;
         of_url.reordered += reordered;
@@ -67,6 +70,11 @@ impl Ledger {
             let separator = if detail.is_empty() { "" } else { ": " };
             format!("client {number}: {failure}{separator}{detail}")
         });
+    }
+
+    /// Counts what made a connection try again.
+    pub(crate) fn set_back(&mut self, failure: Failure) {
+        self.setbacks.add_times(failure, 1);
     }
 
     /// Counts a failure that many operations share.
@@ -134,6 +142,7 @@ impl Ledger {
             settled_at: self.settled_at,
             latencies,
             failures: std::mem::take(&mut self.failures),
+            setbacks: std::mem::take(&mut self.setbacks),
             cpu: CpuTime::of_this_thread(),
             fatal: None,
         }
@@ -141,6 +150,7 @@ impl Ledger {
 
     fn take_back(&mut self, snapshot: Snapshot) {
         self.failures = snapshot.failures;
+        self.setbacks = snapshot.setbacks;
         if let Some(latencies) = snapshot.latencies {
             self.latencies = latencies;
         }

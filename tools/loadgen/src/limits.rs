@@ -30,6 +30,18 @@ pub(crate) const ZIPF_EXPONENT_MAX: f64 = 10.0;
 /// Streams that are checked over all subscribers of one run, 16 bytes each: a gibibyte.
 pub(crate) const CHECKERS_MAX: u64 = 1 << 26;
 
+/// Channels that one connection subscribes to: what servers commonly allow.
+pub(crate) const SUBSCRIPTIONS_MAX: u32 = 128;
+
+/// Attempts of one connection to come back, after which it is given up: with the default back-off that takes minutes.
+pub(crate) const ATTEMPTS_MAX: u8 = 30;
+
+/// Connections looked at in one turn for being cut off: a storm over a million must not stop the answers to others.
+pub(crate) const TURN_CUTS_MAX: usize = 8_192;
+
+/// Connections tried at random to find one that can leave now; without one, nobody leaves this time.
+pub(crate) const LEAVERS_TRIED: u32 = 32;
+
 /// Messages per second of one run. Above it, times between messages fall below a nanosecond.
 pub(crate) const RATE_MAX: f64 = 1e9;
 
@@ -55,6 +67,13 @@ pub(crate) const BACKLOG_BYTES_MAX: usize = 64 << 10;
 
 /// Receive buffer of a thread, bytes: stays within the second-level cache.
 pub(crate) const ARENA_BYTES: usize = 512 << 10;
+
+/// Receive buffers of all threads together, bytes: epoll needs fifty threads for a million connections, and their buffers
+/// must not count among what a connection costs.
+pub(crate) const ARENAS_BYTES: usize = 2 << 20;
+
+/// Receive buffer of a thread, bytes, however many there are: room for some hundred small messages.
+pub(crate) const ARENA_BYTES_MIN: usize = 64 << 10;
 
 /// Receive buffer of a thread for messages of more than [`LARGE_MESSAGE_BYTES`]: several fit into one turn.
 pub(crate) const ARENA_BYTES_LARGE: usize = 2 << 20;
@@ -121,5 +140,6 @@ pub(crate) const BUSY_SHARE: f64 = 0.9;
 
 const _: () = assert!(PUBLICATION_BYTES_MAX < PAYLOAD_BYTES_MAX);
 const _: () = assert!(LARGE_MESSAGE_BYTES < ARENA_BYTES);
+const _: () = assert!(ARENA_BYTES_MIN < ARENA_BYTES && LARGE_MESSAGE_BYTES <= ARENA_BYTES_MIN);
 const _: () = assert!(SNAPSHOT_MS <= HISTOGRAM_MS);
 const _: () = assert!(LATENCY_NS_MIN < LATENCY_NS_MAX);

@@ -18,6 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) latencies: LatencySet,
     /// Failures of all threads.
     pub(crate) failures: Failures,
+    /// What made connections try again.
+    pub(crate) setbacks: Failures,
     /// Times of the run's parts.
     pub(crate) times: Times,
     /// Processor time of each thread in the main part.

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use crate::latency::{Summary, readable};
 use crate::result::RunResult;
 
+/// With fewer connections, what threads and histograms take would pass for the cost of a connection.
+const MEMORY_SHOWN_FROM: u64 = 10_000;
+
 /// The whole text, lines ended by LF.
 #[must_use]
 pub(crate) fn text(result: &RunResult) -> String {
@@ -20,6 +23,7 @@ fn write_all(to: &mut String, result: &RunResult) -> std::fmt::Result {
     write_head(to, result)?;
     write_connections(to, result)?;
     write_messages(to, result)?;
+    write_unrest(to, result)?;
     write_urls(to, result)?;
     write_latencies(to, result)?;
     write_errors(to, result)?;
@@ -95,6 +99,42 @@ fn write_messages(to: &mut String, result: &RunResult) -> std::fmt::Result {
     Ok(())
 }
 
+/// What was done to connections, where anything was.
+fn write_unrest(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    let unrest = &result.unrest;
+    if unrest.cut + unrest.churned + unrest.torn > 0 {
+        writeln!(
+            to,
+            "unrest        cut off {}   left {}   ended by the server {}   came back {}   after failed attempts {}   away {}",
+            grouped(unrest.cut),
+            grouped(unrest.churned),
+            grouped(unrest.torn),
+            grouped(unrest.back),
+            grouped(unrest.retries),
+            grouped(unrest.away + unrest.given_up),
+        )?;
+        for setback in &unrest.setbacks {
+            writeln!(to, "  {:>9}  {:<20} {}", grouped(setback.count), setback.kind, setback.text)?;
+        }
+    }
+    if unrest.slow > 0 {
+        writeln!(
+            to,
+            "slow          {} of the subscribers, {} of them ended by the server",
+            grouped(unrest.slow),
+            grouped(unrest.slow_ended)
+        )?;
+    }
+    if result.messages.excused > 0 {
+        writeln!(
+            to,
+            "excused       {} deliveries to connections that were ended on purpose, or of refused publications",
+            grouped(result.messages.excused)
+        )?;
+    }
+    Ok(())
+}
+
 /// A line for each URL, where there are several.
 fn write_urls(to: &mut String, result: &RunResult) -> std::fmt::Result {
     if result.urls.len() < 2 {
@@ -125,6 +165,8 @@ fn write_latencies(to: &mut String, result: &RunResult) -> std::fmt::Result {
         ("message", &table.message),
         ("- same URL", &table.message_same_url),
         ("- other URL", &table.message_other_url),
+        ("direct", &table.direct),
+        ("comeback", &table.comeback),
         ("publish", &table.publish),
         ("lag", &table.lag),
     ];
@@ -172,7 +214,7 @@ fn write_generator(to: &mut String, result: &RunResult) -> std::fmt::Result {
         100.0 * generator.busiest_thread,
         100.0 * generator.busiest_thread_waiting,
     )?;
-    if generator.memory_per_connection > 0.0 {
+    if result.connections.opened >= MEMORY_SHOWN_FROM {
         writeln!(
             to,
             "memory        {:.1} MiB, {:.0} bytes a connection",

@@ -17,7 +17,7 @@ use crate::schedule::{Nanos, SECOND};
 pub(crate) struct RunResult {
     /// Version of the generator.
     pub(crate) loadgen: &'static str,
-    /// `connect`, `idle`, `echo` or `fanout`.
+    /// Its name on the command line.
     pub(crate) scenario: &'static str,
     /// Whether the exit code is 0.
     pub(crate) ok: bool,
@@ -33,6 +33,8 @@ pub(crate) struct RunResult {
     pub(crate) connections: Connections,
     /// Messages.
     pub(crate) messages: Messages,
+    /// Connections that were ended on purpose or by the server, and came back; slow ones.
+    pub(crate) unrest: UnrestResult,
     /// Both by URL.
     pub(crate) urls: Vec<UrlResult>,
     /// Latencies in microseconds; `null` for kinds that did not occur.
@@ -54,8 +56,10 @@ pub(crate) struct Settings {
     pub(crate) urls: Vec<String>,
     /// Connections (fan-out: subscribers).
     pub(crate) connections: u32,
-    /// Publishers; 0 unless fan-out.
+    /// Connections that publish; 0 where nothing is published.
     pub(crate) publishers: u32,
+    /// Channels that each subscriber reads.
+    pub(crate) subscriptions: u32,
     /// Channels; 0 without subscriptions.
     pub(crate) channels: u32,
     /// Messages per second; `null` in closed loop and where nothing is sent.
@@ -114,6 +118,10 @@ pub(crate) struct Messages {
     pub(crate) expected: u64,
     /// Deliveries that did not happen.
     pub(crate) lost: u64,
+    /// Deliveries that need not happen: under way to connections that were ended on purpose, or of refused publications.
+    pub(crate) excused: u64,
+    /// Received, but not checked: by slow or leaving connections, or from before a subscription.
+    pub(crate) unchecked: u64,
     /// Deliveries that happened again.
     pub(crate) duplicated: u64,
     /// Deliveries after later ones of the same stream.
@@ -140,6 +148,31 @@ pub(crate) struct Messages {
     pub(crate) bytes_sent: u64,
     /// Bytes from the kernel.
     pub(crate) bytes_received: u64,
+}
+
+/// What became of connections that did not stay, and of those that did not keep up.
+#[derive(Debug, Serialize)]
+pub(crate) struct UnrestResult {
+    /// Cut off on purpose.
+    pub(crate) cut: u64,
+    /// Left with a close frame, to come back.
+    pub(crate) churned: u64,
+    /// Ended by the server, to come back (with --reconnect).
+    pub(crate) torn: u64,
+    /// Came back. Each of the above does so once.
+    pub(crate) back: u64,
+    /// Attempts to come back that failed and were repeated.
+    pub(crate) retries: u64,
+    /// Gave up.
+    pub(crate) given_up: u64,
+    /// Had not come back at the end.
+    pub(crate) away: u64,
+    /// Why connections were ended by the server, and why attempts failed.
+    pub(crate) setbacks: Vec<ErrorCount>,
+    /// Connections that were made slow.
+    pub(crate) slow: u64,
+    /// Those of them that the server ended.
+    pub(crate) slow_ended: u64,
 }
 
 /// The connections to one URL, and the messages on them.
@@ -182,6 +215,10 @@ pub(crate) struct LatencyTable {
     pub(crate) message_same_url: Option<Summary>,
     /// The rest of it: what crossed from one URL to another.
     pub(crate) message_other_url: Option<Summary>,
+    /// Like `message`, for messages from user to user.
+    pub(crate) direct: Option<Summary>,
+    /// From the end of a connection to the time when it was usable again.
+    pub(crate) comeback: Option<Summary>,
     /// From a publication's intended time to its reply.
     pub(crate) publish: Option<Summary>,
     /// From a message's intended time to its sending: the generator's own delay.
@@ -238,7 +275,7 @@ impl RunResult {
         let busiest = busy.iter().copied().max_by_key(|time| time.wanted()).unwrap_or_default();
         RunResult {
             loadgen: env!("CARGO_PKG_VERSION"),
-            scenario: plan.scenario(),
+            scenario: plan.scenario,
             ok: faults.is_empty(),
             faults,
             interrupted,
@@ -260,6 +297,8 @@ impl RunResult {
                 received: counters.received,
                 expected: counters.expected,
                 lost: counters.lost(),
+                excused: counters.excused,
+                unchecked: counters.unchecked,
                 duplicated: counters.duplicated,
                 reordered: counters.reordered,
                 corrupt: counters.corrupt,
@@ -274,6 +313,18 @@ impl RunResult {
                 bytes_sent: counters.bytes_sent,
                 bytes_received: counters.bytes_received,
             },
+            unrest: UnrestResult {
+                cut: counters.cut,
+                churned: counters.churned,
+                torn: counters.torn,
+                back: counters.back,
+                retries: counters.retries,
+                given_up: counters.given_up,
+                away: counters.away,
+                setbacks: error_counts(&outcome.setbacks),
+                slow: (0..plan.clients).filter(|number| plan.is_slow(*number)).count() as u64,
+                slow_ended: counters.slow_ended,
+            },
             urls: by_url(plan, &urls),
             latency_us: LatencyTable {
                 handshake: latencies.handshake.summary(),
@@ -281,14 +332,12 @@ impl RunResult {
                 message: latencies.message.summary(),
                 message_same_url: latencies.same_url.summary(),
                 message_other_url: latencies.other_url.summary(),
+                direct: latencies.direct.summary(),
+                comeback: latencies.comeback.summary(),
                 publish: latencies.publish.summary(),
                 lag: latencies.lag.summary(),
             },
-            errors: failures
-                .by_count()
-                .into_iter()
-                .map(|(failure, count)| ErrorCount { kind: failure.key(), count, text: failure.to_string() })
-                .collect(),
+            errors: error_counts(&failures),
             examples: failures.examples(),
             generator: Generator {
                 io,
@@ -309,6 +358,13 @@ impl RunResult {
     }
 }
 
+fn error_counts(failures: &Failures) -> Vec<ErrorCount> {
+    let counts = failures.by_count().into_iter();
+    counts
+        .map(|(failure, count)| ErrorCount { kind: failure.key(), count, text: failure.to_string() })
+        .collect()
+}
+
 /// What makes the exit code 1.
 fn faults(plan: &Plan, counters: &Counters, failures: &Failures, interrupted: bool) -> Vec<String> {
     let unopened = u64::from(plan.clients).saturating_sub(counters.attempted);
@@ -316,6 +372,8 @@ fn faults(plan: &Plan, counters: &Counters, failures: &Failures, interrupted: bo
         (counters.failed, "connections could not be opened"),
         (if interrupted { 0 } else { unopened }, "connections were not begun in time"),
         (counters.dropped, "connections were lost"),
+        (counters.given_up, "connections gave up coming back"),
+        (if interrupted { 0 } else { counters.away }, "connections had not come back at the end"),
         (counters.unclean, "connections were not closed properly by the server"),
         (counters.lost(), "messages were lost"),
         (counters.unsent, "messages could not be sent"),
@@ -347,7 +405,7 @@ fn by_url(plan: &Plan, urls: &[UrlCounters]) -> Vec<UrlResult> {
         sent: counters.sent,
         expected: counters.expected,
         received: counters.distinct,
-        lost: counters.expected.saturating_sub(counters.distinct),
+        lost: counters.lost(),
         duplicated: counters.duplicated,
         reordered: counters.reordered,
     })
@@ -355,16 +413,20 @@ fn by_url(plan: &Plan, urls: &[UrlCounters]) -> Vec<UrlResult> {
 }
 
 fn settings(plan: &Plan) -> Settings {
-    let (pace, publishers) = match &plan.load {
-        Load::Connect | Load::Idle => (None, 0),
-        Load::Echo(echo) => (Some(echo.pace), 0),
-        Load::Fanout(fanout) => (Some(fanout.pace), fanout.streams.publishers),
+    let flow = match &plan.load {
+        Load::Flows(flows) => flows.first(),
+        _ => None,
     };
-    let channels = plan.login.as_ref().and_then(|login| login.channels.as_ref());
+    let pace = match &plan.load {
+        Load::Echo(echo) => Some(echo.pace),
+        _ => flow.map(|flow| flow.pace),
+    };
+    let channels = plan.login.as_ref().and_then(|login| login.channels.first());
     Settings {
         urls: plan.targets.iter().map(|target| target.url.to_string()).collect(),
-        connections: plan.clients - publishers,
-        publishers,
+        connections: plan.spread.subscribers,
+        publishers: flow.map_or(0, |flow| flow.streams.publishers),
+        subscriptions: channels.map_or(0, |channels| channels.subscriptions),
         channels: channels.map_or(0, |channels| channels.count),
         rate: pace.and_then(|pace| if let Pace::Open(rate) = pace { Some(rate) } else { None }),
         depth: pace.and_then(|pace| if let Pace::Closed(depth) = pace { Some(depth) } else { None }),
@@ -428,6 +490,7 @@ pub(crate) mod tests {
             }],
             latencies,
             failures: Failures::default(),
+            setbacks: Failures::default(),
             times: Times { opening: SECOND / 2, measured: 10 * SECOND, busy: 12 * SECOND },
             busy: vec![
                 CpuTime { running: 6 * SECOND, waiting: SECOND },
@@ -478,10 +541,12 @@ pub(crate) mod tests {
     #[test]
     fn every_kind_of_trouble_is_a_fault() {
         type Spoil = fn(&mut Outcome);
-        let table: [(&str, Spoil); 11] = [
+        let table: [(&str, Spoil); 13] = [
             ("5 connections could not be opened", |o| o.counters.failed = 5),
             ("40 connections were not begun in time", |o| o.counters.attempted = 60),
             ("2 connections were lost", |o| o.counters.dropped = 2),
+            ("2 connections gave up coming back", |o| o.counters.given_up = 2),
+            ("7 connections had not come back at the end", |o| o.counters.away = 7),
             ("3 connections were not closed properly by the server", |o| o.counters.unclean = 3),
             ("1 messages were lost", |o| o.counters.distinct = 999),
             ("9 messages could not be sent", |o| o.counters.unsent = 9),

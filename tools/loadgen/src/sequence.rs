@@ -16,6 +16,8 @@ pub(crate) enum Verdict {
     Late,
     /// It had come before, or is so old (64 messages behind) that only a repetition explains it.
     Duplicate,
+    /// It is from before the first that is expected.
+    Early,
 }
 
 /// The state of one stream: which number is next, and which of the last 64 have come.
@@ -24,13 +26,23 @@ pub(crate) struct Checker {
     /// Bit `i`: whether message `next - 1 - i` has come.
     seen: u64,
     next: u32,
+    first: u32,
 }
 
 const _: () = assert!(size_of::<Checker>() == 16);
 
 impl Checker {
-    /// Judges message `number`; streams begin with 0.
+    /// Expects the messages from `first` on.
+    #[must_use]
+    pub(crate) fn starting_at(first: u32) -> Self {
+        Self { seen: 0, next: first, first }
+    }
+
+    /// Judges message `number`.
     pub(crate) fn check(&mut self, number: u32) -> Verdict {
+        if number < self.first {
+            return Verdict::Early;
+        }
         if number >= self.next {
             let missing = number - self.next;
             self.seen = if missing < 63 { (self.seen << (missing + 1)) | 1 } else { 1 };
@@ -61,6 +73,8 @@ pub(crate) struct Tally {
     pub(crate) duplicated: u64,
     /// Messages that came after later ones.
     pub(crate) reordered: u64,
+    /// Messages from before the first that is expected.
+    pub(crate) early: u64,
 }
 
 impl Tally {
@@ -73,6 +87,7 @@ impl Tally {
                 self.reordered += 1;
             }
             Verdict::Duplicate => self.duplicated += 1,
+            Verdict::Early => self.early += 1,
         }
     }
 }
@@ -102,6 +117,13 @@ mod tests {
             let got: Vec<_> = numbers.iter().map(|number| checker.check(*number)).collect();
             assert_eq!(got, verdicts, "{numbers:?}");
         }
+    }
+
+    #[test]
+    fn who_joins_late_expects_no_earlier_message() {
+        let mut checker = Checker::starting_at(100);
+        let got: Vec<_> = [99, 100, 0, 99, 101, 101].map(|number| checker.check(number)).into();
+        assert_eq!(got, [Verdict::Early, InOrder, Verdict::Early, Verdict::Early, InOrder, Duplicate]);
     }
 
     /// Against a plain model: any order of numbers within the window is judged like by a set.

@@ -1,6 +1,8 @@
 //! The client protocol on one connection: logging in, and answering pings.
 
-use roadstead_protocol::{Command, ConnectRequest, Encoding, Request, SubscribeRequest, push_command};
+use roadstead_protocol::{
+    Command, ConnectRequest, Encoding, ErrorCode, Request, SubscribeRequest, push_command,
+};
 use wsproto::Opcode;
 
 use crate::plan::Login;
@@ -8,40 +10,34 @@ use crate::plan::Login;
 /// Id of the `connect` command.
 pub(crate) const CONNECT_ID: u32 = 1;
 
-/// Id of the `subscribe` command.
-pub(crate) const SUBSCRIBE_ID: u32 = 2;
-
-/// Writes what client `number` says first, in one message as SDKs do; returns the replies to await, as a bit for each
-/// of [`awaited_bit`].
+/// Writes what client `number` says first, in one message as SDKs do; returns how many replies to await. Their ids are
+/// those from [`CONNECT_ID`] on.
 pub(crate) fn push_login(out: &mut Vec<u8>, login: &Login, number: u32) -> u8 {
     let connect = ConnectRequest {
         token: login.tokens.of_client(number).into(),
         name: "loadgen".into(),
         ..ConnectRequest::default()
     };
-    let command = Command { id: CONNECT_ID, request: Request::Connect(connect) };
-    push_command(out, login.encoding, &command);
-    let Some((channels, channel)) =
-        login.channels.as_ref().and_then(|channels| Some((channels, channels.of_client(number)?)))
-    else {
-        return awaited_bit(CONNECT_ID);
-    };
-    out.extend_from_slice(login.encoding.separator());
-    let subscribe =
-        SubscribeRequest { channel: channels.name(channel).into(), ..SubscribeRequest::default() };
-    let command = Command { id: SUBSCRIBE_ID, request: Request::Subscribe(subscribe) };
-    push_command(out, login.encoding, &command);
-    awaited_bit(CONNECT_ID) | awaited_bit(SUBSCRIBE_ID)
+    let mut id = CONNECT_ID;
+    push_command(out, login.encoding, &Command { id, request: Request::Connect(connect) });
+    for channels in &login.channels {
+        for channel in channels.all_of_client(number) {
+            id += 1;
+            out.extend_from_slice(login.encoding.separator());
+            let channel = channels.name(channel).into();
+            let subscribe = SubscribeRequest { channel, ..SubscribeRequest::default() };
+            push_command(out, login.encoding, &Command { id, request: Request::Subscribe(subscribe) });
+        }
+    }
+    // At most a connect, two lots of channels, and those are bounded.
+    id as u8
 }
 
-/// The bit of command `id` among the replies to await; 0 for ids of later commands.
+/// Whether `code` in answer to a `subscribe` means that the server subscribed the client by itself: with personal channels
+/// it does so for a user's own.
 #[must_use]
-pub(crate) fn awaited_bit(id: u32) -> u8 {
-    match id {
-        CONNECT_ID => 1,
-        SUBSCRIBE_ID => 2,
-        _ => 0,
-    }
+pub(crate) fn is_subscribed(code: u32) -> bool {
+    code == ErrorCode::AlreadySubscribed as u32
 }
 
 /// The answer to a ping: an empty command.
@@ -71,21 +67,26 @@ mod tests {
     use crate::token::Tokens;
 
     #[test]
-    fn subscribers_log_in_and_subscribe_in_one_message() {
+    fn clients_log_in_and_subscribe_in_one_message() {
         for encoding in Encoding::ALL {
             let spread =
                 Arc::new(Spread { subscribers: 5, urls: vec![0], publish_urls: vec![0], zipf: None });
-            let channels = Channels { count: 3, prefix: "c".to_owned(), spread };
-            let login = Login { encoding, tokens: Tokens::Fixed("t".to_owned()), channels: Some(channels) };
+            let channels =
+                Channels { count: 3, prefix: "c".to_owned(), subscriptions: 2, spread: Some(spread) };
+            let own = Channels { count: 5, prefix: "#u".to_owned(), subscriptions: 1, spread: None };
+            let tokens = Tokens::Fixed("t".to_owned());
+            let login = Login { encoding, tokens, channels: vec![channels, own] };
             let mut message = Vec::new();
-            assert_eq!(push_login(&mut message, &login, 4), 0b11);
+            assert_eq!(push_login(&mut message, &login, 4), 4);
             let said: Vec<_> = commands(encoding, &message).map(Result::unwrap).collect();
             assert!(matches!(&said[0].request, Request::Connect(connect) if connect.token == "t"));
-            assert!(matches!(&said[1].request, Request::Subscribe(subscribe) if subscribe.channel == "c1"));
-            assert_eq!((said[0].id, said[1].id, said.len()), (1, 2, 2));
+            for (said, expected) in said[1..].iter().zip(["c1", "c2", "#u4"]) {
+                assert!(matches!(&said.request, Request::Subscribe(request) if request.channel == expected));
+            }
+            assert_eq!(said.iter().map(|command| command.id).collect::<Vec<_>>(), [1, 2, 3, 4]);
 
             message.clear();
-            assert_eq!(push_login(&mut message, &login, 5), 0b01, "a publisher only logs in");
+            assert_eq!(push_login(&mut message, &login, 5), 1, "a publisher only logs in");
             assert_eq!(commands(encoding, &message).count(), 1);
         }
     }

@@ -13,8 +13,12 @@ use crate::zipf::{Law, Zipf};
 ///                  P >  K: channel p mod K                       each channel has up to ceil(P / K)
 /// stream           channel * per_channel + (P <= K: 0, P > K: p / K)
 /// ```
+///
+/// In pairs, N = K = P, and publisher p publishes to channel p + 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Streams {
+    /// Who the publishers are.
+    pub(crate) pairing: Pairing,
     /// N.
     pub(crate) subscribers: u32,
     /// K.
@@ -23,6 +27,15 @@ pub(crate) struct Streams {
     pub(crate) publishers: u32,
     /// Which of its channels a publisher takes next.
     pub(crate) picker: Picker,
+}
+
+/// Who the publishers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pairing {
+    /// Connections of their own, behind the subscribers.
+    Apart,
+    /// The subscribers themselves: each writes to the channel of the next one.
+    Next,
 }
 
 /// How a publisher chooses among its channels.
@@ -49,6 +62,31 @@ impl Picker {
 }
 
 impl Streams {
+    /// All of them.
+    #[must_use]
+    pub(crate) fn count(&self) -> u32 {
+        self.channels * self.per_channel()
+    }
+
+    /// The number of the client that is publisher `publisher`.
+    #[must_use]
+    pub(crate) fn client_of(&self, publisher: u32) -> u32 {
+        match self.pairing {
+            Pairing::Apart => self.subscribers + publisher,
+            Pairing::Next => publisher,
+        }
+    }
+
+    /// The publisher that client `number` is, if it is one.
+    #[must_use]
+    pub(crate) fn publisher_at(&self, number: u32) -> Option<u32> {
+        let publisher = match self.pairing {
+            Pairing::Apart => number.checked_sub(self.subscribers)?,
+            Pairing::Next => number,
+        };
+        (publisher < self.publishers).then_some(publisher)
+    }
+
     /// Streams of one channel at most.
     #[must_use]
     pub(crate) fn per_channel(&self) -> u32 {
@@ -58,6 +96,9 @@ impl Streams {
     /// The publisher of stream `stream`.
     #[must_use]
     pub(crate) fn publisher_of(&self, stream: u32) -> u32 {
+        if self.pairing == Pairing::Next {
+            return (stream + self.publishers - 1) % self.publishers;
+        }
         let (channel, index) = (stream / self.per_channel(), stream % self.per_channel());
         if self.publishers > self.channels {
             channel + index * self.channels
@@ -69,6 +110,10 @@ impl Streams {
     /// Where the `count`-th publication (from 0) of publisher `publisher` goes.
     #[must_use]
     pub(crate) fn place(&self, publisher: u32, count: u32) -> Place {
+        if self.pairing == Pairing::Next {
+            let channel = (publisher + 1) % self.channels;
+            return Place { channel, stream: channel };
+        }
         if self.publishers > self.channels {
             let channel = publisher % self.channels;
             return Place { channel, stream: channel * self.per_channel() + publisher / self.channels };
@@ -109,7 +154,23 @@ mod tests {
 
     fn streams(publishers: u32, channels: u32, law: Law) -> Streams {
         let own = channels.div_ceil(publishers);
-        Streams { subscribers: 9, channels, publishers, picker: Picker::new(law, own, 7) }
+        let picker = Picker::new(law, own, 7);
+        Streams { pairing: Pairing::Apart, subscribers: 9, channels, publishers, picker }
+    }
+
+    #[test]
+    fn in_pairs_everybody_writes_to_the_next() {
+        let streams = Streams { pairing: Pairing::Next, subscribers: 3, ..streams(3, 3, Law::Turn) };
+        for publisher in 0..3 {
+            let place = streams.place(publisher, 5);
+            assert_eq!((place.channel, place.stream), ((publisher + 1) % 3, (publisher + 1) % 3));
+            assert_eq!(streams.publisher_of(place.stream), publisher);
+            assert_eq!(
+                (streams.client_of(publisher), streams.publisher_at(publisher)),
+                (publisher, Some(publisher))
+            );
+        }
+        assert_eq!((streams.count(), streams.publisher_at(3)), (3, None));
     }
 
     /// Every stream has one publisher and one channel, and in turn all channels are reached.

@@ -16,7 +16,10 @@ use roadstead_io::{Arena, Epoll, Event, Io, Kind, Options, Socket, Uring, Waker}
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::ledger::Ledger;
-use crate::limits::{ARENA_BYTES, ARENA_BYTES_LARGE, CLOSE_MS_MAX, LARGE_MESSAGE_BYTES, SLEEP_MS_MAX};
+use crate::limits::{
+    ARENA_BYTES, ARENA_BYTES_LARGE, ARENA_BYTES_MIN, ARENAS_BYTES, CLOSE_MS_MAX, LARGE_MESSAGE_BYTES,
+    SLEEP_MS_MAX, TURN_CONNECTS_MAX,
+};
 use crate::opener::{Opener, ends};
 use crate::outbound::Outbound;
 use crate::plan::Plan;
@@ -69,6 +72,7 @@ pub(crate) fn run(assignment: Assignment) {
 }
 
 struct Worker {
+    thread: u32,
     plan: Arc<Plan>,
     conduct: Arc<Conduct>,
     clock: Clock,
@@ -77,6 +81,8 @@ struct Worker {
     turn: Turn,
     arena: Arena,
     closes: Vec<Socket>,
+    pauses: Vec<Socket>,
+    resumes: Vec<Socket>,
     /// A bound of the last turn was reached: there is work that needs no waiting.
     is_behind: bool,
 }
@@ -86,7 +92,7 @@ impl Worker {
         let Assignment { thread, plan, conduct, clock, ledger, audience, .. } = assignment;
         let scenario = Scenario::new(&plan, thread, &audience);
         let now = clock.now();
-        let arena = if plan.payload_bytes() > LARGE_MESSAGE_BYTES { ARENA_BYTES_LARGE } else { ARENA_BYTES };
+        let arena = arena_bytes(&plan);
         Self {
             opener: Opener::new(&plan, thread, now),
             clients: Clients::new(Arc::clone(&plan), thread, scenario),
@@ -103,6 +109,9 @@ impl Worker {
             clock,
             arena: Arena::new(arena),
             closes: Vec::new(),
+            pauses: Vec::new(),
+            resumes: Vec::new(),
+            thread,
             is_behind: false,
         }
     }
@@ -140,7 +149,16 @@ impl Worker {
         if was == Stage::Opening {
             self.clients.stop_opening(self.conduct.is_interrupted(), &mut self.turn);
         }
+        if stage == Stage::Running {
+            self.clients.begin_unrest(self.thread, &self.turn);
+            self.clients.slow_down(&self.turn);
+        }
+        if was == Stage::Running {
+            self.clients.end_unrest();
+            self.clients.speed_up();
+        }
         if stage == Stage::Closing {
+            self.clients.stop_opening(self.conduct.is_interrupted(), &mut self.turn);
             self.clients.finish(self.conduct.is_interrupted(), &mut self.turn);
         }
     }
@@ -156,7 +174,7 @@ impl Worker {
             Event::Failed { socket, errno } => self.clients.failed(socket, errno, turn),
             Event::Blocked { socket, .. } => self.clients.blocked(socket),
             Event::Drained { socket } => self.clients.drained(socket, turn),
-            Event::Closed { socket } => self.clients.closed(socket),
+            Event::Closed { socket } => self.clients.closed(socket, turn),
             // Nothing listens here; a wake only means that the stage may have changed.
             Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => {}
         }
@@ -165,6 +183,8 @@ impl Worker {
     /// Does what is due by time.
     fn act(&mut self, io: &mut dyn Io) {
         self.clients.expire(&mut self.turn);
+        self.clients.read_slowly(&self.turn);
+        self.bring_back(io);
         self.is_behind = match self.turn.stage {
             Stage::Opening => {
                 self.open(io);
@@ -172,7 +192,8 @@ impl Worker {
             }
             Stage::Holding | Stage::Resting => false,
             Stage::Running | Stage::Draining => {
-                let is_behind = self.clients.send_due(&mut self.turn);
+                let is_stirring = self.clients.stir(&mut self.turn);
+                let is_behind = self.clients.send_due(&mut self.turn) || is_stirring;
                 let is_over = self.turn.stage == Stage::Running && self.turn.now >= self.turn.window.end;
                 if is_over && !is_behind {
                     self.turn.ledger.complete(self.turn.now);
@@ -200,6 +221,18 @@ impl Worker {
         }
     }
 
+    /// Opens connections again whose pause is over.
+    fn bring_back(&mut self, io: &mut dyn Io) {
+        for _ in 0..TURN_CONNECTS_MAX {
+            let Some(comeback) = self.clients.next_comeback(self.turn.now) else { return };
+            let (source, peer) = ends(&self.plan, comeback.number);
+            match io.connect(source, peer) {
+                Ok(socket) => self.clients.begin_comeback(socket, comeback, &self.turn),
+                Err(error) => self.clients.defer_comeback(comeback, &error, &mut self.turn),
+            }
+        }
+    }
+
     /// Sends each connection's bytes, then closes sockets.
     fn flush(&mut self, io: &mut dyn Io) {
         let (clients, turn) = (&mut self.clients, &mut self.turn);
@@ -217,6 +250,9 @@ impl Worker {
             io.send(socket, payload);
         });
         turn.outbound = outbound;
+        self.clients.take_pauses(&mut self.pauses, &mut self.resumes);
+        self.pauses.drain(..).for_each(|socket| io.pause(socket));
+        self.resumes.drain(..).for_each(|socket| io.resume(socket));
         self.clients.take_closes(&mut self.closes);
         for socket in self.closes.drain(..) {
             io.close(socket);
@@ -237,4 +273,12 @@ impl Worker {
         let next = next.into_iter().flatten().fold(longest, u64::min);
         Duration::from_nanos(next.saturating_sub(self.clock.now()))
     }
+}
+
+/// Receive buffer of one thread: with many threads each has a small part of the work.
+fn arena_bytes(plan: &Plan) -> usize {
+    if plan.payload_bytes() > LARGE_MESSAGE_BYTES {
+        return ARENA_BYTES_LARGE;
+    }
+    (ARENAS_BYTES / plan.threads as usize).clamp(ARENA_BYTES_MIN, ARENA_BYTES)
 }

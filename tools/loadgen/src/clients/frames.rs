@@ -77,7 +77,7 @@ impl Clients {
                 Some(login) => self.replies(socket, payload, login, turn),
                 None => match &mut self.scenario {
                     Scenario::Echo(echo) => echo.message(client, socket, payload, turn),
-                    Scenario::Hold | Scenario::Fanout(_) => turn.ledger.counters.received += 1,
+                    Scenario::Hold | Scenario::Traffic(_) => turn.ledger.counters.received += 1,
                 },
             },
         }
@@ -99,7 +99,7 @@ impl Clients {
                     self.reply(socket, id, error, turn);
                 }
                 Ok(ServerMessage::Publication { data, .. }) => match &mut self.scenario {
-                    Scenario::Fanout(fanout) => fanout.publication(client, &data, turn),
+                    Scenario::Traffic(traffic) => traffic.publication(client, &data, turn),
                     Scenario::Hold | Scenario::Echo(_) => turn.ledger.counters.received += 1,
                 },
                 Err(malformed) => {
@@ -117,22 +117,28 @@ impl Clients {
     fn reply(&mut self, socket: Socket, id: u32, error: Option<(u32, String)>, turn: &mut Turn) {
         let client = &mut self.records[socket.0 as usize];
         let State::Joining { awaited } = &mut client.state else {
-            if let Scenario::Fanout(fanout) = &mut self.scenario {
-                fanout.reply(client, id, error.map(|(code, _)| code), turn);
+            if let Scenario::Traffic(traffic) = &mut self.scenario {
+                traffic.reply(client, id, error.map(|(code, _)| code), turn);
             }
             return;
         };
-        if let Some((code, text)) = error {
-            let failure = match id {
-                session::CONNECT_ID => Failure::ConnectError(code),
-                _ => Failure::SubscribeError(code),
-            };
-            self.dismiss(socket, wsproto::code::NORMAL, failure, turn, || text);
-            return;
+        match error {
+            Some((code, _)) if id != session::CONNECT_ID && session::is_subscribed(code) => {}
+            Some((code, text)) => {
+                let failure = match id {
+                    session::CONNECT_ID => Failure::ConnectError(code),
+                    _ => Failure::SubscribeError(code),
+                };
+                self.dismiss(socket, wsproto::code::NORMAL, failure, turn, || text);
+                return;
+            }
+            None => {}
         }
-        *awaited &= !session::awaited_bit(id);
+        *awaited = awaited.saturating_sub(1);
         if *awaited == 0 {
-            turn.ledger.latencies.login.record(turn.now.saturating_sub(client.since));
+            if client.attempt == 0 {
+                turn.ledger.latencies.login.record(turn.now.saturating_sub(client.since));
+            }
             self.opened(socket, turn);
         }
     }
@@ -143,10 +149,7 @@ impl Clients {
         client.send_close(socket, (code != 1005).then_some(code), &mut turn.outbound, &mut turn.random);
         self.linger(socket, turn.now);
         if state == State::Parting {
-            turn.ledger.counters.open -= 1;
-            turn.ledger.counters.closed += 1;
-            self.parting -= 1;
-            self.parted_at = turn.now;
+            self.parted(socket, turn);
         } else {
             self.book_failure(socket, state, Failure::Closed(code), turn, || reason);
         }

@@ -1,9 +1,13 @@
 //! The connections of one thread: what each event does to one of them.
 //!
-//! Invariants: knows no back end (sockets to close are handed out); every connection that was begun ends in exactly one
-//! of the counters opened, failed or (in a run that was ended early) neither, and every opened one in closed, dropped or unclean.
+//! Invariants: knows no back end (sockets to close, to pause and to resume are handed out); every client's first connection
+//! ends in exactly one of the counters opened, failed or (in a run that was ended early) neither; every opened client ends in
+//! closed, dropped, unclean, slow_ended, given_up or away.
 
+mod comebacks;
 mod frames;
+mod slowness;
+mod unrest;
 mod upgrade;
 
 use std::collections::VecDeque;
@@ -12,13 +16,17 @@ use std::sync::Arc;
 use roadstead_io::Socket;
 use wsproto::handshake::{ClientRequest, push_request};
 
-use crate::client::{Client, State};
+use self::comebacks::Comebacks;
+use self::slowness::Slowness;
+use self::unrest::Unrest;
+use crate::client::{Client, Return, State};
 use crate::failure::{Failure, Step};
-use crate::limits::{BACKLOG_BYTES_MAX, LINGER_MS, TURN_CLOSES_MAX};
+use crate::limits::{ATTEMPTS_MAX, BACKLOG_BYTES_MAX, LINGER_MS, TURN_CLOSES_MAX};
 use crate::plan::Plan;
 use crate::random::handshake_key;
 use crate::scenario::Scenario;
 use crate::schedule::Nanos;
+use crate::stage::Stage;
 use crate::turn::Turn;
 
 /// A time by which a connection must have got on.
@@ -37,6 +45,13 @@ pub(crate) struct Clients {
     scenario: Scenario,
     /// Sockets that the owner must close now.
     closes: Vec<Socket>,
+    /// Sockets that the owner must stop receiving from now.
+    pauses: Vec<Socket>,
+    /// Sockets that it must receive from again.
+    resumes: Vec<Socket>,
+    comebacks: Comebacks,
+    unrest: Unrest,
+    slowness: Slowness,
     /// Of opening connections, in order of time.
     opening: VecDeque<Deadline>,
     /// Of lingering connections, in order of time.
@@ -63,6 +78,11 @@ impl Clients {
             records: Vec::with_capacity(count),
             scenario,
             closes: Vec::new(),
+            pauses: Vec::new(),
+            resumes: Vec::new(),
+            comebacks: Comebacks::default(),
+            unrest: Unrest::default(),
+            slowness: Slowness::default(),
             opening: VecDeque::new(),
             lingering: VecDeque::new(),
             parted: 0,
@@ -85,15 +105,25 @@ impl Clients {
 
     /// Client `number` is being connected.
     pub(crate) fn begin(&mut self, socket: Socket, number: u32, since: Nanos, turn: &mut Turn) {
+        self.connect(socket, Client::connecting(number, since, 0), turn);
+        turn.ledger.counters.attempted += 1;
+        turn.ledger.counters.opening += 1;
+    }
+
+    fn connect(&mut self, socket: Socket, client: Client, turn: &Turn) {
         let slot = socket.0 as usize;
         while self.records.len() <= slot {
             self.records.push(Client::free());
         }
         debug_assert_eq!(self.records[slot].state, State::Free);
-        self.records[slot] = Client::connecting(number, since);
-        self.opening.push_back(Deadline { at: turn.now + self.plan.opening.timeout, socket, number });
-        turn.ledger.counters.attempted += 1;
-        turn.ledger.counters.opening += 1;
+        self.records[slot] = client;
+        self.expect(socket, turn.now);
+    }
+
+    /// Gives a connection the usual time to get on.
+    fn expect(&mut self, socket: Socket, now: Nanos) {
+        let number = self.records[socket.0 as usize].number;
+        self.opening.push_back(Deadline { at: now + self.plan.opening.timeout, socket, number });
     }
 
     /// Client `number` could not even be begun.
@@ -128,6 +158,9 @@ impl Clients {
     /// Bytes arrived.
     pub(crate) fn received(&mut self, socket: Socket, bytes: &mut [u8], turn: &mut Turn) {
         turn.ledger.counters.bytes_received += bytes.len() as u64;
+        if turn.stage == Stage::Running && self.plan.is_slow(self.records[socket.0 as usize].number) {
+            self.heard_slowly(socket, bytes.len(), turn.now);
+        }
         match self.records[socket.0 as usize].state {
             State::Upgrading => self.response(socket, bytes, turn),
             State::Joining { .. } | State::Open | State::Parting => self.frames(socket, bytes, turn),
@@ -180,8 +213,11 @@ impl Clients {
     }
 
     /// The slot is free again.
-    pub(crate) fn closed(&mut self, socket: Socket) {
-        self.records[socket.0 as usize] = Client::free();
+    pub(crate) fn closed(&mut self, socket: Socket, turn: &mut Turn) {
+        let client = std::mem::replace(&mut self.records[socket.0 as usize], Client::free());
+        if client.returns != Return::Never {
+            self.come_back(&client, turn);
+        }
     }
 
     /// Keeps bytes for a connection that takes none now. They are pongs and close frames.
@@ -202,14 +238,22 @@ impl Clients {
     /// When the scenario has something to do.
     #[must_use]
     pub(crate) fn next_due(&self, turn: &Turn) -> Option<Nanos> {
-        self.scenario.next_due(turn)
+        [
+            self.scenario.next_due(turn),
+            self.comebacks.next_due(),
+            self.unrest.next_due(),
+            self.slowness.next_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Fails what took too long.
     pub(crate) fn expire(&mut self, turn: &mut Turn) {
         while let Some(deadline) = self.opening.front().copied() {
             let client = &self.records[deadline.socket.0 as usize];
-            let is_waiting = client.number == deadline.number && client.is_opening();
+            let is_waiting = client.number == deadline.number && (client.is_opening() || client.is_leaving());
             if is_waiting && deadline.at > turn.now {
                 break;
             }
@@ -218,6 +262,7 @@ impl Clients {
                 let step = match client.state {
                     State::Connecting => Step::Connecting,
                     State::Upgrading => Step::Upgrading,
+                    State::Parting => Step::Closing,
                     _ => Step::Joining,
                 };
                 self.fail(deadline.socket, Failure::Timeout(step), turn, String::new);
@@ -236,22 +281,24 @@ impl Clients {
         }
     }
 
-    /// Gives up the connections that are still being opened: as failures, unless the run was ended early.
+    /// Gives up the connections that are still being opened: as failures, unless the run was ended early. Those that were to
+    /// come back stay counted as away.
     pub(crate) fn stop_opening(&mut self, is_interrupted: bool, turn: &mut Turn) {
+        self.comebacks.clear();
         for slot in 0..self.records.len() {
-            if !self.records[slot].is_opening() {
+            let client = &mut self.records[slot];
+            client.returns = Return::Never;
+            if !client.is_opening() {
                 continue;
             }
             let socket = Socket(slot as u32);
-            if is_interrupted {
+            if client.attempt > 0 {
+                self.end(socket);
+            } else if is_interrupted {
                 turn.ledger.counters.opening -= 1;
                 self.end(socket);
             } else {
-                let step = if self.records[slot].state == State::Connecting {
-                    Step::Connecting
-                } else {
-                    Step::Upgrading
-                };
+                let step = if client.state == State::Connecting { Step::Connecting } else { Step::Upgrading };
                 self.fail(socket, Failure::Timeout(step), turn, || "the time for opening is over".to_owned());
             }
         }
@@ -328,7 +375,18 @@ impl Clients {
         self.lingering.push_back(Deadline { at: now + LINGER_MS * 1_000_000, socket, number });
     }
 
-    /// Books the failure of a connection that was in `state`.
+    /// Our close frame was answered.
+    fn parted(&mut self, socket: Socket, turn: &mut Turn) {
+        let client = &self.records[socket.0 as usize];
+        turn.ledger.counters.open -= 1;
+        if client.returns == Return::Never {
+            turn.ledger.counters.closed += 1;
+        }
+        self.parting -= 1;
+        self.parted_at = turn.now;
+    }
+
+    /// Books the failure of a connection that was in `state`, or its comeback.
     fn book_failure(
         &mut self,
         socket: Socket,
@@ -337,31 +395,62 @@ impl Clients {
         turn: &mut Turn,
         detail: impl FnOnce() -> String,
     ) {
-        let client = &self.records[socket.0 as usize];
+        let client = &mut self.records[socket.0 as usize];
+        let number = client.number;
         let counters = &mut turn.ledger.counters;
-        let of_url = &mut turn.ledger.urls[self.plan.spread.target_of(client.number)];
+        let of_url = &mut turn.ledger.urls[self.plan.spread.target_of(number)];
+        let is_slow = self.plan.is_slow(number) && turn.stage > Stage::Holding;
         match state {
+            State::Connecting | State::Upgrading | State::Joining { .. } if client.attempt > 0 => {
+                if client.attempt < ATTEMPTS_MAX && turn.stage != Stage::Closing {
+                    client.returns = Return::Later;
+                    counters.retries += 1;
+                    turn.ledger.set_back(failure);
+                    return;
+                }
+                counters.away -= 1;
+                counters.given_up += 1;
+            }
             State::Connecting | State::Upgrading | State::Joining { .. } => {
                 counters.opening -= 1;
                 counters.failed += 1;
                 of_url.failed += 1;
             }
+            State::Open if is_slow => {
+                counters.open -= 1;
+                counters.slow_ended += 1;
+                self.scenario.lost(&self.records[socket.0 as usize], false, turn);
+                return;
+            }
+            State::Open if self.plan.unrest.reconnects && turn.stage != Stage::Closing => {
+                counters.open -= 1;
+                counters.torn += 1;
+                counters.away += 1;
+                (client.returns, client.attempt, client.since) = (Return::Later, 0, turn.now);
+                turn.ledger.set_back(failure);
+                self.scenario.lost(&self.records[socket.0 as usize], false, turn);
+                return;
+            }
             State::Open => {
                 counters.open -= 1;
                 counters.dropped += 1;
                 of_url.dropped += 1;
-                self.scenario.lost(client);
+                self.scenario.lost(&self.records[socket.0 as usize], false, turn);
             }
             State::Parting => {
                 counters.open -= 1;
-                counters.unclean += 1;
                 self.parting -= 1;
                 self.parted_at = turn.now;
+                if is_slow {
+                    counters.slow_ended += 1;
+                    return;
+                }
+                counters.unclean += 1;
             }
             // It was booked when it left the states above.
             State::Free | State::Lingering | State::Ended => return,
         }
-        turn.ledger.fail(client.number, failure, detail);
+        turn.ledger.fail(number, failure, detail);
     }
 
     /// Has the socket closed at the end of the turn.

@@ -10,6 +10,7 @@ use crate::client::State;
 use crate::failure::Failure;
 use crate::random::handshake_key;
 use crate::session;
+use crate::stage::Stage;
 use crate::turn::Turn;
 
 impl Clients {
@@ -27,7 +28,9 @@ impl Clients {
         match read_response(head, &key, offered(&self.plan)) {
             Ok(Some((_, len))) => {
                 client.release();
-                turn.ledger.latencies.handshake.record(turn.now.saturating_sub(client.since));
+                if client.attempt == 0 {
+                    turn.ledger.latencies.handshake.record(turn.now.saturating_sub(client.since));
+                }
                 self.upgraded(socket, turn);
                 let rest = &mut head[len..];
                 if !rest.is_empty() {
@@ -65,11 +68,21 @@ impl Clients {
     pub(super) fn opened(&mut self, socket: Socket, turn: &mut Turn) {
         let client = &mut self.records[socket.0 as usize];
         client.state = State::Open;
-        turn.ledger.counters.opening -= 1;
-        turn.ledger.counters.opened += 1;
-        turn.ledger.counters.open += 1;
-        turn.ledger.urls[self.plan.spread.target_of(client.number)].opened += 1;
+        let counters = &mut turn.ledger.counters;
+        counters.open += 1;
+        if client.attempt > 0 {
+            counters.away -= 1;
+            counters.back += 1;
+            turn.ledger.latencies.comeback.record(turn.now.saturating_sub(client.since));
+        } else {
+            counters.opening -= 1;
+            counters.opened += 1;
+            turn.ledger.urls[self.plan.spread.target_of(client.number)].opened += 1;
+        }
         self.scenario.opened(client, socket);
+        if turn.stage == Stage::Running && self.plan.is_slow(client.number) {
+            self.pauses.push(socket);
+        }
     }
 }
 

@@ -2,8 +2,13 @@
 //!
 //! Invariant: a scenario sees messages and time; it knows no socket option, no handshake and no thread but its own.
 
+mod audience;
 mod echo;
-mod fanout;
+mod flow;
+mod publishing;
+mod traffic;
+
+use std::sync::Arc;
 
 use roadstead_io::Socket;
 
@@ -12,8 +17,9 @@ use crate::plan::{Load, Plan};
 use crate::schedule::Nanos;
 use crate::turn::Turn;
 
+pub(crate) use audience::Audience;
 pub(crate) use echo::Echo;
-pub(crate) use fanout::{Audience, Fanout};
+pub(crate) use traffic::Traffic;
 
 /// The scenario of one thread.
 #[derive(Debug)]
@@ -23,19 +29,17 @@ pub(crate) enum Scenario {
     /// Messages that come back.
     Echo(Echo),
     /// Publications to subscribers.
-    Fanout(Fanout),
+    Traffic(Traffic),
 }
 
 impl Scenario {
     /// The part of `plan` that thread `thread` plays.
     #[must_use]
-    pub(crate) fn new(plan: &Plan, thread: u32, audience: &std::sync::Arc<Audience>) -> Self {
+    pub(crate) fn new(plan: &Arc<Plan>, thread: u32, audience: &Arc<Audience>) -> Self {
         match &plan.load {
             Load::Connect | Load::Idle => Scenario::Hold,
             Load::Echo(load) => Scenario::Echo(Echo::new(*load, plan, thread)),
-            Load::Fanout(load) => {
-                Scenario::Fanout(Fanout::new(load.clone(), plan, thread, std::sync::Arc::clone(audience)))
-            }
+            Load::Flows(flows) => Scenario::Traffic(Traffic::new(flows, plan, thread, audience)),
         }
     }
 
@@ -44,16 +48,26 @@ impl Scenario {
         match self {
             Scenario::Hold => {}
             Scenario::Echo(echo) => echo.opened(client, socket),
-            Scenario::Fanout(fanout) => fanout.opened(client, socket),
+            Scenario::Traffic(traffic) => traffic.opened(client, socket),
         }
     }
 
-    /// A usable connection is gone.
-    pub(crate) fn lost(&mut self, client: &Client) {
+    /// A usable connection is gone: by itself, or `on_purpose`.
+    pub(crate) fn lost(&mut self, client: &Client, on_purpose: bool, turn: &mut Turn) {
         match self {
             Scenario::Hold => {}
             Scenario::Echo(echo) => echo.lost(client),
-            Scenario::Fanout(fanout) => fanout.lost(client),
+            Scenario::Traffic(traffic) => traffic.lost(client, on_purpose, turn),
+        }
+    }
+
+    /// Whether a connection can be ended on purpose without a loss.
+    #[must_use]
+    pub(crate) fn is_at_rest(&self, client: &Client) -> bool {
+        match self {
+            Scenario::Hold => true,
+            Scenario::Echo(_) => false,
+            Scenario::Traffic(traffic) => traffic.is_at_rest(client),
         }
     }
 
@@ -62,7 +76,7 @@ impl Scenario {
         match self {
             Scenario::Hold => {}
             Scenario::Echo(echo) => echo.drained(client, socket, turn),
-            Scenario::Fanout(fanout) => fanout.drained(client, socket, turn),
+            Scenario::Traffic(traffic) => traffic.drained(client, turn),
         }
     }
 
@@ -71,7 +85,7 @@ impl Scenario {
         match self {
             Scenario::Hold => false,
             Scenario::Echo(echo) => echo.send_due(clients, turn),
-            Scenario::Fanout(fanout) => fanout.send_due(clients, turn),
+            Scenario::Traffic(traffic) => traffic.send_due(clients, turn),
         }
     }
 
@@ -81,7 +95,7 @@ impl Scenario {
         match self {
             Scenario::Hold => None,
             Scenario::Echo(echo) => echo.next_due(turn),
-            Scenario::Fanout(fanout) => fanout.next_due(turn),
+            Scenario::Traffic(traffic) => traffic.next_due(turn),
         }
     }
 
@@ -91,7 +105,7 @@ impl Scenario {
         match self {
             Scenario::Hold => {}
             Scenario::Echo(echo) => echo.finish(is_interrupted, turn),
-            Scenario::Fanout(fanout) => fanout.finish(is_interrupted, turn),
+            Scenario::Traffic(traffic) => traffic.finish(is_interrupted, turn),
         }
     }
 }

@@ -49,6 +49,10 @@ pub(crate) enum Behaviour {
     Deaf,
     /// Speaks the client protocol; leaves out every so many-th delivery (0: none).
     Hub(u32),
+    /// Speaks the client protocol and ends a connection at its so many-th message with code 3001.
+    HubThatTires(u32),
+    /// Speaks the client protocol; only so many connections are ever taken, others are answered with status 503.
+    HubOnce(u32),
     /// Speaks the client protocol and refuses every publication.
     RefusePublish,
 }
@@ -78,7 +82,8 @@ impl Server {
                 Kind::Uring => Box::new(Uring::new(&options).expect("io_uring")),
             };
             io.listen(listener).expect("listening");
-            Serving { behaviour, peers: HashMap::new(), hub: Hub::default() }.serve(io.as_mut(), &stop_there);
+            Serving { behaviour, taken: 0, peers: HashMap::new(), hub: Hub::default() }
+                .serve(io.as_mut(), &stop_there);
         });
         Self { address, stop, waker, thread: Some(thread) }
     }
@@ -120,6 +125,8 @@ pub(crate) struct Peer {
 
 struct Serving {
     behaviour: Behaviour,
+    /// Connections that were upgraded.
+    taken: u32,
     peers: HashMap<Socket, Peer>,
     hub: Hub,
 }
@@ -172,7 +179,10 @@ impl Serving {
 
     /// True: the connection is to be closed once its output is sent.
     fn received(&mut self, socket: Socket, bytes: &mut [u8]) -> bool {
-        let behaviour = self.behaviour;
+        let behaviour = match self.behaviour {
+            Behaviour::HubOnce(count) if self.taken >= count => Behaviour::Refuse(503),
+            behaviour => behaviour,
+        };
         let Some(peer) = self.peers.get_mut(&socket) else { return false };
         let mut input = bytes;
         let mut rest;
@@ -182,6 +192,7 @@ impl Serving {
             if matches!(behaviour, Behaviour::Refuse(_) | Behaviour::Cut) {
                 return true;
             }
+            self.taken += 1;
             rest = peer.head.split_off(end);
             input = &mut rest;
         }
@@ -189,12 +200,20 @@ impl Serving {
         let mut is_closing = false;
         loop {
             let Some(peer) = self.peers.get_mut(&socket) else { return false };
+            // Whose upgrade was taken while there was room goes on.
+            let behaviour = self.behaviour;
             let decoder = peer.frames.as_mut().expect("upgraded");
             match decoder.decode(&mut input, &mut assembly, &LIMITS).expect("frames that follow RFC 6455") {
                 None => break,
                 Some(Frame::Message { kind, payload, .. }) => match behaviour {
-                    Behaviour::Hub(_) | Behaviour::RefusePublish => {
+                    Behaviour::Hub(_)
+                    | Behaviour::HubThatTires(_)
+                    | Behaviour::HubOnce(_)
+                    | Behaviour::RefusePublish => {
                         self.hub.message(socket, kind, payload, behaviour, &mut self.peers);
+                        if let Some(peer) = self.peers.get_mut(&socket) {
+                            peer.tire(behaviour);
+                        }
                     }
                     _ => peer.message(kind, payload, behaviour),
                 },
@@ -236,6 +255,14 @@ impl Peer {
         }
         self.frames = Some(Decoder::new(Role::Server));
         Some(end)
+    }
+
+    fn tire(&mut self, behaviour: Behaviour) {
+        self.messages += 1;
+        if behaviour == Behaviour::HubThatTires(self.messages) {
+            push_close(&mut self.output, Some(3001), "enough", None);
+            self.has_closed = true;
+        }
     }
 
     fn message(&mut self, kind: MessageKind, payload: &mut [u8], behaviour: Behaviour) {

@@ -2,27 +2,36 @@
 //!
 //! Invariant: made once before any thread starts, never changed after; threads share it read-only.
 
+mod channels;
+mod idle;
+mod load;
+mod unrest;
+
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use roadstead_protocol::Encoding;
 
 use crate::arguments::{Flags, IoChoice, ScenarioFlags, Seconds};
-use crate::limits::{
-    CHECKERS_MAX, DESCRIPTORS_RESERVED, PAYLOAD_BYTES_MAX, PUBLICATION_BYTES_MAX, STREAMS_MAX, THREADS_MAX,
-};
+use crate::limits::{DESCRIPTORS_RESERVED, STREAMS_MAX, THREADS_MAX};
 use crate::ports::Ports;
 use crate::schedule::{Nanos, SECOND};
 use crate::spread::Spread;
-use crate::stamp::{PUBLICATION_BYTES_MIN, RUN_BITS};
-use crate::streams::{Picker, Streams};
+use crate::stamp::RUN_BITS;
 use crate::target::{Sources, Target, Url};
 use crate::token::Tokens;
 use crate::zipf::{Law, Zipf};
 
+pub(crate) use channels::Channels;
+pub(crate) use idle::idle_flags;
+pub(crate) use load::{EchoLoad, Flow, FlowKind, Load, Pace};
+pub(crate) use unrest::Unrest;
+
 /// A checked run.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// Name of the scenario.
+    pub(crate) scenario: &'static str,
     /// What happens on the connections.
     pub(crate) load: Load,
     /// Where they go: different URLs, the subscribers' first.
@@ -39,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) opening: Opening,
     /// What they say after the upgrade; `None`: nothing.
     pub(crate) login: Option<Login>,
+    /// What is done to connections on purpose.
+    pub(crate) unrest: Unrest,
     /// Time between the start and the first measured message.
     pub(crate) warmup: Nanos,
     /// Measured time.
@@ -74,50 +85,6 @@ pub(crate) struct Opening {
     pub(crate) limit: Option<Nanos>,
 }
 
-/// What happens on open connections.
-#[derive(Clone, Debug)]
-pub(crate) enum Load {
-    /// Nothing: they are closed once all are open.
-    Connect,
-    /// Nothing but answers to pings.
-    Idle,
-    /// Messages that come back.
-    Echo(EchoLoad),
-    /// Publications to subscribers.
-    Fanout(FanoutLoad),
-}
-
-/// Echo messages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EchoLoad {
-    /// Payload, bytes.
-    pub(crate) size: usize,
-    /// When messages are sent.
-    pub(crate) pace: Pace,
-    /// Text frames instead of binary.
-    pub(crate) text: bool,
-}
-
-/// Publications.
-#[derive(Clone, Debug)]
-pub(crate) struct FanoutLoad {
-    /// Payload, bytes.
-    pub(crate) size: usize,
-    /// When publications are sent.
-    pub(crate) pace: Pace,
-    /// Who publishes where.
-    pub(crate) streams: Streams,
-}
-
-/// Open or closed loop.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Pace {
-    /// So many messages per second in all, whatever the server does.
-    Open(f64),
-    /// So many outstanding on each connection (echo) or of each publisher (fan-out).
-    Closed(u32),
-}
-
 /// The client protocol after the upgrade.
 #[derive(Debug)]
 pub(crate) struct Login {
@@ -125,33 +92,8 @@ pub(crate) struct Login {
     pub(crate) encoding: Encoding,
     /// Tokens to log in with.
     pub(crate) tokens: Tokens,
-    /// Channels to subscribe to; `None`: only log in.
-    pub(crate) channels: Option<Channels>,
-}
-
-/// Channel names and who reads which.
-#[derive(Clone, Debug)]
-pub(crate) struct Channels {
-    /// How many there are.
-    pub(crate) count: u32,
-    /// Their names begin with this and end with their number.
-    pub(crate) prefix: String,
-    /// Who reads which.
-    pub(crate) spread: Arc<Spread>,
-}
-
-impl Channels {
-    /// The name of channel `number`.
-    #[must_use]
-    pub(crate) fn name(&self, number: u32) -> String {
-        format!("{}{number}", self.prefix)
-    }
-
-    /// The number of the channel that client `number` subscribes to.
-    #[must_use]
-    pub(crate) fn of_client(&self, number: u32) -> Option<u32> {
-        self.spread.channel_of(number, self.count)
-    }
+    /// Channels to subscribe to; empty: only log in. Those of each flow of publications, in their order.
+    pub(crate) channels: Vec<Channels>,
 }
 
 impl Plan {
@@ -162,8 +104,11 @@ impl Plan {
     pub(crate) fn new(scenario: &ScenarioFlags) -> Result<Self, String> {
         let flags = scenario.flags();
         let seed = flags.seed.unwrap_or_else(unix_nanos);
-        let load = load(scenario, seed)?;
-        let publishers = if matches!(load, Load::Fanout(_)) { flags.publishers } else { 0 };
+        if flags.subscriptions > flags.channels && !matches!(scenario, ScenarioFlags::Direct(_)) {
+            return Err("--subscriptions are at most as many as --channels".to_owned());
+        }
+        let load = Load::new(scenario, seed)?;
+        let publishers = load.publishers();
         let clients = flags
             .connections
             .checked_add(publishers)
@@ -173,8 +118,10 @@ impl Plan {
         let sources = Sources::new(flags.source.as_ref(), &peers, clients, Ports::of_this_machine())?;
         let threads = flags.threads.unwrap_or_else(|| threads_default(flags.cores.len())).min(clients);
         Ok(Self {
+            scenario: scenario.name(),
             opening: opening(scenario),
             login: login(scenario, &load, &spread),
+            unrest: Unrest::new(scenario)?,
             load,
             targets,
             spread,
@@ -227,25 +174,20 @@ impl Plan {
         &self.targets[self.spread.target_of(number)]
     }
 
-    /// Name of the scenario.
-    #[must_use]
-    pub(crate) fn scenario(&self) -> &'static str {
-        match self.load {
-            Load::Connect => "connect",
-            Load::Idle => "idle",
-            Load::Echo(_) => "echo",
-            Load::Fanout(_) => "fanout",
-        }
-    }
-
-    /// Size of a message's payload, bytes; 0 where none is sent.
+    /// Size of the largest message's payload, bytes; 0 where none is sent.
     #[must_use]
     pub(crate) fn payload_bytes(&self) -> usize {
         match &self.load {
             Load::Connect | Load::Idle => 0,
             Load::Echo(echo) => echo.size,
-            Load::Fanout(fanout) => fanout.size,
+            Load::Flows(flows) => flows.iter().map(|flow| flow.size).max().unwrap_or(0),
         }
+    }
+
+    /// Whether client `number` is one that does not keep up: they are spread evenly over the subscribers.
+    #[must_use]
+    pub(crate) fn is_slow(&self, number: u32) -> bool {
+        number < self.spread.subscribers && self.unrest.is_slow(number)
     }
 }
 
@@ -272,53 +214,11 @@ fn targets(flags: &Flags) -> Result<(Vec<Target>, Arc<Spread>), String> {
     Ok((targets, Arc::new(Spread { subscribers: flags.connections, urls, publish_urls, zipf })))
 }
 
-fn load(scenario: &ScenarioFlags, seed: u64) -> Result<Load, String> {
-    Ok(match scenario {
-        ScenarioFlags::Connect(_) => Load::Connect,
-        ScenarioFlags::Idle(_) => Load::Idle,
-        ScenarioFlags::Echo(flags) => Load::Echo(echo(flags)?),
-        ScenarioFlags::Fanout(flags) => Load::Fanout(fanout(flags, seed)?),
-    })
-}
-
-fn echo(flags: &Flags) -> Result<EchoLoad, String> {
-    let size = flags.size.unwrap_or(20);
-    if size > PAYLOAD_BYTES_MAX {
-        return Err(format!("--size of an echo message is at most {PAYLOAD_BYTES_MAX} bytes"));
-    }
-    Ok(EchoLoad { size, pace: pace(flags.rate.unwrap_or(0.0), flags.depth), text: flags.text })
-}
-
-fn fanout(flags: &Flags, seed: u64) -> Result<FanoutLoad, String> {
-    let size = flags.size.unwrap_or(128);
-    if !(PUBLICATION_BYTES_MIN..=PUBLICATION_BYTES_MAX).contains(&size) {
-        return Err(format!(
-            "--size of a publication is from {PUBLICATION_BYTES_MIN} (its stamp) to {PUBLICATION_BYTES_MAX} bytes"
-        ));
-    }
-    let (channels, publishers) = (flags.channels, flags.publishers);
-    if u64::from(channels) * u64::from(publishers.div_ceil(channels)) > STREAMS_MAX {
-        return Err(format!("channels and publishers make more than {STREAMS_MAX} streams"));
-    }
-    let picker = Picker::new(flags.pick, channels.div_ceil(publishers), seed);
-    let streams = Streams { subscribers: flags.connections, channels, publishers, picker };
-    if u64::from(streams.subscribers) * u64::from(streams.per_channel()) > CHECKERS_MAX {
-        return Err(format!(
-            "subscribers times publishers of one channel is more than {CHECKERS_MAX}: use more channels"
-        ));
-    }
-    Ok(FanoutLoad { size, pace: pace(flags.rate.unwrap_or(100.0), flags.depth), streams })
-}
-
-fn pace(rate: f64, depth: u32) -> Pace {
-    if rate > 0.0 { Pace::Open(rate) } else { Pace::Closed(depth) }
-}
-
 fn opening(scenario: &ScenarioFlags) -> Opening {
     let flags = scenario.flags();
     let rate = match scenario {
         ScenarioFlags::Connect(_) | ScenarioFlags::Idle(_) => flags.connect_rate.or(flags.rate),
-        ScenarioFlags::Echo(_) | ScenarioFlags::Fanout(_) => flags.connect_rate,
+        _ => flags.connect_rate,
     };
     let limit = match scenario {
         ScenarioFlags::Connect(_) => flags.duration.map(nanos),
@@ -334,46 +234,19 @@ fn opening(scenario: &ScenarioFlags) -> Opening {
 
 fn login(scenario: &ScenarioFlags, load: &Load, spread: &Arc<Spread>) -> Option<Login> {
     let flags = scenario.flags();
-    let is_fanout = matches!(load, Load::Fanout(_));
-    let subscribes = flags.subscribe || is_fanout;
-    if !subscribes && !flags.connect {
+    let channels = match load {
+        Load::Flows(flows) => flows.iter().map(|flow| Channels::of_flow(flow, flags, spread)).collect(),
+        _ if flags.subscribe => vec![Channels::shared(flags, spread)],
+        _ => Vec::new(),
+    };
+    if channels.is_empty() && !flags.connect {
         return None;
     }
     Some(Login {
         encoding: if flags.protobuf { Encoding::Protobuf } else { Encoding::Json },
         tokens: Tokens::new(flags.token.as_deref(), flags.token_secret.as_deref(), &flags.user_prefix),
-        channels: subscribes.then(|| Channels {
-            count: flags.channels,
-            prefix: flags.channel_prefix.clone(),
-            spread: Arc::clone(spread),
-        }),
+        channels,
     })
-}
-
-/// Flags that were given and have no effect on the scenario, for a note to the user.
-#[must_use]
-pub(crate) fn idle_flags(scenario: &ScenarioFlags) -> Vec<&'static str> {
-    let flags = scenario.flags();
-    let sends = matches!(scenario, ScenarioFlags::Echo(_) | ScenarioFlags::Fanout(_));
-    let is_fanout = matches!(scenario, ScenarioFlags::Fanout(_));
-    let speaks = is_fanout || flags.connect || flags.subscribe;
-    let open_loop = sends && flags.rate.map_or(is_fanout, |rate| rate > 0.0);
-    let table = [
-        ("--size", flags.size.is_some() && !sends),
-        ("--depth", flags.depth != 1 && (!sends || open_loop)),
-        ("--warmup", flags.warmup.0 > 0.0 && matches!(scenario, ScenarioFlags::Connect(_))),
-        ("--text", flags.text && !matches!(scenario, ScenarioFlags::Echo(_))),
-        ("--publishers", flags.publishers != 1 && !is_fanout),
-        ("--publish-url", !flags.publish_url.is_empty() && !is_fanout),
-        ("--pick", flags.pick != Law::Turn && !is_fanout),
-        ("--spread", flags.spread != Law::Turn && !is_fanout && !flags.subscribe),
-        ("--hold", flags.hold.0 + flags.hold_after.0 > 0.0 && matches!(scenario, ScenarioFlags::Connect(_))),
-        ("--channels", flags.channels != 1 && !is_fanout && !flags.subscribe),
-        ("--protobuf", flags.protobuf && !speaks),
-        ("--token", flags.token.is_some() && !speaks),
-        ("--token-secret", flags.token_secret.is_some() && !speaks),
-    ];
-    table.into_iter().filter_map(|(name, is_idle)| is_idle.then_some(name)).collect()
 }
 
 fn nanos(seconds: Seconds) -> Nanos {
@@ -431,14 +304,14 @@ mod tests {
         let echo = plan("loadgen echo --url ws://127.0.0.1/ --rate 50 --depth 3").unwrap();
         assert_eq!(echo.opening.rate, None);
         assert!(
-            matches!(echo.load, Load::Echo(EchoLoad { pace: Pace::Open(rate), size: 20, .. }) if rate == 50.0)
+            matches!(echo.load, Load::Echo(load::EchoLoad { pace: Pace::Open(rate), size: 20, .. }) if rate == 50.0)
         );
         let closed = plan("loadgen echo --url ws://127.0.0.1/ --depth 3").unwrap();
-        assert!(matches!(closed.load, Load::Echo(EchoLoad { pace: Pace::Closed(3), .. })));
+        assert!(matches!(closed.load, Load::Echo(load::EchoLoad { pace: Pace::Closed(3), .. })));
         let fanout = plan("loadgen fanout --url ws://127.0.0.1/ --connect-rate 9 --publishers 2").unwrap();
         assert_eq!((fanout.opening.rate, fanout.clients), (Some(9.0), 102));
         assert!(
-            matches!(fanout.load, Load::Fanout(FanoutLoad { pace: Pace::Open(rate), .. }) if rate == 100.0)
+            matches!(&fanout.load, Load::Flows(flows) if matches!(flows[0].pace, Pace::Open(rate) if rate == 100.0))
         );
     }
 
@@ -447,12 +320,12 @@ mod tests {
         let none = plan("loadgen idle --url ws://127.0.0.1/").unwrap();
         assert!(none.login.is_none());
         let connect = plan("loadgen idle --url ws://127.0.0.1/ --connect").unwrap();
-        assert!(connect.login.unwrap().channels.is_none());
+        assert!(connect.login.unwrap().channels.is_empty());
         let subscribe = plan("loadgen idle --url ws://127.0.0.1/ --subscribe --channels 7").unwrap();
-        let channels = subscribe.login.unwrap().channels.unwrap();
+        let channels = &subscribe.login.unwrap().channels[0];
         assert_eq!((channels.of_client(9), channels.name(2)), (Some(2), "loadgen-2".to_owned()));
         let fanout = plan("loadgen fanout --url ws://127.0.0.1/ --connections 10 --publishers 2").unwrap();
-        let channels = fanout.login.unwrap().channels.unwrap();
+        let channels = &fanout.login.unwrap().channels[0];
         assert_eq!((channels.of_client(9), channels.of_client(10)), (Some(0), None));
     }
 
@@ -475,6 +348,11 @@ mod tests {
             "loadgen echo --url ws://127.0.0.1/ --source ::1",
             "loadgen echo --url ws://127.0.0.1/ --cores 99999",
             "loadgen fanout --url ws://127.0.0.1/ --channels 2000000000 --publishers 2",
+            "loadgen fanout --url ws://127.0.0.1/ --channels 3 --subscriptions 4",
+            "loadgen mixed --url ws://127.0.0.1/ --rate 0",
+            "loadgen direct --url ws://127.0.0.1/ --connections 1",
+            "loadgen echo --url ws://127.0.0.1/ --storm-share 0.5",
+            "loadgen storm --url ws://127.0.0.1/ --storm-every 0",
         ] {
             assert!(plan(line).is_err(), "{line}");
         }
@@ -502,16 +380,5 @@ mod tests {
             let fit = plan.fit(descriptors, asked).map(|_| plan.threads).map_err(drop);
             assert_eq!(fit, expected, "{descriptors} {asked:?}");
         }
-    }
-
-    #[test]
-    fn flags_without_effect_are_named() {
-        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap().scenario;
-        let idle = parse("loadgen idle --url ws://a/ --size 5 --publishers 2 --protobuf");
-        assert_eq!(idle_flags(&idle), ["--size", "--publishers", "--protobuf"]);
-        let echo = parse("loadgen echo --url ws://a/ --size 5 --depth 4");
-        assert!(idle_flags(&echo).is_empty());
-        let open = parse("loadgen echo --url ws://a/ --rate 5 --depth 4");
-        assert_eq!(idle_flags(&open), ["--depth"]);
     }
 }
