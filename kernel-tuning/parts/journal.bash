@@ -102,12 +102,18 @@ change() {
     remember "$@"
     if write_value "$1" "$2" "$4"; then
         read_value "$1" "$2"
-        if same "$result" "$4"; then
+        local now=$result
+        if same "$now" "$4"; then
             say "set $title to $4 (was $3)"
+            return
+        elif ! same "$now" "$3"; then
+            # Rounded by a device to what it can do.
+            remember "$1" "$2" "$4" "$now"
+            say "set $title to $now (was $3, should be $4)"
             return
         fi
     fi
-    say "could not set $title to $4: the kernel refuses it"
+    say "could not set $title to $4: it is refused"
     failed=1
 }
 

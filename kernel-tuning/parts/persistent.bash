@@ -92,6 +92,21 @@ remove_file() {
     fi
 }
 
+# warn_of_overrides FILE TEXT: says which settings of TEXT a file that is read after FILE, in the same folder, sets as well.
+warn_of_overrides() {
+    local other line name
+    for other in "$root${1%/*}"/*.conf; do
+        [[ -r $other && ${other##*/} > ${1##*/} ]] || continue
+        while IFS= read -r line || [[ -n $line ]]; do
+            [[ $line =~ ^[[:space:]]*-?([a-z0-9_./]+)[[:space:]]*= ]] || continue
+            name=${BASH_REMATCH[1]//\//.}
+            if [[ $'\n'$2 == *$'\n'"$name = "* ]]; then
+                say "${other#"$root"} sets $name too, and wins at the next boot"
+            fi
+        done <"$other"
+    done
+}
+
 # Lets systemd read its units again, where it runs.
 reload_systemd() {
     if [[ -z $root && -d /run/systemd/system ]]; then

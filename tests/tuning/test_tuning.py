@@ -193,6 +193,14 @@ def test_files_of_others_are_not_touched(machine):
     assert machine.get("etc/sysctl.d/90-roadstead.conf") == "edited by hand\n"
 
 
+def test_files_that_win_at_the_next_boot_are_named(machine):
+    machine.put("etc/sysctl.d/99-sysctl.conf", "# net.core.somaxconn = 1\nnet/ipv4/tcp_max_syn_backlog=7\nkernel.panic=1")
+    machine.put("etc/sysctl.d/10-early.conf", "net.core.somaxconn = 1")
+    text = machine.run("apply", "--persistent")
+    assert "/etc/sysctl.d/99-sysctl.conf sets net.ipv4.tcp_max_syn_backlog too, and wins" in text
+    assert text.count(" wins at the next boot") == 1
+
+
 # Runs a command until it is about to do something, for the so manieth time: then it ends, as by kill -9.
 KILLED = r"""
 set -T
@@ -366,6 +374,39 @@ def test_a_device_is_spread_over_the_processors_and_back():
         ./nic revert lo
         [[ $(list) == "$was" ]]
     """)
+
+
+# A device with rings and coalescing, as ethtool shows it, which rounds what it is asked for as some do.
+ETHTOOL = r"""#!/usr/bin/env bash
+cd "$(dirname "$0")"
+case $1 in
+    -g) printf 'Ring parameters for %s:\nPre-set maximums:\nRX:\t\t8192\nRX Mini:\tn/a\nTX:\t\t1024\n' "$2"
+        printf 'Current hardware settings:\nRX:\t\t%s\nRX Mini:\tn/a\nTX:\t\t%s\n' "$(<rx)" "$(<tx)" ;;
+    -G) case $3 in rx) echo $(($4 < 4000 ? $4 : 4000)) >rx ;; tx) echo "$4" >tx ;; esac ;;
+    -c) printf 'Coalesce parameters for %s:\nAdaptive RX: %s  TX: n/a\n' "$2" "$(<adaptive)" ;;
+    -C) echo "$4" >adaptive ;;
+    *) exit 1 ;;
+esac
+"""
+
+
+@namespaces
+def test_rings_and_coalescing_are_set_and_given_back(tmp_path):
+    for name, text in {"ethtool": ETHTOOL, "rx": "512\n", "tx": "256\n", "adaptive": "off\n"}.items():
+        (tmp_path / name).write_text(text)
+    os.chmod(tmp_path / "ethtool", 0o755)
+    text = in_namespace(f"""
+        PATH={tmp_path}:$PATH
+        now() {{ cat {tmp_path}/rx {tmp_path}/tx {tmp_path}/adaptive; }}
+        ip link add v0 type veth peer name v1
+        was=$(now)
+        ./nic apply v0 --cpus 0
+        [[ $(now) == $'4000\n1024\non' ]]
+        ./nic revert v0
+        [[ $(now) == "$was" ]]
+    """)
+    assert "set v0:rings:rx to 4000 (was 512, should be 4096)" in text
+    assert "set v0:rings:rx back to 512" in text
 
 
 @namespaces
