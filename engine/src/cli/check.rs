@@ -79,6 +79,7 @@ pub fn run(arguments: &CheckArguments) -> Exit {
 fn look(settings: &Settings) -> Result<Vec<Finding>, String> {
     let machine = Machine::this();
     let (back_end, kind) = back_end(settings.io);
+    let soft = machine.open_files_soft();
     let outlook =
         outlook(kind, settings).map_err(|error| format!("cannot read the descriptor limit: {error}"))?;
     let connections = settings.limits.connections;
@@ -93,7 +94,12 @@ fn look(settings: &Settings) -> Result<Vec<Finding>, String> {
     let mut findings = judge(&Table::embedded(), &machine, &quantities)?;
     for finding in &mut findings {
         match finding.name.as_str() {
-            "open files" => fit_descriptors(finding, &outlook, kind, settings),
+            "open files" => {
+                fit_descriptors(finding, &outlook, kind, settings);
+                if let Some(soft) = soft.filter(|soft| *soft < quantities.open_files) {
+                    finding.is = format!("{} (raised from {soft})", finding.is);
+                }
+            }
             "memory available" => fit_memory(finding, &quantities),
             "net.netfilter.nf_conntrack_max" => name_ports(finding, settings),
             _ => {}

@@ -42,8 +42,18 @@ impl Machine {
     /// The hard limit of open files of the calling process.
     #[must_use]
     pub fn open_files(&self) -> Option<i64> {
+        self.limit_of_files(1)
+    }
+
+    /// The soft limit of open files of the calling process, which it may raise to the hard one.
+    #[must_use]
+    pub fn open_files_soft(&self) -> Option<i64> {
+        self.limit_of_files(0)
+    }
+
+    fn limit_of_files(&self, column: usize) -> Option<i64> {
         let limits = self.text("/proc/self/limits")?;
-        let word = word_after(&limits, "Max open files", 1)?;
+        let word = word_after(&limits, "Max open files", column)?;
         if word == "unlimited" { Some(i64::MAX) } else { word.parse().ok() }
     }
 
@@ -116,4 +126,82 @@ impl Machine {
 /// Word number `column`, from 0, after `label` in the line that begins with it.
 fn word_after<'a>(text: &'a str, label: &str, column: usize) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(label))?.split_ascii_whitespace().nth(column)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A machine of some files, below a folder of its own, which goes with it.
+    pub(in crate::tuning) struct MadeUp {
+        pub(in crate::tuning) machine: Machine,
+    }
+
+    impl MadeUp {
+        pub(in crate::tuning) fn new(name: &str, files: &[(&str, &str)]) -> Self {
+            let root = std::env::temp_dir().join(format!("roadstead-machine-{}-{name}", std::process::id()));
+            for (path, text) in files {
+                let path = root.join(path);
+                fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+                fs::write(path, text).expect("written");
+            }
+            Self { machine: Machine::below(root) }
+        }
+    }
+
+    impl Drop for MadeUp {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.machine.root);
+        }
+    }
+
+    const MEMORY: (&str, &str) =
+        ("proc/meminfo", "MemTotal: 9000 kB\nMemFree: 1 kB\nMemAvailable:   8000 kB\n");
+
+    #[test]
+    fn the_tightest_group_counts() {
+        const GROUP: (&str, &str) = ("proc/self/cgroup", "1:name=x:/y\n0::/system.slice/roadstead.service\n");
+        const NOW: (&str, &str) =
+            ("sys/fs/cgroup/system.slice/roadstead.service/memory.current", "1048576\n");
+        const MOST: &str = "sys/fs/cgroup/system.slice/roadstead.service/memory.max";
+        const ABOVE: &str = "sys/fs/cgroup/system.slice/memory.max";
+        const NOW_ABOVE: (&str, &str) = ("sys/fs/cgroup/system.slice/memory.current", "2097152\n");
+        for (name, files, available) in [
+            ("none", &[MEMORY][..], Some(8_000)),
+            ("unlimited", &[MEMORY, GROUP, NOW, (MOST, "max\n")], Some(8_000)),
+            ("limited", &[MEMORY, GROUP, NOW, (MOST, "5242880\n")], Some(4_096)),
+            (
+                "above",
+                &[MEMORY, GROUP, NOW, (MOST, "5242880\n"), NOW_ABOVE, (ABOVE, "3145728\n")],
+                Some(1_024),
+            ),
+            ("wide", &[MEMORY, GROUP, NOW, (MOST, "99999999999\n")], Some(8_000)),
+            ("absent", &[GROUP], None),
+        ] {
+            assert_eq!(MadeUp::new(name, files).machine.available_kib(), available, "{name}");
+        }
+    }
+
+    #[test]
+    fn limits_pages_and_capabilities_are_read() {
+        let made_up = MadeUp::new(
+            "all",
+            &[
+                (
+                    "proc/self/limits",
+                    "Max open files            1024                 unlimited            files\n",
+                ),
+                ("proc/self/status", "Name:\tx\nCapEff:\t0000000000000400\n"),
+                ("proc/self/smaps", "00-01 r--p\nSize:  8 kB\nKernelPageSize:       64 kB\n"),
+                ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
+            ],
+        );
+        let machine = &made_up.machine;
+        assert_eq!((machine.open_files_soft(), machine.open_files()), (Some(1_024), Some(i64::MAX)));
+        assert_eq!((machine.may(10), machine.may(11)), (Some(true), Some(false)));
+        assert_eq!(machine.page_kib(), 64);
+        assert_eq!(machine.sysctl("net.ipv4.ip_local_port_range").as_deref(), Some("32768 60999"));
+        assert_eq!(machine.sysctl("net.ipv4.tcp_mem"), None);
+        assert_eq!(machine.memory_kib(), 0);
+    }
 }

@@ -119,7 +119,45 @@ fn one_source(addresses: usize, connections: u32) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::machine::tests::MadeUp;
     use super::*;
+
+    #[test]
+    fn ports_are_for_some_and_for_outgoing_connections() {
+        const FIRST: (&str, &str) = ("proc/sys/net/ipv4/ip_unprivileged_port_start", "1024\n");
+        const RANGE: (&str, &str) = ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n");
+        const NOBODY: (&str, &str) = ("proc/self/status", "CapEff:\t0000000000000000\n");
+        const BINDER: (&str, &str) = ("proc/self/status", "CapEff:\t0000000000000400\n");
+        const KEPT: (&str, &str) = ("proc/sys/net/ipv4/ip_local_reserved_ports", "80,40000-40010\n");
+        for (name, port, files, found) in [
+            ("plain", 8_000, &[FIRST, RANGE, NOBODY][..], None),
+            ("low", 443, &[FIRST, RANGE, NOBODY], Some((Verdict::Stops, "setcap"))),
+            ("granted", 443, &[FIRST, RANGE, BINDER], None),
+            ("untold", 443, &[RANGE], None),
+            (
+                "outgoing",
+                40_000,
+                &[FIRST, RANGE, NOBODY],
+                Some((Verdict::Costs, "ip_local_reserved_ports=40000")),
+            ),
+            ("reserved", 40_000, &[FIRST, RANGE, NOBODY, KEPT], None),
+            (
+                "beside",
+                40_011,
+                &[FIRST, RANGE, NOBODY, KEPT],
+                Some((Verdict::Costs, "=80,40000-40010,40011")),
+            ),
+            ("any", 0, &[FIRST, RANGE, NOBODY], None),
+        ] {
+            let made_up = MadeUp::new(name, files);
+            let findings = ports(&made_up.machine, &[([127, 0, 0, 1], port).into()], 100);
+            let first = findings.first().filter(|finding| finding.verdict != Verdict::Ok);
+            assert_eq!(first.map(|finding| finding.verdict), found.map(|(verdict, _)| verdict), "{name}");
+            if let (Some(first), Some((_, words))) = (first, found) {
+                assert!(first.cure.contains(words), "{name}: {}", first.cure);
+            }
+        }
+    }
 
     #[test]
     fn lists_of_ports_are_understood() {
