@@ -5,6 +5,7 @@ ends with it, in which the settings that there is only one of are mounted read-o
 """
 
 import os
+import shutil
 import subprocess
 import textwrap
 
@@ -191,6 +192,18 @@ def test_files_of_others_are_not_touched(machine):
     machine.put("etc/sysctl.d/90-roadstead.conf", "edited by hand")
     assert "left /etc/sysctl.d/90-roadstead.conf" in machine.run("revert", code=1)
     assert machine.get("etc/sysctl.d/90-roadstead.conf") == "edited by hand\n"
+
+
+def test_bash_and_coreutils_are_enough(machine, tmp_path_factory):
+    bare = tmp_path_factory.mktemp("bare")
+    for tool in "bash env dirname mkdir mv rm rmdir chmod tail cksum readlink".split():
+        os.symlink(shutil.which(tool), bare / tool)
+    before = machine.picture()
+    for command, *arguments in (("check",), ("apply", "--persistent"), ("revert",)):
+        line = [os.path.join(TUNING, command), *arguments, "--root", str(machine.root)]
+        done = subprocess.run(line, env={"PATH": str(bare)}, capture_output=True, text=True, timeout=60)
+        assert done.stderr == "" and done.returncode == (1 if command == "check" else 0), done
+    assert machine.picture() == before
 
 
 def test_files_that_win_at_the_next_boot_are_named(machine):
