@@ -453,9 +453,23 @@ fn a_socket_in_use_is_not_taken_over() {
     let (exit, _, err) =
         run(&["serve", "--insecure", "--listen", "127.0.0.1:0", "--admin", "off", "--admin-socket", &socket]);
     assert_eq!(exit, 1, "{err}");
-    assert!(err.contains("another node serves it"), "{err}");
+    assert!(err.contains("another node serves it; choose another with --admin-socket"), "{err}");
     node.signal("TERM");
     assert_eq!(node.end().0, Some(0));
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_not_replaced() {
+    let folder = Folder::new("cli");
+    let file = folder.file("notes.txt", "precious");
+    let long = folder.path(&"x".repeat(120));
+    for (socket, words) in [(&file, "is not a socket"), (&long, "at most 107")] {
+        let listen = ["serve", "--insecure", "--listen", "127.0.0.1:0", "--admin", "off"];
+        let (exit, out, err) = run(&[&listen[..], &["--admin-socket", socket]].concat());
+        assert_eq!((exit, out.as_str()), (78, ""), "{err}");
+        assert!(err.contains(words) && err.contains(socket.as_str()), "{err}");
+    }
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), "precious");
 }
 
 #[test]

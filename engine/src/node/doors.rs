@@ -85,8 +85,8 @@ fn unix(settings: &Settings) -> Result<Option<(UnixListener, SocketFile)>, Failu
         return match socket::bind(path) {
             Ok(listener) => Ok(Some((listener, SocketFile(path.clone())))),
             Err(error) => {
-                let why = explain(&error);
-                Err(Failure::Start(format!("cannot make the admin socket {}: {why}", path.display())))
+                let why = format!("cannot make the admin socket {}: {error}", path.display());
+                Err(if error.is_lasting() { Failure::Demand(why) } else { Failure::Start(why) })
             }
         };
     }
@@ -109,19 +109,11 @@ fn bind_default(path: &Path) -> Option<(UnixListener, SocketFile)> {
     match socket::bind(path) {
         Ok(listener) => Some((listener, SocketFile(path.into()))),
         Err(error) => {
-            let why = explain(&error);
             tracing::warn!(
-                "no admin socket at {}: {why}; `roadstead status` does not reach this node without --admin-socket",
+                "no admin socket at {}: {error}; `roadstead status` does not reach this node without --admin-socket",
                 path.display()
             );
             None
         }
-    }
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "another node serves it".into(),
-        _ => error.to_string(),
     }
 }
