@@ -8,7 +8,7 @@
 //! ```
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -20,14 +20,31 @@ use rustls::unbuffered::{
 use rustls::{Error, ServerConfig};
 
 use crate::limits::{TLS_FRAGMENT_BYTES, TLS_OVERHEAD_BYTES, TLS_PENDING_BYTES_MAX, TLS_ROOM_BYTES};
+use crate::settings::Tls;
 
-/// Why TLS could not be set up.
+const CERTIFICATE: &str = "tls.certificate";
+const KEY: &str = "tls.key";
+
+/// Why TLS could not be set up: the setting whose file is to blame, and what is wrong with it.
 #[derive(Debug)]
-pub struct SetupError(String);
+pub struct SetupError {
+    /// `tls.certificate` or `tls.key`.
+    pub setting: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl SetupError {
+    fn new(setting: &'static str, path: &Path, reason: impl ToString) -> Self {
+        Self { setting, path: path.into(), reason: reason.to_string() }
+    }
+}
 
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{} {}: {}", self.setting, self.path.display(), self.reason)
     }
 }
 
@@ -46,6 +63,17 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
+    /// What the settings name; `None`: no TLS.
+    ///
+    /// # Errors
+    /// As [`Identity::load`].
+    pub fn of(settings: &Tls) -> Result<Option<Self>, SetupError> {
+        match (&settings.certificate, &settings.key) {
+            (Some(certificate), Some(key)) => Self::load(certificate, key).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Reads a certificate chain and its key, both PEM.
     ///
     /// # Errors
@@ -53,17 +81,13 @@ impl Identity {
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, SetupError> {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect)
-            .map_err(|error| SetupError(format!("tls.certificate {}: {error}", certificate.display())))?;
+            .map_err(|error| SetupError::new(CERTIFICATE, certificate, error))?;
         if chain.is_empty() {
-            return Err(SetupError(format!(
-                "tls.certificate {}: holds no certificate",
-                certificate.display()
-            )));
+            return Err(SetupError::new(CERTIFICATE, certificate, "it holds no certificate"));
         }
-        let secret = PrivateKeyDer::from_pem_file(key)
-            .map_err(|error| SetupError(format!("tls.key {}: {error}", key.display())))?;
+        let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| SetupError::new(KEY, key, error))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let refused = |error: Error| SetupError(format!("tls.key {}: {error}", key.display()));
+        let refused = |error: Error| SetupError::new(KEY, key, error);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(refused)?
@@ -333,21 +357,21 @@ mod tests {
     use super::*;
 
     /// A self-signed certificate for `roadstead`, of P-256, made with `openssl req -x509`; it is good until 2126.
-    const CERTIFICATE: &str = include_str!("tls/test_certificate.pem");
-    const KEY: &str = include_str!("tls/test_key.pem");
+    const CHAIN: &str = include_str!("tls/test_certificate.pem");
+    const SECRET_KEY: &str = include_str!("tls/test_key.pem");
 
     fn identity() -> Identity {
         let folder = std::env::temp_dir().join(format!("roadstead-tls-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-        std::fs::write(&certificate, CERTIFICATE).unwrap();
-        std::fs::write(&key, KEY).unwrap();
+        std::fs::write(&certificate, CHAIN).unwrap();
+        std::fs::write(&key, SECRET_KEY).unwrap();
         Identity::load(&certificate, &key).unwrap()
     }
 
     fn client() -> ClientConnection {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(CHAIN.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -72,6 +72,11 @@ fn configurations_are_judged() {
         ("", &["--admin", "0.0.0.0:0"], &["admin", "admin_key"]),
         ("admin = \"127.0.0.1:1\"\nlisten", &[], &["roadstead.toml:2", "not valid TOML"]),
         ("tls.certificate = \"c.pem\"", &[], &["tls.certificate", "tls.key"]),
+        (
+            "[tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"",
+            &[],
+            &["tls.certificate", "no.pem", "No such file"],
+        ),
         ("", &["--join", "127.0.0.1:7800"], &["flag --join", "cluster.join", "--cluster-listen"]),
         (
             "[cluster]\nkey_file = \"keys\"",

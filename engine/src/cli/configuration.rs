@@ -2,7 +2,8 @@
 
 use super::given::sources;
 use super::{ConfigAction, ConfigCommand, Exit, Output, answer, complain, complain_of};
-use crate::config::{self, Configuration, print_json, print_text, problems_json};
+use crate::config::{self, Configuration, Problem, print_json, print_text, problems_json};
+use crate::tls::Identity;
 
 /// Checks or prints the configuration.
 #[must_use]
@@ -11,7 +12,7 @@ pub fn run(command: &ConfigCommand) -> Exit {
         ConfigAction::Check(query) => (query, false),
         ConfigAction::Print(query) => (query, true),
     };
-    let read = config::load(&sources(&query.config, Some(&query.settings)));
+    let read = config::load(&sources(&query.config, Some(&query.settings))).and_then(with_tls);
     match (read, query.output.output) {
         (Ok(configuration), Output::Text) if print => {
             warn(&configuration);
@@ -32,6 +33,19 @@ pub fn run(command: &ConfigCommand) -> Exit {
         }
     }
     Exit::Ok
+}
+
+/// A node loads certificate and key before it serves; what would stop it is a problem here too.
+fn with_tls(configuration: Configuration) -> Result<Configuration, Vec<Problem>> {
+    match Identity::of(&configuration.settings.tls) {
+        Ok(_) => Ok(configuration),
+        Err(error) => Err(vec![Problem {
+            key: Some(error.setting.into()),
+            value: Some(error.path.display().to_string()),
+            origin: configuration.origins.get(error.setting).cloned(),
+            reason: error.reason,
+        }]),
+    }
 }
 
 fn warn(configuration: &Configuration) {

@@ -57,6 +57,8 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         tracing::warn!("{warning}");
     }
 
+    let tls =
+        tls::Identity::of(&configuration.settings.tls).map_err(|error| Failure::Demand(error.to_string()))?;
     let selected = roadstead_io::select(configuration.settings.io)
         .map_err(|error| Failure::Demand(error.to_string()))?;
     for note in &selected.notes {
@@ -67,13 +69,6 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let fitted = Fitted { connections: room.connections, page_origins: doors.page_origins() };
     let settings = Arc::new(fitted.fit(&configuration.settings));
     let verifier = Arc::new(Verifier::new(&settings.token));
-
-    let tls = match (&settings.tls.certificate, &settings.tls.key) {
-        (Some(certificate), Some(key)) => {
-            Some(tls::Identity::load(certificate, key).map_err(|error| Failure::Demand(error.to_string()))?)
-        }
-        _ => None,
-    };
 
     let name = name(&settings);
     let joining = Joining::prepare(&settings, &name)?;
