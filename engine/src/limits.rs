@@ -116,6 +116,14 @@ pub const TLS_ROOM_BYTES: usize = 2 * 1024;
 /// one. More ends the connection; so does the budget for incomplete input of the shard.
 pub const TLS_PENDING_BYTES_MAX: usize = TLS_FRAGMENT_BYTES + 2 * 1024;
 
+/// Connections of one admin listener. Probes, Prometheus and a few browsers need fewer; a further one takes the place of
+/// the one that has been idle longest.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+
+/// How long an admin connection may take for the whole head of a request, and be idle before it. Who asks asks at once, and a
+/// probe or a page comes with a new connection otherwise; who is late is closed.
+pub const ADMIN_HEAD_MS: u64 = 5_000;
+
 /// Idle time after which the kernel probes a silent peer. Clients of the client protocol are pinged long before; this
 /// finds dead peers of `/echo` at a cost that a million connections do not feel.
 pub const KEEPALIVE_S: u64 = 600;

@@ -228,6 +228,16 @@ fn answer_once(path: &str, answer: &'static str) -> thread::JoinHandle<()> {
 }
 
 #[test]
+fn a_node_that_keeps_silent_is_said_to_do_so() {
+    let folder = Folder::new("cli");
+    let socket = folder.path("silent.sock");
+    let _silent = UnixListener::bind(&socket).expect("bound");
+    let (exit, out, err) = run(&["status", "--admin-socket", &socket]);
+    assert_eq!((exit, out.as_str()), (1, ""));
+    assert!(err.contains("did not answer within 5 s") && !err.contains("os error"), "{err}");
+}
+
+#[test]
 fn answers_that_are_not_whole_are_told_by_the_exit_code() {
     let folder = Folder::new("cli");
     for (index, (answer, code, words)) in [

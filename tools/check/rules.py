@@ -24,7 +24,7 @@ CRATES = {
 ENGINE = "engine/src"
 
 # The runtime of the admin thread; nothing of it may reach a shard.
-RUNTIME = {"tokio", "axum"}
+RUNTIME = {"tokio", "axum", "hyper", "hyper_util"}
 
 # Plain values that every module of the engine may name. They name no room, only each other.
 VALUES = {"buffers", "counters", "flow", "limits", "names", "settings"}

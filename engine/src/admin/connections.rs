@@ -1,88 +1,89 @@
-//! Bounds on admin connections: how many at once, and how long one may be silent.
+//! Serves HTTP on one admin listener, with bounds on how many connections there are and how long a request may take to come.
 //!
-//! Admin descriptors come out of the same limit as those of clients; strangers who only hold connections open must
-//! not use it up, nor keep operators out for long.
+//! Admin descriptors come out of the same limit as those of clients. Strangers who only hold connections open must not
+//! use it up, nor keep anybody out: a newcomer is always accepted.
+//!
+//! Invariants: bytes that trickle in give nobody more time; who waits for an answer is the last to make room.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
 use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::task::{AbortHandle, yield_now};
+use tokio::time::Instant;
 
-/// Probes, Prometheus and a few browsers need fewer; more wait in the backlog.
-pub(super) const CONNECTIONS_MAX: usize = 32;
-/// Longer than a page polls, shorter than an operator's patience.
-const SILENT: Duration = Duration::from_secs(30);
+use crate::limits::ADMIN_CONNECTIONS_MAX;
 
-/// A listener whose connections are bounded in number and in silence.
-pub(super) struct Bounded<L> {
-    listener: L,
-    permits: Arc<Semaphore>,
+/// What a connection does, and since when. Those that are less make room first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Standing {
+    /// It has not asked, or has its answer.
+    Idle(Instant),
+    /// It asked and waits.
+    Asking(Instant),
 }
 
-impl<L> Bounded<L> {
-    pub(super) fn new(listener: L) -> Self {
-        Self { listener, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+/// A connection, seen from the listener.
+struct Held {
+    task: AbortHandle,
+    standing: Arc<Mutex<Standing>>,
+}
+
+/// Serves for ever. Each head must be complete within `head_time` from when it is awaited.
+pub(super) async fn serve<L: Listener>(
+    mut listener: L,
+    routes: Router,
+    head_time: Duration,
+) -> io::Result<()> {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head_time);
+    let mut held: Vec<Held> = Vec::with_capacity(ADMIN_CONNECTIONS_MAX);
+    loop {
+        let (io, _) = listener.accept().await;
+        make_room(&mut held).await;
+        let standing = Arc::new(Mutex::new(Standing::Idle(Instant::now())));
+        let service = TowerToHyperService::new(routes.clone());
+        let stands = Arc::clone(&standing);
+        let answered = service_fn(move |request: Request<Incoming>| {
+            set(&stands, Standing::Asking(Instant::now()));
+            let (answer, stands) = (service.call(request), Arc::clone(&stands));
+            async move {
+                let answer = answer.await;
+                set(&stands, Standing::Idle(Instant::now()));
+                answer
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(io), answered);
+        // How a connection ends is its peer's business.
+        let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+        held.push(Held { task, standing });
     }
 }
 
-impl<L: Listener> Listener for Bounded<L> {
-    type Io = Held<L::Io>;
-    type Addr = L::Addr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // The semaphore is never closed; an error would only mean that this connection is not counted.
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        let (io, address) = self.listener.accept().await;
-        (Held { io, _permit: permit, silence: Box::pin(sleep(SILENT)) }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
+/// Ends the connection that has been idle longest, if there are too many.
+async fn make_room(held: &mut Vec<Held>) {
+    held.retain(|held| !held.task.is_finished());
+    while held.len() >= ADMIN_CONNECTIONS_MAX {
+        let standing = |place: &usize| get(&held[*place].standing);
+        let Some(idlest) = (0..held.len()).min_by_key(standing) else { break };
+        held.swap_remove(idlest).task.abort();
+        // The runtime closes its descriptor before it comes back here.
+        yield_now().await;
     }
 }
 
-/// A connection that holds its permit while it lives, and fails when its peer sends nothing for too long.
-pub(super) struct Held<T> {
-    io: T,
-    _permit: Option<OwnedSemaphorePermit>,
-    silence: Pin<Box<Sleep>>,
+fn set(standing: &Mutex<Standing>, now: Standing) {
+    *standing.lock().unwrap_or_else(PoisonError::into_inner) = now;
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Held<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(result) = Pin::new(&mut self.io).poll_read(context, buffer) {
-            self.silence.as_mut().reset(Instant::now() + SILENT);
-            return Poll::Ready(result);
-        }
-        self.silence.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Held<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
+fn get(standing: &Mutex<Standing>) -> Standing {
+    *standing.lock().unwrap_or_else(PoisonError::into_inner)
 }

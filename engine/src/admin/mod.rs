@@ -19,7 +19,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
@@ -31,14 +31,14 @@ use serde_json::json;
 
 use crate::counters::Counters;
 use crate::health::Health;
+use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MS};
 use crate::settings::Secret;
-use connections::Bounded;
 
 pub use drain::{Granted, Wish, Wishes};
 pub use fleet::{Finder, FleetSubject, Found, Picture, Pictures, Shares};
 
 /// Descriptors that the admin interface uses at most: two doors with their connections, and its runtime's own.
-pub const DESCRIPTORS_MAX: u32 = 2 * (connections::CONNECTIONS_MAX as u32 + 1) + 8;
+pub const DESCRIPTORS_MAX: u32 = 2 * (ADMIN_CONNECTIONS_MAX as u32 + 1) + 8;
 
 /// The version that the build gave this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -103,18 +103,19 @@ pub fn start(doors: Doors, subject: Subject) -> io::Result<()> {
 }
 
 async fn serve(doors: Doors, subject: Arc<Subject>) -> io::Result<()> {
+    let head_time = Duration::from_millis(ADMIN_HEAD_MS);
     let mut tasks = Vec::new();
     if let Some(unix) = doors.unix {
         unix.set_nonblocking(true)?;
-        let listener = Bounded::new(tokio::net::UnixListener::from_std(unix)?);
-        tasks.push(tokio::spawn(axum::serve(listener, routes(Arc::clone(&subject))).into_future()));
+        let listener = tokio::net::UnixListener::from_std(unix)?;
+        tasks.push(tokio::spawn(connections::serve(listener, routes(Arc::clone(&subject)), head_time)));
     }
     if let Some(tcp) = doors.tcp {
         tcp.set_nonblocking(true)?;
-        let listener = Bounded::new(tokio::net::TcpListener::from_std(tcp)?);
+        let listener = tokio::net::TcpListener::from_std(tcp)?;
         let guard = Arc::new(access::Guard::new(doors.key));
         let routes = routes(subject).layer(middleware::from_fn_with_state(guard, access::check));
-        tasks.push(tokio::spawn(axum::serve(listener, routes).into_future()));
+        tasks.push(tokio::spawn(connections::serve(listener, routes, head_time)));
     }
     for task in tasks {
         task.await.map_err(io::Error::other)??;

@@ -174,3 +174,47 @@ fn users_are_found_with_the_ids_that_their_clients_have() {
     assert_eq!((&nodes["fleet"], &nodes["nodes"][0]["name"]), (&json!(null), &json!("test")));
     let _ = std::fs::remove_file(&path);
 }
+
+#[test]
+fn silent_connections_keep_nobody_out() {
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = tcp.local_addr().expect("an address");
+    start(Doors { tcp: Some(tcp), key: None, unix: None }, subject(1)).expect("started");
+    let connect = || {
+        let stream = TcpStream::connect(address).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        stream
+    };
+    let mut silent: Vec<TcpStream> = (0..ADMIN_CONNECTIONS_MAX + 8).map(|_| connect()).collect();
+    for path in ["/live", "/health", "/metrics"] {
+        assert_eq!(get(connect(), path, "Host: localhost\r\n").0, 200, "{path}");
+    }
+    // Those that have waited longest made room; the last still has its place.
+    assert_eq!(silent.remove(0).read(&mut [0; 1]).expect("closed"), 0);
+    assert_eq!(get(silent.pop().expect("the last"), "/health", "Host: localhost\r\n").0, 200);
+}
+
+#[test]
+fn a_head_that_trickles_in_is_given_up() {
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = tcp.local_addr().expect("an address");
+    tcp.set_nonblocking(true).expect("set");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("built");
+    thread::spawn(move || {
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(tcp).expect("taken");
+            connections::serve(listener, routes(Arc::new(subject(1))), Duration::from_millis(200)).await
+        })
+    });
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_millis(5))).expect("set");
+    stream.write_all(b"GET /health HTTP/1.1\r\nX: ").expect("sent");
+    // Each byte comes long before the time is over.
+    for _ in 0..4_000 {
+        let is_over = stream.write_all(b"a").is_err() || matches!(stream.read(&mut [0; 256]), Ok(0));
+        if is_over {
+            return;
+        }
+    }
+    panic!("the head may trickle for ever");
+}

@@ -84,9 +84,21 @@ fn explain(place: &Path, error: &io::Error) -> String {
     }
 }
 
+fn failed(error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!(
+            "the node did not answer within {} s: its process stands still, or its machine is overloaded",
+            PATIENCE.as_secs()
+        ),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            "the node closed the connection before it answered".into()
+        }
+        _ => format!("the node did not answer: {error}"),
+    }
+}
+
 /// HTTP/1.0, so that the answer ends with the connection.
 fn exchange(mut stream: UnixStream, method: &str, path: &str) -> Result<Said, String> {
-    let failed = |error: io::Error| format!("the node did not answer: {error}");
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
     let request = format!("{method} {path} HTTP/1.0\r\nContent-Length: 0\r\n\r\n");
