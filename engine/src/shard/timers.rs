@@ -91,8 +91,9 @@ impl Wheel {
         }
     }
 
-    /// Moves to `now_ms` and appends the slots whose time has come to `due`, each disarmed.
-    pub fn advance(&mut self, records: &mut impl Timed, now_ms: u64, due: &mut Vec<u32>) {
+    /// Moves to `now_ms` and appends the slots whose time has come to `due`, each disarmed, until it has `due_max`: the
+    /// rest is due at once in the next call, and [`Self::wait_ms`] says so.
+    pub fn advance(&mut self, records: &mut impl Timed, now_ms: u64, due_max: usize, due: &mut Vec<u32>) {
         let target = (now_ms / TICK_MS) as u32;
         // After a long pause every place is visited once, not once a tick.
         let steps = target.saturating_sub(self.tick).min(WHEEL_SLOTS as u32);
@@ -106,6 +107,10 @@ impl Wheel {
             while slot != NONE {
                 let node = *records.timer(slot);
                 if node.due_tick <= target {
+                    if due.len() >= due_max {
+                        self.tick = tick - 1;
+                        return;
+                    }
                     self.cancel(records, slot);
                     due.push(slot);
                 }
@@ -118,13 +123,17 @@ impl Wheel {
     /// Milliseconds from `now_ms` to the next tick at which something may be due, at most `limit_ms`.
     #[must_use]
     pub fn wait_ms(&self, now_ms: u64, limit_ms: u64) -> u64 {
-        let ticks = limit_ms.div_ceil(TICK_MS) as usize;
-        for ahead in 1..=ticks.min(WHEEL_SLOTS) {
-            let place = (self.tick as usize + ahead) % WHEEL_SLOTS;
-            if self.occupied[place / 64] & (1 << (place % 64)) != 0 {
-                let due_ms = (u64::from(self.tick) + ahead as u64) * TICK_MS;
+        let ticks = limit_ms.div_ceil(TICK_MS).min(WHEEL_SLOTS as u64);
+        let mut ahead = 1;
+        while ahead <= ticks {
+            let place = (self.tick as usize + ahead as usize) % WHEEL_SLOTS;
+            let in_word = self.occupied[place / 64] >> (place % 64);
+            if in_word != 0 {
+                let ahead = ahead + u64::from(in_word.trailing_zeros());
+                let due_ms = (u64::from(self.tick) + ahead) * TICK_MS;
                 return due_ms.saturating_sub(now_ms).min(limit_ms);
             }
+            ahead += 64 - place as u64 % 64;
         }
         limit_ms
     }
@@ -144,7 +153,7 @@ mod tests {
 
     fn fired(wheel: &mut Wheel, records: &mut Records, now_ms: u64) -> Vec<u32> {
         let mut due = Vec::new();
-        wheel.advance(records, now_ms, &mut due);
+        wheel.advance(records, now_ms, usize::MAX, &mut due);
         due.sort_unstable();
         due
     }
@@ -185,9 +194,28 @@ mod tests {
         let mut records = Records(vec![TimerNode::IDLE; 3]);
         let mut wheel = Wheel::new(0);
         wheel.arm(&mut records, 0, 100);
-        wheel.arm(&mut records, 1, 40_000);
+        wheel.arm(&mut records, 1, 30_000);
         wheel.arm(&mut records, 2, 10_000_000);
         assert_eq!(fired(&mut wheel, &mut records, 5_000_000), [0, 1]);
+    }
+
+    #[test]
+    fn what_one_call_leaves_is_due_in_the_next() {
+        let mut records = Records(vec![TimerNode::IDLE; 7]);
+        let mut wheel = Wheel::new(0);
+        for slot in 0..7 {
+            wheel.arm(&mut records, slot, if slot < 5 { 300 } else { 400 });
+        }
+        let mut all = Vec::new();
+        for left in [5, 3, 1, 0] {
+            let mut due = Vec::new();
+            wheel.advance(&mut records, 500, 2, &mut due);
+            all.append(&mut due);
+            assert_eq!(7 - all.len(), left);
+            assert_eq!(wheel.wait_ms(500, 1_000), if left == 0 { 1_000 } else { 0 });
+        }
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
@@ -198,5 +226,10 @@ mod tests {
         wheel.arm(&mut records, 0, 300);
         assert_eq!(wheel.wait_ms(10, 1_000), 290);
         assert_eq!(wheel.wait_ms(10, 100), 100);
+        // Around the end of the wheel.
+        let round_ms = WHEEL_SLOTS as u64 * TICK_MS;
+        let _ = fired(&mut wheel, &mut records, round_ms - TICK_MS);
+        wheel.arm(&mut records, 0, round_ms + 2 * TICK_MS);
+        assert_eq!(wheel.wait_ms(round_ms - TICK_MS, 1_000), 3 * TICK_MS);
     }
 }

@@ -11,7 +11,7 @@ use super::written::{self, Written};
 use super::{Course, Order, Shard, Turned};
 use crate::counters::{Counters, Metric};
 use crate::flow::{Answer, Key, Now};
-use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES};
+use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES, TIMERS_PER_TURN};
 use crate::outbox::{Full, LENT, Lane, NO_TAG, Outboxes, Watch};
 use crate::peers::Peers;
 use crate::router::{Subscriber, Walk};
@@ -194,7 +194,7 @@ impl<I: Io> Shard<I> {
         // What was heard in this turn moves timers that would fire in it.
         self.set_timers();
         let mut due = std::mem::take(&mut self.due);
-        self.timers.advance(&mut self.connections, now.ms, &mut due);
+        self.timers.advance(&mut self.connections, now.ms, TIMERS_PER_TURN, &mut due);
         for slot in due.drain(..) {
             let Some((key, connection)) = self.connections.open_at(slot) else { continue };
             let blocked = connection.outbox.is_blocked();
