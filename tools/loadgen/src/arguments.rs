@@ -5,9 +5,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::expect::Expectation;
 
 use crate::limits::{CONNECTIONS_MAX, DEPTH_MAX, DURATION_S_MAX, RATE_MAX, SUBSCRIPTIONS_MAX, THREADS_MAX};
+use crate::scrape::MetricsUrl;
 use crate::target::{SourceChoice, Url};
 use crate::zipf::Law;
 
@@ -22,6 +25,13 @@ Examples:
   Hold 100,000 logged-in users, each subscribed to one of 1,000 channels, for a minute:
     loadgen idle --url ws://127.0.0.1:8000/connection/websocket --connections 100000 \\
             --subscribe --channels 1000 --token-secret SECRET --duration 60
+
+  A scenario from a file, with another place to connect to:
+    loadgen run tools/loadgen/scenarios/fanout.toml --url ws://10.0.0.1:8000/connection/websocket
+
+  How long do 10,000 clients take to be back after half of them were cut off?
+    loadgen storm --url ws://127.0.0.1:8000/connection/websocket --connections 10000 --rate 10 \\
+            --channels 100 --duration 30 --expect 'comeback.max<10s' --expect 'lost==0' --html storm.html
 
   Echo latency at 50,000 messages a second over 200 connections (open loop):
     loadgen echo --url ws://127.0.0.1:8000/echo --connections 200 --rate 50000 --duration 30
@@ -44,11 +54,26 @@ How time is measured:
   when an earlier one has come back, and its latency counts from then.
 
 Exit codes:
-  0  all connections opened and stayed, all messages arrived once and in order
+  0  all connections opened and stayed, all messages arrived once and in order;
+     with --expect: all expectations were met
   1  connections failed, or messages were lost, duplicated, out of order or damaged
-  2  usage";
+  2  usage
+  3  with --expect: an expectation was not met
+  4  with --expect: the generator was itself the bottleneck, so that the result says
+     little of the server. It is when a thread of it had no time left, or when
+     messages left so late (lag) that it makes half of their latency";
 
-/// The whole command line.
+/// The whole command line, with what is not a scenario by itself.
+#[must_use]
+pub(crate) fn command_line() -> Command {
+    let run = Flags::augment_args(Command::new("run"))
+        .about("Play a scenario from a TOML file: its keys are the names of flags, and flags given here go first")
+        .mut_arg("url", |url| url.required(false))
+        .arg(Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf)));
+    Arguments::command().subcommand(run)
+}
+
+/// A command line that names a scenario.
 #[derive(Debug, Parser)]
 #[command(name = "loadgen", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 110)]
 pub(crate) struct Arguments {
@@ -328,6 +353,22 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) json: Option<PathBuf>,
 
+    /// What the result must show: p99<50ms, lost==0, comeback.max<10s; repeats. Expectations decide the exit code
+    #[arg(long, value_name = "NAME<VALUE", help_heading = "Output")]
+    pub(crate) expect: Vec<Expectation>,
+
+    /// Write the result as a page with plots to this file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) html: Option<PathBuf>,
+
+    /// Write the latencies of each second to this file, as a histogram log for HDR tools
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) hdr: Option<PathBuf>,
+
+    /// Look at the server's metrics meanwhile (Prometheus text format), for --json and --html
+    #[arg(long, value_name = "http://HOST:PORT/PATH", help_heading = "Output")]
+    pub(crate) metrics_url: Option<MetricsUrl>,
+
     /// What is said on stderr while it runs, once a second and when a phase begins
     #[arg(long, value_enum, default_value_t = ProgressChoice::Auto, help_heading = "Output")]
     pub(crate) progress: ProgressChoice,
@@ -440,13 +481,11 @@ fn header_value(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_is_consistent() {
-        Arguments::command().debug_assert();
+        command_line().debug_assert();
     }
 
     #[test]

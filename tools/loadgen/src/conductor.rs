@@ -16,16 +16,18 @@ use crate::clock::Clock;
 use crate::counters::{Counters, LatencySet, Snapshot, UrlCounters};
 use crate::cpu::CpuTime;
 use crate::failure::Failures;
+use crate::histogram_log::HistogramLog;
 use crate::latency::Latencies;
 use crate::ledger::Ledger;
 use crate::limits::{SLEEP_MS_MAX, SNAPSHOT_MS, SNAPSHOTS_MAX, START_DELAY_MS};
 use crate::memory::resident_bytes;
-use crate::outcome::{Memory, Outcome, Second, Times};
+use crate::outcome::{Memory, Outcome, Phase, Second, Times};
 use crate::plan::{Load, Plan};
 use crate::progress::Progress;
 
 use crate::scenario::Audience;
 use crate::schedule::{Nanos, SECOND};
+use crate::scrape::{MetricsUrl, Scraper};
 use crate::stage::{Conduct, Stage, Window};
 use crate::worker::{self, Assignment};
 
@@ -38,17 +40,31 @@ const MILLISECOND: Nanos = 1_000_000;
 pub(crate) fn conduct(
     plan: &Arc<Plan>,
     selected: &Selected,
-    progress: &Progress,
+    observers: Observers<'_>,
     interrupt: &AtomicBool,
 ) -> Result<Outcome, String> {
     let started_unix_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let crew =
         Crew::start(plan, selected.kind).map_err(|error| format!("cannot start the threads: {error}"))?;
-    let mut conductor = Conductor::new(Arc::clone(plan), crew);
-    conductor.lead(progress, interrupt);
-    progress.finish();
-    conductor.outcome(selected, started_unix_ms)
+    let scraper = observers.metrics.map(|metrics| Scraper::start(metrics, crew.clock)).transpose()?;
+    let mut conductor = Conductor::new(Arc::clone(plan), crew, observers.log);
+    conductor.lead(observers.progress, interrupt);
+    observers.progress.finish();
+    let mut outcome = conductor.outcome(selected, started_unix_ms)?;
+    outcome.metrics = scraper.map(Scraper::finish).unwrap_or_default();
+    Ok(outcome)
+}
+
+/// Who watches a run.
+#[derive(Debug)]
+pub(crate) struct Observers<'a> {
+    /// What is said meanwhile.
+    pub(crate) progress: &'a Progress,
+    /// Where latencies are written second by second.
+    pub(crate) log: Option<HistogramLog>,
+    /// The server's metrics.
+    pub(crate) metrics: Option<MetricsUrl>,
 }
 
 /// The threads.
@@ -125,10 +141,12 @@ struct Conductor {
     /// Resident memory before the first connection, and when all were open.
     memory: Memory,
     series: Series,
+    phases: Vec<Phase>,
+    log: Option<HistogramLog>,
 }
 
 impl Conductor {
-    fn new(plan: Arc<Plan>, crew: Crew) -> Self {
+    fn new(plan: Arc<Plan>, crew: Crew, log: Option<HistogramLog>) -> Self {
         Self {
             parts: vec![Part::default(); plan.threads as usize],
             plan,
@@ -144,11 +162,13 @@ impl Conductor {
             until: 0,
             memory: Memory { start: resident_bytes(), open: 0 },
             series: Series::default(),
+            phases: Vec::new(),
+            log,
         }
     }
 
     fn lead(&mut self, progress: &Progress, interrupt: &AtomicBool) {
-        progress.enter(self.stage.word(), self.crew.clock.now(), &Counters::default());
+        self.begin_phase(self.crew.clock.now(), &Counters::default(), progress);
         loop {
             match self.crew.snapshots.recv_timeout(Duration::from_millis(SNAPSHOT_MS)) {
                 Ok(snapshot) => self.take(snapshot),
@@ -163,8 +183,9 @@ impl Conductor {
             }
             let now = self.crew.clock.now();
             let totals = self.totals();
-            if let Some(second) = self.series.advance(now, &totals) {
+            if let Some((second, latencies)) = self.series.advance(self.stage, now, &totals) {
                 progress.show(self.stage.word(), &second, &totals);
+                self.note_second(second.at, &latencies);
             }
             if !self.is_interrupted && interrupt.load(Ordering::Relaxed) {
                 self.interrupt(now);
@@ -172,8 +193,29 @@ impl Conductor {
             let was = self.stage;
             self.advance(now, &totals);
             if was != self.stage {
-                progress.enter(self.stage.word(), now, &totals);
+                self.begin_phase(now, &totals, progress);
             }
+        }
+        let latencies = std::mem::take(&mut self.series.latencies);
+        self.note_second(seconds(self.crew.clock.now()), &latencies);
+    }
+
+    fn begin_phase(&mut self, now: Nanos, totals: &Counters, progress: &Progress) {
+        let phase = self.stage.word();
+        self.phases.push(Phase { phase, at: seconds(now) });
+        progress.enter(phase, now, totals);
+    }
+
+    /// Hands the latencies up to `at` to the histogram log.
+    fn note_second(&mut self, at: f64, latencies: &LatencySet) {
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.write(at, latencies)
+        {
+            self.fatal.get_or_insert(format!("cannot write the histogram log: {error}"));
+            self.log = None;
+            self.is_interrupted = true;
+            self.crew.conduct.interrupt();
+            self.enter(Stage::Closing);
         }
     }
 
@@ -198,7 +240,7 @@ impl Conductor {
             part.cpu_end = snapshot.cpu;
         }
         if let Some(latencies) = snapshot.latencies {
-            self.series.record(self.stage, &latencies);
+            self.series.latencies.merge(&latencies);
             self.latencies.merge(&latencies);
         }
         self.failures.merge(snapshot.failures);
@@ -347,10 +389,16 @@ impl Conductor {
             io,
             memory: self.memory,
             series: self.series.seconds,
+            phases: self.phases,
+            metrics: Vec::new(),
             interrupted: self.is_interrupted,
             started_unix_ms,
         })
     }
+}
+
+fn seconds(time: Nanos) -> f64 {
+    (time as f64 / SECOND as f64 * 1_000.0).round() / 1_000.0
 }
 
 /// The run second by second.
@@ -359,24 +407,27 @@ struct Series {
     seconds: Vec<Second>,
     last: Counters,
     last_at: Nanos,
-    latencies: Latencies,
+    latencies: LatencySet,
 }
 
 impl Series {
-    /// Adds what counts in the present stage: handshakes while opening, messages after.
-    fn record(&mut self, stage: Stage, latencies: &LatencySet) {
-        let kind = if stage == Stage::Opening { &latencies.handshake } else { &latencies.message };
-        self.latencies.merge(kind);
+    /// What counts in the present stage: handshakes while opening, messages after.
+    fn shown(&self, stage: Stage) -> &Latencies {
+        match stage {
+            Stage::Opening => &self.latencies.handshake,
+            _ if self.latencies.message.is_empty() => &self.latencies.direct,
+            _ => &self.latencies.message,
+        }
     }
 
-    /// Closes a second if one has passed.
-    fn advance(&mut self, now: Nanos, totals: &Counters) -> Option<Second> {
+    /// Closes a second if one has passed; its latencies are those handed over in it.
+    fn advance(&mut self, stage: Stage, now: Nanos, totals: &Counters) -> Option<(Second, LatencySet)> {
         if now < self.last_at + SECOND {
             return None;
         }
         let elapsed = (now - self.last_at) as f64 / SECOND as f64;
         let per_second = |new: u64, old: u64| (new.saturating_sub(old) as f64 / elapsed).round() as u64;
-        let microseconds = |quantile| self.latencies.at(quantile) as f64 / 1e3;
+        let microseconds = |quantile| self.shown(stage).at(quantile) as f64 / 1e3;
         let second = Second {
             at: (now as f64 / SECOND as f64 * 10.0).round() / 10.0,
             open: totals.open,
@@ -386,13 +437,13 @@ impl Series {
             received: per_second(totals.received, self.last.received),
             p50_us: microseconds(0.5),
             p99_us: microseconds(0.99),
+            p999_us: microseconds(0.999),
         };
         self.seconds.push(second);
         self.last = *totals;
         // Keeps to whole seconds when a late turn closes one.
         self.last_at += (now - self.last_at) / SECOND * SECOND;
-        self.latencies = Latencies::default();
-        Some(second)
+        Some((second, std::mem::take(&mut self.latencies)))
     }
 }
 
@@ -403,12 +454,12 @@ mod tests {
     #[test]
     fn a_series_has_rates_per_second() {
         let mut series = Series::default();
-        assert_eq!(series.advance(SECOND / 2, &Counters::default()), None);
+        assert!(series.advance(Stage::Running, SECOND / 2, &Counters::default()).is_none());
         let totals = Counters { open: 5, opened: 5, sent: 300, received: 100, ..Counters::default() };
-        let first = series.advance(2 * SECOND, &totals).unwrap();
+        let first = series.advance(Stage::Running, 2 * SECOND, &totals).unwrap().0;
         assert_eq!((first.at, first.open, first.sent, first.received, first.opened), (2.0, 5, 150, 50, 3));
         let totals = Counters { sent: 400, received: 400, open: 4, dropped: 1, ..totals };
-        let second = series.advance(3 * SECOND, &totals).unwrap();
+        let second = series.advance(Stage::Running, 3 * SECOND, &totals).unwrap().0;
         assert_eq!((second.sent, second.received, second.failed, second.opened), (100, 300, 1, 0));
         assert_eq!(series.seconds.len(), 2);
     }

@@ -270,12 +270,25 @@ impl LatencySet {
         self.lag.merge(&other.lag);
     }
 
+    /// All kinds with their names.
+    pub(crate) fn by_name(&self) -> [(&'static str, &Latencies); 9] {
+        [
+            ("handshake", &self.handshake),
+            ("login", &self.login),
+            ("message", &self.message),
+            ("message_same_url", &self.same_url),
+            ("message_other_url", &self.other_url),
+            ("direct", &self.direct),
+            ("comeback", &self.comeback),
+            ("publish", &self.publish),
+            ("lag", &self.lag),
+        ]
+    }
+
     /// Whether nothing was recorded.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        // The parts of `message` are empty where it is.
-        let Self { handshake, login, message, direct, comeback, publish, lag, .. } = self;
-        [handshake, login, message, direct, comeback, publish, lag].iter().all(|kind| kind.is_empty())
+        self.by_name().iter().all(|(_, kind)| kind.is_empty())
     }
 }
 

@@ -13,14 +13,14 @@ pub(crate) struct Latencies(Option<Box<Histogram<u64>>>);
 impl Latencies {
     /// Adds one latency; beyond ten minutes it counts as ten minutes.
     pub(crate) fn record(&mut self, latency: Nanos) {
-        self.histogram().saturating_record(latency.max(1));
+        self.histogram_mut().saturating_record(latency.max(1));
     }
 
     /// Adds all of `other`.
     pub(crate) fn merge(&mut self, other: &Latencies) {
         if let Some(other) = &other.0 {
             // Cannot fail: all histograms here have the same bounds.
-            let added = self.histogram().add(other.as_ref());
+            let added = self.histogram_mut().add(other.as_ref());
             debug_assert!(added.is_ok());
         }
     }
@@ -61,7 +61,13 @@ impl Latencies {
         })
     }
 
-    fn histogram(&mut self) -> &mut Histogram<u64> {
+    /// The histogram itself, if anything was recorded.
+    #[must_use]
+    pub(crate) fn histogram(&self) -> Option<&Histogram<u64>> {
+        self.0.as_deref().filter(|histogram| !histogram.is_empty())
+    }
+
+    fn histogram_mut(&mut self) -> &mut Histogram<u64> {
         self.0.get_or_insert_with(|| {
             let bounds = Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, LATENCY_DIGITS);
             Box::new(bounds.expect("constant bounds, checked by the test below"))

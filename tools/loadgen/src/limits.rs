@@ -135,6 +135,21 @@ pub(crate) const LATENCY_NS_MAX: u64 = 600_000_000_000;
 /// Significant decimal digits of a latency.
 pub(crate) const LATENCY_DIGITS: u8 = 3;
 
+/// The generator's own delay, microseconds, below which it is no bottleneck: timers and schedulers cost as much.
+pub(crate) const LAG_US_MIN: f64 = 1_000.0;
+
+/// The share of a latency from which on the generator's own delay spoils it, both at the 99th percentile.
+pub(crate) const LAG_SHARE_MAX: f64 = 0.5;
+
+/// Server metrics of one run that are kept, of those that changed.
+pub(crate) const METRICS_MAX: usize = 40;
+
+/// What a server's metrics take, bytes.
+pub(crate) const METRICS_BYTES_MAX: u64 = 16 << 20;
+
+/// Time for one look at them, milliseconds.
+pub(crate) const SCRAPE_MS_MAX: u64 = 2_000;
+
 /// Share of a core from which on a thread of the generator counts as saturated.
 pub(crate) const BUSY_SHARE: f64 = 0.9;
 

@@ -1,15 +1,15 @@
-//! Load generator for WebSocket servers: `loadgen connect|idle|echo|fanout`.
+//! Load generator for WebSocket servers: `loadgen connect|idle|echo|fanout|direct|mixed|slow|storm|churn|run`.
 //!
 //! The contents, in the order in which a run flows:
 //!
 //! ```text
-//! arguments -> plan (target, spread, streams)   what to do, checked
+//! arguments (scenario_file) -> plan             what to do, checked: target, spread, streams, unrest
 //! conductor -> worker threads                   leads them through the stages
 //!     worker: opener, clients, scenario         one turn: wait, events, what is due, one send each
 //!         client, session, stamp, sequence      one connection, and how its messages are checked
 //!         schedule, outstanding, outbound       when messages are due, and how they leave
 //!         ledger -> counters, latency, failure  what was counted
-//! outcome -> result -> report, JSON             what came out; decides the exit code
+//! outcome -> result -> expect, report, html     what came out; decides the exit code
 //! ```
 //!
 //! Invariants: no runtime, no lock, no engine code; threads share a stage and hand over snapshots; every connection and
@@ -18,6 +18,7 @@
 mod arguments;
 mod plan;
 mod ports;
+mod scenario_file;
 mod spread;
 mod streams;
 mod target;
@@ -51,26 +52,32 @@ mod ledger;
 mod memory;
 mod timer;
 
+mod expect;
+mod histogram_log;
+mod html;
 mod outcome;
 mod progress;
 mod report;
 mod result;
+mod scrape;
 
 mod limits;
 
 use std::fs;
 use std::io::{self, Write, stderr, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use roadstead_io::{Choice, Kind, Selected, raise_descriptor_limit, select};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
-use crate::arguments::{Arguments, Flags, IoChoice, ProgressChoice};
+use crate::arguments::{Arguments, Flags, IoChoice, ProgressChoice, ScenarioFlags, command_line};
+use crate::conductor::Observers;
+use crate::histogram_log::HistogramLog;
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::plan::{Plan, idle_flags};
 use crate::progress::Progress;
@@ -85,25 +92,47 @@ const FAILED: u8 = 1;
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
 
+/// Exit code of a run that did not show what was expected of it.
+const UNEXPECTED: u8 = 3;
+
+/// Exit code of a run that says more of this generator than of the server.
+const BOTTLENECK: u8 = 4;
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let flags = arguments.scenario.flags();
-    let mut plan = match Plan::new(&arguments.scenario) {
+    let scenario = match read_arguments() {
+        Ok(scenario) => scenario,
+        Err(error) => return complain(&error, USAGE),
+    };
+    let flags = scenario.flags();
+    let mut plan = match Plan::new(&scenario) {
         Ok(plan) => plan,
         Err(error) => return complain(&error, USAGE),
     };
-    for flag in idle_flags(&arguments.scenario) {
+    for flag in idle_flags(&scenario) {
         note(&format!("{flag} has no effect here"));
     }
     let selected = match select_back_end(&mut plan, flags.threads) {
         Ok(selected) => selected,
         Err(error) => return complain(&error, USAGE),
     };
-    match run(plan, &selected, flags).and_then(|result| publish(&result, flags.json.as_deref())) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILED),
+    match run(plan, &selected, flags).and_then(|result| publish(&result, flags).map(|()| exit_code(&result)))
+    {
+        Ok(code) => ExitCode::from(code),
         Err(error) => complain(&error, FAILED),
     }
+}
+
+/// The scenario of the command line, or of the file that it names. A line that clap refuses, or one that asks for help,
+/// ends the process.
+fn read_arguments() -> Result<ScenarioFlags, String> {
+    let matches = command_line().get_matches();
+    if let Some(run) = matches.subcommand_matches("run") {
+        let file = run.get_one::<PathBuf>("file").ok_or("no file")?;
+        return scenario_file::read(file, run);
+    }
+    Arguments::from_arg_matches(&matches)
+        .map(|arguments| arguments.scenario)
+        .map_err(|error| error.to_string())
 }
 
 /// The back end for `plan`, and as many threads as it needs.
@@ -128,8 +157,15 @@ fn run(plan: Plan, selected: &Selected, flags: &Flags) -> Result<RunResult, Stri
     let plan = Arc::new(plan);
     let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
     let progress = Progress::new(if flags.quiet { ProgressChoice::None } else { flags.progress });
-    let outcome = conductor::conduct(&plan, selected, &progress, &is_interrupted)?;
-    Ok(RunResult::new(&plan, outcome))
+    let log = flags.hdr.as_deref().map(|path| {
+        HistogramLog::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    });
+    let observers =
+        Observers { progress: &progress, log: log.transpose()?, metrics: flags.metrics_url.clone() };
+    let outcome = conductor::conduct(&plan, selected, observers, &is_interrupted)?;
+    let mut result = RunResult::new(&plan, outcome);
+    result.check(&flags.expect)?;
+    Ok(result)
 }
 
 /// Raises the flag on SIGINT and SIGTERM; a second one ends the process at once.
@@ -143,20 +179,35 @@ fn catch_interrupts() -> io::Result<Arc<AtomicBool>> {
     Ok(is_interrupted)
 }
 
-/// Prints the result; true if the run was a success.
-fn publish(result: &RunResult, json: Option<&Path>) -> Result<bool, String> {
+/// Prints the result, and writes it to where it is wanted.
+fn publish(result: &RunResult, flags: &Flags) -> Result<(), String> {
     let text = report::text(result);
-    let is_stdout = json == Some(Path::new("-"));
+    let is_stdout = flags.json.as_deref() == Some(Path::new("-"));
     let printed =
         if is_stdout { stderr().write_all(text.as_bytes()) } else { stdout().write_all(text.as_bytes()) };
     printed.map_err(|error| format!("cannot print the result: {error}"))?;
-    if let Some(path) = json {
+    if let Some(path) = &flags.json {
         let mut bytes = serde_json::to_vec_pretty(result).map_err(|error| error.to_string())?;
         bytes.push(b'\n');
         let written = if is_stdout { stdout().write_all(&bytes) } else { fs::write(path, bytes) };
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    Ok(result.ok)
+    if let Some(path) = &flags.html {
+        fs::write(path, html::page(result))
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Expectations decide, where there are any.
+fn exit_code(result: &RunResult) -> u8 {
+    match &result.expectations[..] {
+        [] if result.ok => 0,
+        [] => FAILED,
+        _ if !result.generator.bottleneck.is_empty() => BOTTLENECK,
+        expectations if expectations.iter().all(|checked| checked.met) => 0,
+        _ => UNEXPECTED,
+    }
 }
 
 fn complain(error: &str, code: u8) -> ExitCode {

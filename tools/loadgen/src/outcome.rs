@@ -6,6 +6,7 @@ use crate::counters::{Counters, LatencySet, UrlCounters};
 use crate::cpu::CpuTime;
 use crate::failure::Failures;
 use crate::schedule::Nanos;
+use crate::scrape::MetricSeries;
 
 /// Everything that the conductor knows at the end.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub(crate) struct Outcome {
     pub(crate) memory: Memory,
     /// One entry per second.
     pub(crate) series: Vec<Second>,
+    /// When each part began.
+    pub(crate) phases: Vec<Phase>,
+    /// The server's metrics meanwhile.
+    pub(crate) metrics: Vec<MetricSeries>,
     /// Ended early by a signal.
     pub(crate) interrupted: bool,
     /// When it began, milliseconds since 1970.
@@ -76,4 +81,15 @@ pub(crate) struct Second {
     pub p50_us: f64,
     /// The same, 99 %.
     pub p99_us: f64,
+    /// The same, 99.9 %.
+    pub p999_us: f64,
+}
+
+/// The beginning of a part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Phase {
+    /// Its name.
+    pub(crate) phase: &'static str,
+    /// Seconds since the start.
+    pub(crate) at: f64,
 }

@@ -131,6 +131,7 @@ mod tests {
             received: 49_000,
             p50_us: 80.0,
             p99_us: 1_500.0,
+            p999_us: 1_600.0,
         };
         let plain = line("sending", &second, &Counters::default());
         assert_eq!(

@@ -158,18 +158,7 @@ fn write_urls(to: &mut String, result: &RunResult) -> std::fmt::Result {
 }
 
 fn write_latencies(to: &mut String, result: &RunResult) -> std::fmt::Result {
-    let table = &result.latency_us;
-    let rows = [
-        ("handshake", &table.handshake),
-        ("login", &table.login),
-        ("message", &table.message),
-        ("- same URL", &table.message_same_url),
-        ("- other URL", &table.message_other_url),
-        ("direct", &table.direct),
-        ("comeback", &table.comeback),
-        ("publish", &table.publish),
-        ("lag", &table.lag),
-    ];
+    let rows = result.latency_us.rows();
     if rows.iter().all(|(_, summary)| summary.is_none()) {
         return Ok(());
     }
@@ -222,18 +211,18 @@ fn write_generator(to: &mut String, result: &RunResult) -> std::fmt::Result {
             generator.memory_per_connection,
         )?;
     }
-    if generator.saturated && generator.busiest_thread_waiting > 0.2 {
-        writeln!(to, "              others took its processor: the generator may have been the bottleneck")?;
-    } else if generator.saturated {
-        writeln!(
-            to,
-            "              a thread was saturated: the generator may have been the bottleneck (try --threads)"
-        )?;
+    for reason in &generator.bottleneck {
+        writeln!(to, "              the generator was itself the bottleneck: {reason}")?;
     }
     Ok(())
 }
 
 fn write_verdict(to: &mut String, result: &RunResult) -> std::fmt::Result {
+    for checked in &result.expectations {
+        let word = if checked.met { "met" } else { "FAILED" };
+        let actual = checked.actual.map_or("nothing measured".to_owned(), |actual| actual.to_string());
+        writeln!(to, "expected      {:<24} {word}: {actual}", checked.expectation)?;
+    }
     if result.ok {
         writeln!(to, "result        ok")
     } else {

@@ -2,262 +2,20 @@
 //!
 //! Invariant: the text on the terminal is made from these values alone, so that both forms say the same.
 
-use serde::Serialize;
+mod judgement;
+mod values;
 
-use crate::counters::{Counters, UrlCounters};
+use crate::counters::UrlCounters;
+use crate::expect::Expectation;
 use crate::failure::Failures;
-use crate::latency::Summary;
 use crate::limits::BUSY_SHARE;
-use crate::outcome::{Outcome, Second};
+use crate::outcome::Outcome;
 use crate::plan::{Load, Pace, Plan};
 use crate::schedule::{Nanos, SECOND};
 
-/// The JSON result. Field names are stable.
-#[derive(Debug, Serialize)]
-pub(crate) struct RunResult {
-    /// Version of the generator.
-    pub(crate) loadgen: &'static str,
-    /// Its name on the command line.
-    pub(crate) scenario: &'static str,
-    /// Whether the exit code is 0.
-    pub(crate) ok: bool,
-    /// What was not as it should be, as sentences; empty when `ok`.
-    pub(crate) faults: Vec<String>,
-    /// Ended early by a signal.
-    pub(crate) interrupted: bool,
-    /// When it began, milliseconds since 1970.
-    pub(crate) started_unix_ms: u64,
-    /// What was asked for.
-    pub(crate) settings: Settings,
-    /// Connections.
-    pub(crate) connections: Connections,
-    /// Messages.
-    pub(crate) messages: Messages,
-    /// Connections that were ended on purpose or by the server, and came back; slow ones.
-    pub(crate) unrest: UnrestResult,
-    /// Both by URL.
-    pub(crate) urls: Vec<UrlResult>,
-    /// Latencies in microseconds; `null` for kinds that did not occur.
-    pub(crate) latency_us: LatencyTable,
-    /// Failures by kind, most frequent first.
-    pub(crate) errors: Vec<ErrorCount>,
-    /// Texts of the first failures.
-    pub(crate) examples: Vec<String>,
-    /// The generator's own effort.
-    pub(crate) generator: Generator,
-    /// Second by second.
-    pub(crate) series: Vec<Second>,
-}
-
-/// What was asked for.
-#[derive(Debug, Serialize)]
-pub(crate) struct Settings {
-    /// Where.
-    pub(crate) urls: Vec<String>,
-    /// Connections (fan-out: subscribers).
-    pub(crate) connections: u32,
-    /// Connections that publish; 0 where nothing is published.
-    pub(crate) publishers: u32,
-    /// Channels that each subscriber reads.
-    pub(crate) subscriptions: u32,
-    /// Channels; 0 without subscriptions.
-    pub(crate) channels: u32,
-    /// Messages per second; `null` in closed loop and where nothing is sent.
-    pub(crate) rate: Option<f64>,
-    /// Messages outstanding; `null` in open loop and where nothing is sent.
-    pub(crate) depth: Option<u32>,
-    /// Payload, bytes.
-    pub(crate) size: usize,
-    /// Measured time asked for, seconds.
-    pub(crate) duration_s: f64,
-    /// Time before it, seconds.
-    pub(crate) warmup_s: f64,
-    /// Time for which connections were held before that, seconds.
-    pub(crate) hold_s: f64,
-    /// Time for which they were held at the end, seconds.
-    pub(crate) hold_after_s: f64,
-    /// Connections per second; `null`: as fast as they open.
-    pub(crate) connect_rate: Option<f64>,
-    /// `json` or `protobuf`; `null` without the client protocol.
-    pub(crate) encoding: Option<&'static str>,
-    /// Seed of masking and handshake keys.
-    pub(crate) seed: u64,
-}
-
-/// Connections, publishers included.
-#[derive(Debug, Serialize)]
-pub(crate) struct Connections {
-    /// Asked for.
-    pub(crate) planned: u64,
-    /// Begun.
-    pub(crate) attempted: u64,
-    /// Became usable.
-    pub(crate) opened: u64,
-    /// Never became usable, or were lost before the end.
-    pub(crate) failed: u64,
-    /// The latter part of `failed`.
-    pub(crate) dropped: u64,
-    /// Ended with a close frame from both sides.
-    pub(crate) closed: u64,
-    /// Not properly closed by the server at the end.
-    pub(crate) unclean: u64,
-    /// Time from the first attempt to the last one's end, seconds.
-    pub(crate) opening_s: f64,
-    /// Usable connections per second of that time.
-    pub(crate) opened_per_s: f64,
-}
-
-/// Messages; the measured ones are those whose intended time lies after the warm-up and within the duration.
-#[derive(Debug, Serialize)]
-pub(crate) struct Messages {
-    /// Sent.
-    pub(crate) sent: u64,
-    /// Received, with duplicates and damaged ones.
-    pub(crate) received: u64,
-    /// Deliveries that should have happened.
-    pub(crate) expected: u64,
-    /// Deliveries that did not happen.
-    pub(crate) lost: u64,
-    /// Deliveries that need not happen: under way to connections that were ended on purpose, or of refused publications.
-    pub(crate) excused: u64,
-    /// Received, but not checked: by slow or leaving connections, or from before a subscription.
-    pub(crate) unchecked: u64,
-    /// Deliveries that happened again.
-    pub(crate) duplicated: u64,
-    /// Deliveries after later ones of the same stream.
-    pub(crate) reordered: u64,
-    /// Deliveries whose content is not what was sent.
-    pub(crate) corrupt: u64,
-    /// Deliveries of other senders or earlier runs.
-    pub(crate) foreign: u64,
-    /// Due, but not sendable.
-    pub(crate) unsent: u64,
-    /// Publish commands answered; fan-out only.
-    pub(crate) answered: u64,
-    /// Publish commands refused; fan-out only.
-    pub(crate) refused: u64,
-    /// Pings answered.
-    pub(crate) pings: u64,
-    /// Measured time, seconds.
-    pub(crate) measured_s: f64,
-    /// Measured messages sent, per second.
-    pub(crate) sent_per_s: f64,
-    /// Measured messages received, per second.
-    pub(crate) received_per_s: f64,
-    /// Bytes to the kernel, frame headers included.
-    pub(crate) bytes_sent: u64,
-    /// Bytes from the kernel.
-    pub(crate) bytes_received: u64,
-}
-
-/// What became of connections that did not stay, and of those that did not keep up.
-#[derive(Debug, Serialize)]
-pub(crate) struct UnrestResult {
-    /// Cut off on purpose.
-    pub(crate) cut: u64,
-    /// Left with a close frame, to come back.
-    pub(crate) churned: u64,
-    /// Ended by the server, to come back (with --reconnect).
-    pub(crate) torn: u64,
-    /// Came back. Each of the above does so once.
-    pub(crate) back: u64,
-    /// Attempts to come back that failed and were repeated.
-    pub(crate) retries: u64,
-    /// Gave up.
-    pub(crate) given_up: u64,
-    /// Had not come back at the end.
-    pub(crate) away: u64,
-    /// Why connections were ended by the server, and why attempts failed.
-    pub(crate) setbacks: Vec<ErrorCount>,
-    /// Connections that were made slow.
-    pub(crate) slow: u64,
-    /// Those of them that the server ended.
-    pub(crate) slow_ended: u64,
-}
-
-/// The connections to one URL, and the messages on them.
-#[derive(Debug, Serialize)]
-pub(crate) struct UrlResult {
-    /// Which.
-    pub(crate) url: String,
-    /// Connections asked for.
-    pub(crate) planned: u64,
-    /// Became usable.
-    pub(crate) opened: u64,
-    /// Never became usable, or were lost before the end.
-    pub(crate) failed: u64,
-    /// The latter part of `failed`.
-    pub(crate) dropped: u64,
-    /// Messages sent to it.
-    pub(crate) sent: u64,
-    /// Deliveries that should have come from it.
-    pub(crate) expected: u64,
-    /// Different messages that came from it.
-    pub(crate) received: u64,
-    /// Deliveries that did not come.
-    pub(crate) lost: u64,
-    /// Deliveries that came again.
-    pub(crate) duplicated: u64,
-    /// Deliveries after later ones of the same stream.
-    pub(crate) reordered: u64,
-}
-
-/// Percentiles by kind.
-#[derive(Debug, Serialize)]
-pub(crate) struct LatencyTable {
-    /// From a connection's due time to the 101 response.
-    pub(crate) handshake: Option<Summary>,
-    /// From the same time to the replies to `connect` and `subscribe`.
-    pub(crate) login: Option<Summary>,
-    /// From a message's intended time to its arrival.
-    pub(crate) message: Option<Summary>,
-    /// The part of `message` whose publisher is on the URL of the subscriber; fan-out over several URLs only.
-    pub(crate) message_same_url: Option<Summary>,
-    /// The rest of it: what crossed from one URL to another.
-    pub(crate) message_other_url: Option<Summary>,
-    /// Like `message`, for messages from user to user.
-    pub(crate) direct: Option<Summary>,
-    /// From the end of a connection to the time when it was usable again.
-    pub(crate) comeback: Option<Summary>,
-    /// From a publication's intended time to its reply.
-    pub(crate) publish: Option<Summary>,
-    /// From a message's intended time to its sending: the generator's own delay.
-    pub(crate) lag: Option<Summary>,
-}
-
-/// One kind of failure.
-#[derive(Debug, Serialize)]
-pub(crate) struct ErrorCount {
-    /// Stable name.
-    pub(crate) kind: String,
-    /// How often.
-    pub(crate) count: u64,
-    /// For people.
-    pub(crate) text: String,
-}
-
-/// The generator's own effort in the main part of the run.
-#[derive(Debug, Serialize)]
-pub(crate) struct Generator {
-    /// Back end in use.
-    pub(crate) io: String,
-    /// Threads.
-    pub(crate) threads: u32,
-    /// Source addresses; 0: the kernel's pick.
-    pub(crate) sources: usize,
-    /// Resident memory when all connections were open, bytes.
-    pub(crate) memory_bytes: u64,
-    /// What of it came with the connections, threads and their buffers included, bytes for each open one.
-    pub(crate) memory_per_connection: f64,
-    /// Processor cores that all threads used together.
-    pub(crate) cpu_cores: f64,
-    /// Share of a core that the busiest thread used. The busiest is the one that asked for the most.
-    pub(crate) busiest_thread: f64,
-    /// Share of the time in which that thread could have run, but others had the processor.
-    pub(crate) busiest_thread_waiting: f64,
-    /// Whether a thread was saturated, running or waiting: then the generator may have been the bottleneck.
-    pub(crate) saturated: bool,
-}
+pub(crate) use values::{
+    Connections, ErrorCount, Generator, LatencyTable, Messages, RunResult, Settings, UnrestResult, UrlResult,
+};
 
 impl RunResult {
     /// Sums a run up.
@@ -266,14 +24,14 @@ impl RunResult {
         let Outcome { counters, latencies, failures, times, busy, io, memory, series, .. } = outcome;
         let (urls, interrupted, started_unix_ms) =
             (outcome.urls, outcome.interrupted, outcome.started_unix_ms);
-        let faults = faults(plan, &counters, &failures, interrupted);
+        let faults = judgement::faults(plan, &counters, &failures, interrupted);
         let per_second = |count: u64, time: Nanos| match time {
             0 => 0.0,
             time => round(count as f64 * SECOND as f64 / time as f64),
         };
         let share = |time: Nanos| if times.busy == 0 { 0.0 } else { time as f64 / times.busy as f64 };
         let busiest = busy.iter().copied().max_by_key(|time| time.wanted()).unwrap_or_default();
-        RunResult {
+        let mut result = RunResult {
             loadgen: env!("CARGO_PKG_VERSION"),
             scenario: plan.scenario,
             ok: faults.is_empty(),
@@ -352,9 +110,25 @@ impl RunResult {
                 busiest_thread: round(share(busiest.running)),
                 busiest_thread_waiting: round(share(busiest.waiting)),
                 saturated: share(busiest.wanted()) >= BUSY_SHARE,
+                bottleneck: Vec::new(),
             },
+            expectations: Vec::new(),
+            phases: outcome.phases,
             series,
-        }
+            metrics: outcome.metrics,
+        };
+        result.generator.bottleneck = judgement::bottleneck(&result);
+        result
+    }
+
+    /// Compares with what was expected.
+    ///
+    /// # Errors
+    /// The result has no JSON form, which cannot happen with the fields it has.
+    pub(crate) fn check(&mut self, expectations: &[Expectation]) -> Result<(), String> {
+        let value = serde_json::to_value(&*self).map_err(|error| error.to_string())?;
+        self.expectations = expectations.iter().map(|expectation| expectation.check(&value)).collect();
+        Ok(())
     }
 }
 
@@ -363,31 +137,6 @@ fn error_counts(failures: &Failures) -> Vec<ErrorCount> {
     counts
         .map(|(failure, count)| ErrorCount { kind: failure.key(), count, text: failure.to_string() })
         .collect()
-}
-
-/// What makes the exit code 1.
-fn faults(plan: &Plan, counters: &Counters, failures: &Failures, interrupted: bool) -> Vec<String> {
-    let unopened = u64::from(plan.clients).saturating_sub(counters.attempted);
-    let table = [
-        (counters.failed, "connections could not be opened"),
-        (if interrupted { 0 } else { unopened }, "connections were not begun in time"),
-        (counters.dropped, "connections were lost"),
-        (counters.given_up, "connections gave up coming back"),
-        (if interrupted { 0 } else { counters.away }, "connections had not come back at the end"),
-        (counters.unclean, "connections were not closed properly by the server"),
-        (counters.lost(), "messages were lost"),
-        (counters.unsent, "messages could not be sent"),
-        (counters.duplicated, "messages arrived more than once"),
-        (counters.reordered, "messages arrived out of order"),
-        (counters.corrupt, "messages arrived damaged"),
-        (counters.refused, "publish commands were refused"),
-    ];
-    let mut faults: Vec<String> =
-        table.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if faults.is_empty() && !failures.is_empty() {
-        faults.push("operations failed: see the errors".to_owned());
-    }
-    faults
 }
 
 fn by_url(plan: &Plan, urls: &[UrlCounters]) -> Vec<UrlResult> {
@@ -456,10 +205,11 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::arguments::Arguments;
+    use crate::counters::Counters;
     use crate::counters::LatencySet;
     use crate::cpu::CpuTime;
     use crate::failure::Failure;
-    use crate::outcome::{Memory, Times};
+    use crate::outcome::{Memory, Phase, Second, Times};
 
     /// An outcome of an echo run in which everything went well.
     pub(crate) fn good_outcome() -> Outcome {
@@ -501,13 +251,13 @@ pub(crate) mod tests {
             series: vec![Second {
                 at: 1.0,
                 open: 100,
-                failed: 0,
                 opened: 100,
                 sent: 90,
                 received: 90,
-                p50_us: 5.0,
-                p99_us: 9.0,
+                ..Second::default()
             }],
+            phases: vec![Phase { phase: "opening", at: 0.0 }],
+            metrics: Vec::new(),
             interrupted: false,
             started_unix_ms: 1_700_000_000_000,
         }
@@ -534,8 +284,20 @@ pub(crate) mod tests {
         let mut outcome = good_outcome();
         outcome.busy[1] = CpuTime { running: 4 * SECOND, waiting: 8 * SECOND };
         let generator = RunResult::new(&plan(), outcome).generator;
-        assert!(generator.saturated);
+        assert!(generator.saturated && generator.bottleneck[0].contains("of the time"));
         assert_eq!((generator.busiest_thread, generator.busiest_thread_waiting), (0.333, 0.667));
+    }
+
+    #[test]
+    fn a_late_generator_is_a_bottleneck_and_says_how_that_is_known() {
+        let mut outcome = good_outcome();
+        (0..1_000).for_each(|_| outcome.latencies.lag.record(100_000));
+        assert!(RunResult::new(&plan(), outcome).generator.bottleneck.is_empty());
+        let mut outcome = good_outcome();
+        (0..1_000).for_each(|_| outcome.latencies.lag.record(5_000_000));
+        let result = RunResult::new(&plan(), outcome);
+        assert!(result.generator.bottleneck[0].contains("5.00 ms late"), "{:?}", result.generator.bottleneck);
+        assert!(result.ok, "it is no fault of the server");
     }
 
     #[test]

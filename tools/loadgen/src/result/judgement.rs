@@ -1,0 +1,64 @@
+//! What is wrong with a run: faults of the server or the way to it, and signs that the generator itself fell short.
+
+use super::RunResult;
+use crate::counters::Counters;
+use crate::failure::Failures;
+use crate::latency::readable;
+use crate::limits::{LAG_SHARE_MAX, LAG_US_MIN};
+use crate::plan::Plan;
+
+/// What makes the exit code 1.
+pub(super) fn faults(
+    plan: &Plan,
+    counters: &Counters,
+    failures: &Failures,
+    interrupted: bool,
+) -> Vec<String> {
+    let unopened = u64::from(plan.clients).saturating_sub(counters.attempted);
+    let table = [
+        (counters.failed, "connections could not be opened"),
+        (if interrupted { 0 } else { unopened }, "connections were not begun in time"),
+        (counters.dropped, "connections were lost"),
+        (counters.given_up, "connections gave up coming back"),
+        (if interrupted { 0 } else { counters.away }, "connections had not come back at the end"),
+        (counters.unclean, "connections were not closed properly by the server"),
+        (counters.lost(), "messages were lost"),
+        (counters.unsent, "messages could not be sent"),
+        (counters.duplicated, "messages arrived more than once"),
+        (counters.reordered, "messages arrived out of order"),
+        (counters.corrupt, "messages arrived damaged"),
+        (counters.refused, "publish commands were refused"),
+    ];
+    let mut faults: Vec<String> =
+        table.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if faults.is_empty() && !failures.is_empty() {
+        faults.push("operations failed: see the errors".to_owned());
+    }
+    faults
+}
+
+/// How it is known that the generator was the bottleneck: a thread that had no time left, or messages that left so late
+/// that it shows in the latencies.
+pub(super) fn bottleneck(result: &RunResult) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let generator = &result.generator;
+    if generator.saturated {
+        reasons.push(format!(
+            "its busiest thread ran {:.0} % and waited for a core {:.0} % of the time",
+            100.0 * generator.busiest_thread,
+            100.0 * generator.busiest_thread_waiting
+        ));
+    }
+    let table = &result.latency_us;
+    if let (Some(lag), Some(latency)) = (&table.lag, table.message.as_ref().or(table.direct.as_ref()))
+        && lag.p99 >= LAG_US_MIN
+        && lag.p99 >= LAG_SHARE_MAX * latency.p99
+    {
+        reasons.push(format!(
+            "one message in a hundred left {} late, and their latency at that percentile is {}",
+            readable(lag.p99),
+            readable(latency.p99)
+        ));
+    }
+    reasons
+}
