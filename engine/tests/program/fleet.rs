@@ -1,17 +1,15 @@
 //! Real nodes as a fleet: they find each other, are asked about each other and about users, and leave.
 
-mod surroundings;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::surroundings::{Folder, roadstead};
 use roadstead_engine::settings::{Secret, Token};
 use roadstead_engine::token::{Grant, mint};
 use serde_json::Value;
-use surroundings::{Folder, roadstead};
 use wsproto::{Opcode, push_frame};
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";

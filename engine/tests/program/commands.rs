@@ -1,20 +1,19 @@
 //! The real binary as operators run it: configuration errors, exit codes, tokens, a node from start to stop.
 
-mod surroundings;
-
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::node::{Node, status_of};
+use crate::surroundings::{Folder, roadstead};
 use roadstead_engine::settings::{Secret, Token};
 use roadstead_engine::token::Verifier;
 use serde_json::Value;
-use surroundings::{Folder, roadstead};
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
 const NOW_S: u64 = 1_000_000_000;
@@ -259,60 +258,6 @@ fn answers_that_are_not_whole_are_told_by_the_exit_code() {
     }
 }
 
-/// A running node; ended hard if a test fails.
-struct Node {
-    process: Child,
-    stdout: BufReader<ChildStdout>,
-    ready: String,
-}
-
-impl Node {
-    fn start(folder: &Folder, arguments: &[&str]) -> Self {
-        let socket = folder.path("admin.sock");
-        let address =
-            ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1", "--io", "epoll"];
-        let mut command = roadstead(&[&address[..], &["--admin-socket", &socket], arguments].concat());
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
-        let mut ready = String::new();
-        stdout.read_line(&mut ready).expect("a line");
-        Self { process, stdout, ready }
-    }
-
-    fn address(&self, name: &str) -> SocketAddr {
-        let field = self.ready.split_ascii_whitespace().find_map(|field| field.strip_prefix(name));
-        field
-            .and_then(|field| field.strip_prefix('='))
-            .and_then(|text| text.parse().ok())
-            .expect("an address")
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.process.id().to_string();
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh runs");
-        assert!(sent.success());
-    }
-
-    /// Waits for the end: exit code, what was left on stdout, the log.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        let (mut out, mut log) = (String::new(), String::new());
-        self.stdout.read_to_string(&mut out).expect("UTF-8");
-        self.stderr().read_to_string(&mut log).expect("UTF-8");
-        (self.process.wait().expect("it ends").code(), out, log)
-    }
-
-    fn stderr(&mut self) -> ChildStderr {
-        self.process.stderr.take().expect("piped")
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// Until the node says that it has read its configuration again.
 fn wait_for_reload(socket: &str) {
     let end = Instant::now() + Duration::from_secs(20);
@@ -418,7 +363,7 @@ fn a_drain_is_shown_taken_back_and_ends_the_process() {
         assert!(Instant::now() < end, "the signal is not heard");
     }
     assert_eq!(drain(&["--cancel"]), is("serving", false));
-    assert!(node.process.try_wait().expect("asked").is_none());
+    assert!(node.runs());
     let (exit, out, _) = run(&["drain", "--admin-socket", &socket, "--no-exit"]);
     assert_eq!(exit, 0);
     assert!(out.contains("still accepting"), "{out}");
@@ -450,14 +395,6 @@ fn a_drained_node_stays_as_long_as_it_is_wanted() {
     let (exit, _, log) = node.end();
     assert_eq!(exit, Some(0), "{log}");
     assert!(log.contains("drained; the process stays"), "{log}");
-}
-
-fn status_of(admin: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(admin).expect("connected");
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
-    answer.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
 #[test]

@@ -1,0 +1,7 @@
+//! The program as it is run: real processes, sockets and signals.
+
+mod commands;
+mod fleet;
+mod node;
+#[path = "../surroundings/mod.rs"]
+mod surroundings;
