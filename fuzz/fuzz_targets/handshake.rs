@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wsproto::handshake::{head_is_complete, push_accept, push_reject, read_request, read_response};
+use wsproto::handshake::{
+    check_beginning, head_is_complete, push_accept, push_reject, read_request, read_response,
+};
 use wsproto::limits::HEAD_BYTES_MAX;
 
 /// The client of the example in RFC 6455, so that seeds can be agreed to.
@@ -14,9 +16,14 @@ fuzz_target!(|bytes: &[u8]| {
     let trickled = (0..bytes.len()).find_map(|from| head_is_complete(&bytes[..=from], from));
     assert_eq!(trickled, end);
 
+    // Nor does what cannot become a request.
+    let hopeless = (0..bytes.len()).find(|&from| check_beginning(&bytes[..=from], from).is_err());
+    assert_eq!(hopeless.is_some(), check_beginning(bytes, 0).is_err());
+
     match read_request(bytes) {
         Ok(Some((request, len))) => {
             assert_eq!(end, Some(len));
+            assert!(hopeless.is_none_or(|at| at >= len), "it became a request");
             assert!(len <= HEAD_BYTES_MAX);
             assert!(request.path.starts_with('/'));
             for extension in request.extensions() {

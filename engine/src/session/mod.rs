@@ -268,7 +268,8 @@ impl Sessions {
             return true;
         }
         match wire.phase {
-            Phase::Upgrading | Phase::Refusing | Phase::Ended => true,
+            Phase::Upgrading | Phase::Refusing => self.give_up(key, wire, now, heard),
+            Phase::Ended => true,
             Phase::Echo => {
                 if wire.is_stuck_in_message() {
                     self.tally.disconnects += 1;

@@ -19,19 +19,27 @@ struct Refusal {
     status: u16,
     reason: &'static str,
     headers: &'static str,
+    /// The request was HEAD: the answer ends with its head (RFC 9110 section 9.3.2).
+    is_head: bool,
+}
+
+impl Refusal {
+    const fn new(status: u16, reason: &'static str, headers: &'static str) -> Self {
+        Self { status, reason, headers, is_head: false }
+    }
 }
 
 impl From<Reject> for Refusal {
     fn from(reject: Reject) -> Self {
-        Self { status: reject.status, reason: reject.reason, headers: reject.headers }
+        Self::new(reject.status, reject.reason, reject.headers)
     }
 }
 
-const NOT_FOUND: Refusal = Refusal { status: 404, reason: "no such path", headers: "" };
-const FORBIDDEN_ORIGIN: Refusal = Refusal { status: 403, reason: "this origin is not allowed", headers: "" };
-const NO_ROOM: Refusal =
-    Refusal { status: 503, reason: "no room for more connections", headers: RETRY_AFTER };
-const HEAD_TOO_LARGE: Refusal = Refusal { status: 431, reason: "the request head is too large", headers: "" };
+const NOT_FOUND: Refusal = Refusal::new(404, "no such path", "");
+const FORBIDDEN_ORIGIN: Refusal = Refusal::new(403, "this origin is not allowed", "");
+const NO_ROOM: Refusal = Refusal::new(503, "no room for more connections", RETRY_AFTER);
+const HEAD_TOO_LARGE: Refusal = Refusal::new(431, "the request head is too large", "");
+const HEAD_TOO_LATE: Refusal = Refusal::new(408, "the request did not come in time", "");
 
 impl Sessions {
     /// Takes bytes of the request; returns how many of `bytes` belonged to it.
@@ -51,7 +59,10 @@ impl Sessions {
                 Some(end) if end <= head_bytes_max => {
                     (self.answer_head(wire, key, &bytes[..end], heard), end)
                 }
-                None if bytes.len() <= head_bytes_max => (self.keep_head(wire, bytes), bytes.len()),
+                None if bytes.len() <= head_bytes_max => {
+                    let checked = handshake::check_beginning(bytes, 0).map_err(Refusal::from);
+                    (checked.and_then(|()| self.keep_head(wire, bytes)), bytes.len())
+                }
                 _ => (Err(HEAD_TOO_LARGE), bytes.len()),
             }
         } else {
@@ -70,8 +81,9 @@ impl Sessions {
                             (outcome, consumed)
                         }
                         None if head.len() <= head_bytes_max => {
+                            let checked = handshake::check_beginning(head, kept);
                             wire.inbound = block;
-                            (Ok(false), taken)
+                            (checked.map(|()| false).map_err(Refusal::from), taken)
                         }
                         _ => {
                             wire.inbound = block;
@@ -102,6 +114,17 @@ impl Sessions {
         }
     }
 
+    /// The time for the request is over. Who has begun one is answered; who has not may have opened the connection for later,
+    /// and would take an answer for that of its next request. Returns whether nothing is to be said.
+    pub(super) fn give_up(&mut self, key: Key, wire: &mut Wire, now: Now, heard: &mut Heard) -> bool {
+        if wire.inbound.is_none() {
+            return true;
+        }
+        let refusal = if wire.phase == Phase::Refusing { NO_ROOM } else { HEAD_TOO_LATE };
+        self.refuse(key, wire, &refusal, now, heard);
+        false
+    }
+
     fn answer_head(
         &mut self,
         wire: &mut Wire,
@@ -109,12 +132,17 @@ impl Sessions {
         head: &[u8],
         heard: &mut Heard,
     ) -> Result<bool, Refusal> {
+        let is_head = head.trim_ascii_start().starts_with(b"HEAD ");
+        self.open(wire, key, head, heard).map_err(|refusal| Refusal { is_head, ..refusal })
+    }
+
+    fn open(&mut self, wire: &mut Wire, key: Key, head: &[u8], heard: &mut Heard) -> Result<bool, Refusal> {
         if wire.phase == Phase::Refusing {
             return Err(NO_ROOM);
         }
         let request = match handshake::read_request(head) {
             Ok(Some((request, _))) => request,
-            Ok(None) => return Err(Refusal { status: 400, reason: "malformed request", headers: "" }),
+            Ok(None) => return Err(Refusal::new(400, "malformed request", "")),
             Err(reject) if matches!(reject.status, 405 | 426) && !self.serves(request_path(head)) => {
                 return Err(NOT_FOUND);
             }
@@ -157,7 +185,13 @@ impl Sessions {
         self.tally.refuse(refusal.status);
         self.blocks.release(&mut wire.inbound);
         heard.replies.raw(key, |out| {
+            let start = out.len();
             handshake::push_reject(out, refusal.status, refusal.reason, refusal.headers);
+            if refusal.is_head
+                && let Some(end) = handshake::head_is_complete(&out[start..], 0)
+            {
+                out.truncate(start + end);
+            }
         });
         end_after_flush(key, wire, Ending::Shutdown, now, &self.settings, heard);
     }

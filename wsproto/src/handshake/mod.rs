@@ -4,7 +4,8 @@
 //! and lines before anything is made of it.
 //!
 //! A head that trickles in is searched once and parsed once: [`head_is_complete`] goes on where it stopped, and only
-//! when it finds the end is the head worth parsing. Parsing earlier is allowed and finds malformed heads earlier.
+//! when it finds the end is the head worth parsing. Until then [`check_beginning`], which goes on where it stopped too,
+//! finds what cannot become a request. Parsing earlier is allowed and finds malformed heads earlier.
 
 mod client;
 mod extension;
@@ -15,7 +16,7 @@ mod server;
 pub use client::{ClientRequest, Refusal, Response, push_request, read_response};
 pub use extension::{Extension, Extensions};
 pub use headers::Tokens;
-pub use server::{Reject, Request, push_accept, push_reject, read_request};
+pub use server::{Reject, Request, check_beginning, push_accept, push_reject, read_request};
 
 /// Where the head in `bytes` ends (the index behind its empty line), if it does. The first `from` bytes were
 /// searched by earlier calls.

@@ -6,7 +6,7 @@ use httparse::{EMPTY_HEADER, Error, Status};
 
 use super::extension::{Extension, Extensions};
 use super::head_is_complete;
-use super::headers::{Headers, Tokens, is_token, is_value};
+use super::headers::{Headers, Tokens, is_token, is_token_byte, is_value};
 use super::key;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
@@ -90,7 +90,7 @@ pub fn read_request(head: &[u8]) -> Result<Option<(Request<'_>, usize)>, Reject>
     let mut parsed = httparse::Request::new(&mut lines);
     let len = match parsed.parse(head) {
         Ok(Status::Complete(len)) => len,
-        Ok(Status::Partial) if end.is_none() => return Ok(None),
+        Ok(Status::Partial) if end.is_none() => return check_beginning(head, 0).map(|()| None),
         Ok(Status::Partial) => return Err(Reject::malformed("an empty line comes too early")),
         Err(Error::TooManyHeaders) => return Err(Reject::TOO_MANY),
         Err(Error::Version) if names_http(head) => return Err(Reject::VERSION),
@@ -104,6 +104,33 @@ pub fn read_request(head: &[u8]) -> Result<Option<(Request<'_>, usize)>, Reject>
     let count = parsed.headers.len();
     let request = check(method, target, version, Headers::new(lines, count))?;
     Ok(Some((request, len)))
+}
+
+/// Checks the beginning of a request, as far as its single bytes tell: bytes that no head has, line breaks that are none,
+/// a first byte that begins no method (as that of a TLS record). The first `from` bytes were checked by earlier calls.
+///
+/// # Errors
+/// [`Reject`], 400: whatever follows, this will be no request.
+pub fn check_beginning(bytes: &[u8], from: usize) -> Result<(), Reject> {
+    // Few line breaks are passed over: with two of them a head is complete.
+    if let Some(first) = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))
+        && first >= from
+        && !is_token_byte(bytes[first])
+    {
+        return Err(Reject::malformed("the request is not HTTP"));
+    }
+    let mut before = from.checked_sub(1).and_then(|last| bytes.get(last).copied());
+    for &byte in bytes.get(from..).unwrap_or_default() {
+        match byte {
+            b'\n' if before != Some(b'\r') => return Err(Reject::malformed("a line ends without CR")),
+            b'\n' => {}
+            _ if before == Some(b'\r') => return Err(Reject::malformed("a CR ends no line")),
+            b'\r' | b'\t' | b' '..=b'~' | 0x80.. => {}
+            _ => return Err(Reject::malformed("a control character is in the head")),
+        }
+        before = Some(byte);
+    }
+    Ok(())
 }
 
 /// Whether the start line has the name of the protocol in its place, whatever the version.

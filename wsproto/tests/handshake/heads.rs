@@ -1,7 +1,7 @@
 //! Heads as bytes: where they end, however they arrive, and how large they may be.
 
 use proptest::prelude::*;
-use wsproto::handshake::{Refusal, head_is_complete, read_request, read_response};
+use wsproto::handshake::{Refusal, check_beginning, head_is_complete, read_request, read_response};
 use wsproto::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
 use crate::requests::{COMPLETE, with_lines};
@@ -45,12 +45,71 @@ proptest! {
         let _ = read_request(&bytes);
         let _ = read_response(&bytes, &[0; 16], &[]);
     }
+
+    #[test]
+    fn a_beginning_is_judged_alike_however_it_arrives(bytes in beginnings(), cut in 0..60_usize) {
+        let whole = check_beginning(&bytes, 0);
+        let cut = cut.min(bytes.len());
+        let halves = check_beginning(&bytes[..cut], 0).and_then(|()| check_beginning(&bytes, cut));
+        prop_assert_eq!(halves, whole);
+        let trickled = (0..bytes.len()).try_for_each(|from| check_beginning(&bytes[..=from], from));
+        prop_assert_eq!(trickled, whole);
+    }
+
+    #[test]
+    fn what_is_given_up_could_not_become_a_request(bytes in beginnings(), rest in 0..COMPLETE.len()) {
+        if check_beginning(&bytes, 0).is_err() {
+            for tail in [&COMPLETE[rest..], COMPLETE] {
+                let head = [&bytes[..], tail.as_bytes()].concat();
+                prop_assert!(!matches!(read_request(&head), Ok(Some(_))), "{:?}", head);
+            }
+        }
+    }
+}
+
+/// The beginning of the example with one byte replaced or put in, or line breaks before it.
+fn beginnings() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![prop::sample::select(b"\r\n \t\0\x16\x7F(a:".to_vec()), any::<u8>()];
+    ("(\r\n|\n|\r)?", 0..60_usize, 0..60_usize, byte, any::<bool>()).prop_map(
+        |(breaks, len, at, byte, replaces)| {
+            let mut bytes = [breaks.as_bytes(), &COMPLETE.as_bytes()[..len]].concat();
+            let at = at.min(bytes.len());
+            bytes.splice(at..(at + usize::from(replaces)).min(bytes.len()), [byte]);
+            bytes
+        },
+    )
+}
+
+#[test]
+fn what_cannot_become_a_request_is_given_up_at_once() {
+    let given_up: &[&[u8]] = &[
+        b"\x16\x03\x01",
+        b"\x16",
+        b" GET",
+        b"\r\n\x16",
+        b"{",
+        b"\n",
+        b"GET / HTTP/1.1\n",
+        b"GET / HTTP/1.1\r\nHost: a\n",
+        b"GET / HTTP/1.1\rHost",
+        b"GET /\0",
+        b"\x80",
+    ];
+    for bytes in given_up {
+        assert_eq!(check_beginning(bytes, 0).map_err(|reject| reject.status), Err(400), "{bytes:?}");
+        assert_eq!(read_request(bytes).err().map(|reject| reject.status), Some(400), "{bytes:?}");
+    }
+    for bytes in [&b""[..], b"\r", b"\r\n", b"\r\nG", b"GET / HTTP/1.1\r", b"GET /\xFF HTTP/1.1\r\nX: \t\xFF"]
+    {
+        assert_eq!(check_beginning(bytes, 0), Ok(()), "{bytes:?}");
+    }
 }
 
 #[test]
 fn a_faultless_beginning_is_incomplete() {
     for len in 0..COMPLETE.len() {
         assert!(matches!(read_request(&COMPLETE.as_bytes()[..len]), Ok(None)), "{len} bytes");
+        assert_eq!(check_beginning(&COMPLETE.as_bytes()[..len], 0), Ok(()), "{len} bytes");
     }
 }
 

@@ -188,7 +188,7 @@ fn values_that_are_not_text_are_no_values() {
 #[test]
 fn line_breaks() {
     // A head that ends on bare line feeds ends elsewhere for others: it is refused, not guessed at.
-    assert!(matches!(read_request(COMPLETE.replace("\r\n", "\n").as_bytes()), Ok(None) | Err(_)));
+    assert_eq!(rejected(&COMPLETE.replace("\r\n", "\n")).status, 400);
     assert_eq!(rejected(&(COMPLETE.replace("\r\n", "\n") + "\r\n\r\n")).status, 400);
     // Empty lines before the request are passed over (RFC 9112 section 2.2), but they do not make a request.
     assert_eq!(rejected("\r\n\r\n").status, 400);
