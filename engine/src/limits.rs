@@ -16,6 +16,10 @@ pub const SEEDS_MAX: usize = 64;
 /// its 503 instead of silence. When these are used up too, accepting pauses and clients wait in the backlog.
 pub const REFUSAL_SLOTS: u32 = 64;
 
+/// How long a connection may take one of those slots for its request, and how long for hearing the 503. Who waits behind
+/// silent ones gets its own that much later, so it is short; an answer from far away comes within it.
+pub const REFUSAL_MS: u64 = 1_000;
+
 /// Socket slots of a shard for links to other nodes: a thousand nodes whose links are spread over the shards, and those
 /// that greet. When they are used up, further nodes are dialled or accepted later.
 pub const LINK_SLOTS: u32 = 1_536;

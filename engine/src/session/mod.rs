@@ -23,6 +23,7 @@ use roadstead_protocol::DisconnectCode;
 use wsproto::{Answer as CloseAnswer, Event, Limits, MessageKind, Opcode, Violation, code};
 
 use crate::flow::{Command, Delivery, Key, Now};
+use crate::limits::REFUSAL_MS;
 use crate::settings::Settings;
 use crate::token::Verifier;
 use client::Clients;
@@ -138,10 +139,11 @@ impl Sessions {
         self.blocks.held_bytes()
     }
 
-    /// When a connection that was just accepted must have been upgraded.
+    /// When the request of a connection that was just accepted must be there.
     #[must_use]
-    pub fn upgrade_due_ms(&self, now: Now) -> u64 {
-        now.ms + u64::from(self.settings.client.handshake_timeout_s) * 1000
+    pub fn upgrade_due_ms(&self, wire: &Wire, now: Now) -> u64 {
+        let patience_ms = u64::from(self.settings.client.handshake_timeout_s) * 1000;
+        now.ms + if wire.phase == Phase::Refusing { patience_ms.min(REFUSAL_MS) } else { patience_ms }
     }
 
     /// Takes what a peer sent. `at` is where `bytes` begin in the arena, if they lie there: then an echo is said from

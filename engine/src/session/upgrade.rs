@@ -6,6 +6,7 @@ use wsproto::handshake::{self, Reject, Request};
 use super::wire::{Ending, Phase, Wire};
 use super::{Heard, Sessions, end_after_flush};
 use crate::flow::{Key, Now};
+use crate::limits::REFUSAL_MS;
 use crate::settings::Client;
 
 const PATH_CLIENT: &str = "/connection/websocket";
@@ -193,7 +194,11 @@ impl Sessions {
                 out.truncate(start + end);
             }
         });
+        let has_slot_of_others = wire.phase == Phase::Refusing;
         end_after_flush(key, wire, Ending::Shutdown, now, &self.settings, heard);
+        if has_slot_of_others {
+            heard.timers.push((key.slot, Some(now.ms + REFUSAL_MS)));
+        }
     }
 }
 

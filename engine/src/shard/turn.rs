@@ -183,7 +183,7 @@ impl<I: Io> Shard<I> {
             }
         }
         if self.course == Course::Serving {
-            let due_ms = self.sessions.upgrade_due_ms(now);
+            let due_ms = self.sessions.upgrade_due_ms(&self.connections.at(key.slot).wire, now);
             self.timers.arm(&mut self.connections, key.slot, due_ms);
         } else {
             self.abandon(key.slot, now);

@@ -3,5 +3,6 @@
 mod commands;
 mod fleet;
 mod node;
+mod refusals;
 #[path = "../surroundings/mod.rs"]
 mod surroundings;
