@@ -24,16 +24,17 @@ pub const NO_TAG: u32 = u32::MAX;
 /// The tag of replies that lie in the arena, which the next turn needs: where they have to wait they are copied.
 pub const LENT: u32 = u32::MAX - 1;
 
-/// Order of writing: everything of a lane before anything of the next. One channel uses one lane.
+/// Order of writing: everything of a lane before anything of the next. One channel uses one lane; nothing marks channels
+/// yet, so all of them use [`Lane::Normal`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lane {
     /// Replies and pings.
     Control = 0,
-    /// Publications of channels marked high.
+    /// For publications that go before others; none do yet.
     High = 1,
     /// Publications.
     Normal = 2,
-    /// Publications of channels marked low; close frames, which follow everything.
+    /// For publications that others go before, none yet; close frames, which follow everything.
     Low = 3,
 }
 
