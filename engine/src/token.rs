@@ -140,7 +140,13 @@ impl Verifier {
         ignore_time: bool,
     ) -> Result<ConnectionClaims, TokenError> {
         let key = self.key.as_ref().ok_or(TokenError::Invalid)?;
-        let claims = decode::<Claims>(token, key, &self.validation).map_err(|_| TokenError::Invalid)?.claims;
+        let token = decode::<Claims>(token, key, &self.validation).map_err(|_| TokenError::Invalid)?;
+        // RFC 7515 section 4.1.11: an extension that must be understood and is not makes the token invalid. None is
+        // understood here.
+        if token.header.crit.is_some() {
+            return Err(TokenError::Invalid);
+        }
+        let claims = token.claims;
         self.check_names(&claims)?;
         if claims.channel {
             return Err(TokenError::Invalid);
@@ -338,6 +344,21 @@ mod tests {
             assert_eq!(verify(&token), Err(TokenError::Invalid), "{name}");
         }
         assert_eq!(verify(&good), Ok(user("u")));
+    }
+
+    #[test]
+    fn extensions_that_must_be_understood_are_not() {
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        for (crit, expected) in [
+            (None, Ok(user("u"))),
+            (Some(vec!["exp".to_owned()]), Err(TokenError::Invalid)),
+            (Some(vec!["b64".to_owned()]), Err(TokenError::Invalid)),
+            (Some(Vec::new()), Err(TokenError::Invalid)),
+        ] {
+            let header = Header { crit: crit.clone(), ..Header::new(Algorithm::HS256) };
+            let token = encode(&header, &json!({ "sub": "u" }), &key).expect("signed");
+            assert_eq!(verify(&token), expected, "{crit:?}");
+        }
     }
 
     #[test]
