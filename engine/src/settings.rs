@@ -84,6 +84,14 @@ pub struct Limits {
     pub mailbox_messages: u32,
 }
 
+impl Limits {
+    /// Length of a user's name, bytes: the user's own channel, `#user`, must have a name that a channel may have.
+    #[must_use]
+    pub fn user_bytes_max(&self) -> usize {
+        self.channel_bytes.saturating_sub(1) as usize
+    }
+}
+
 /// Rules of connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {

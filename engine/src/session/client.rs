@@ -197,7 +197,9 @@ impl Clients {
     ) -> Result<(), DisconnectCode> {
         let insecure = self.settings.insecure;
         let claims = match self.claims(&request.token, now) {
-            Ok(Some(claims)) if self.is_too_long(&claims.user) => return Err(DisconnectCode::InvalidToken),
+            Ok(Some(claims)) if claims.user.len() > self.settings.limits.user_bytes_max() => {
+                return Err(DisconnectCode::InvalidToken);
+            }
             Ok(Some(claims)) => claims,
             Ok(None) if insecure || self.settings.client.allow_anonymous => ConnectionClaims::default(),
             Ok(None) => return Err(DisconnectCode::BadRequest),
@@ -254,11 +256,6 @@ impl Clients {
         wire.ping_due_ms = now.ms + first_ms;
         self.arm(key, wire, now, heard);
         Ok(())
-    }
-
-    /// Whether the user's own channel would have a name that no channel may have.
-    fn is_too_long(&self, user: &str) -> bool {
-        user.len() >= self.settings.limits.channel_bytes as usize
     }
 
     /// Checks a connection token. `None`: there is none, or (in development mode) nothing to check it with.
@@ -322,13 +319,15 @@ impl Clients {
         Ok(())
     }
 
-    /// The permission model of the client protocol, as far as there are no namespaces and no subscription tokens.
+    /// The permission model of the client protocol, as far as there are no namespaces and no subscription tokens. An unknown
+    /// channel is unknown before anything is said of permission.
     fn may_subscribe(
         &self,
         wire: &Wire,
         channel: &str,
         request: &SubscribeRequest<'_>,
     ) -> Result<(), ErrorCode> {
+        self.known(channel)?;
         self.well_named(channel)?;
         if request.kind != 0 {
             return Err(ErrorCode::PermissionDenied);
@@ -342,7 +341,6 @@ impl Clients {
         if self.settings.insecure {
             return Ok(());
         }
-        known(channel)?;
         let user = self.user(wire);
         if let Some((_, listed)) = channel.rsplit_once('#') {
             let is_listed = !user.is_empty() && listed.split(',').any(|name| name == &**user);
@@ -352,6 +350,12 @@ impl Clients {
         let allowed =
             rules.allow_subscribe_for_client && (!user.is_empty() || rules.allow_subscribe_for_anonymous);
         if allowed { Ok(()) } else { Err(ErrorCode::PermissionDenied) }
+    }
+
+    /// No namespace can be configured yet, so a channel of one is unknown, but in development mode.
+    fn known(&self, channel: &str) -> Result<(), ErrorCode> {
+        let is_known = self.settings.insecure || !channel.contains(':');
+        if is_known { Ok(()) } else { Err(ErrorCode::UnknownChannel) }
     }
 
     fn well_named(&self, channel: &str) -> Result<(), ErrorCode> {
@@ -373,9 +377,7 @@ impl Clients {
         if request.data.is_empty() {
             return Ok(Err(ErrorCode::BadRequest));
         }
-        if !self.settings.insecure
-            && let Err(code) = known(channel)
-        {
+        if let Err(code) = self.known(channel) {
             return Ok(Err(code));
         }
         let rules = &self.settings.channel;
@@ -489,11 +491,6 @@ impl Clients {
 /// A channel is required; its absence is misuse.
 fn named(channel: &str) -> Result<&str, DisconnectCode> {
     if channel.is_empty() { Err(DisconnectCode::BadRequest) } else { Ok(channel) }
-}
-
-/// No namespace can be configured yet, so a channel of one is unknown.
-fn known(channel: &str) -> Result<(), ErrorCode> {
-    if channel.contains(':') { Err(ErrorCode::UnknownChannel) } else { Ok(()) }
 }
 
 /// `expires` and `ttl` of a token that ends at `expires_at_s` (0: never), at most a year.

@@ -382,3 +382,6 @@ fn end_after_flush(
 fn close_due_ms(now: Now, settings: &Settings) -> u64 {
     now.ms + u64::from(settings.client.close_timeout_s) * 1000
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What clients may do, by the rules of the client protocol: a table over names and settings.
+
+use super::client::Clients;
+use super::*;
+use crate::names::NameHasher;
+use roadstead_control::NodeId;
+
+const KEY: Key = Key { slot: 0, generation: 1 };
+
+/// A client that has connected, and what it hears.
+struct Guest {
+    clients: Clients,
+    wire: Wire,
+    heard: Heard,
+}
+
+impl Guest {
+    fn of(settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        let verifier = Arc::new(Verifier::new(&settings.token));
+        let hasher = NameHasher::new((1, 2));
+        let identity = Identity { node: NodeId(1), shard: 0, connections_max: 1, hasher, seed: 3 };
+        let clients = Clients::new(settings, verifier, identity);
+        let mut guest = Self { clients, wire: Wire::new(true), heard: Heard::default() };
+        assert!(guest.say(r#"{"id":1,"connect":{}}"#).is_ok());
+        assert!(guest.wire.has_session());
+        guest
+    }
+
+    /// Says a command; returns what the router is asked because of it, or the code of the refusal.
+    fn say(&mut self, command: &str) -> Result<Option<Command>, u32> {
+        let (now, mut tally) = (Now { ms: 0, unix_ms: 0 }, Tally::default());
+        let Self { clients, wire, heard } = self;
+        clients.message(KEY, wire, command.as_bytes(), now, &mut tally, heard).expect("no misuse");
+        let mut spans = Vec::new();
+        let said = heard.replies.freeze(&mut spans);
+        match heard.commands.pop() {
+            Some(Command::Subscribe { verdict: Err(code), .. }) => Err(code.code()),
+            Some(command) => Ok(Some(command)),
+            None => {
+                let text = String::from_utf8_lossy(&said).into_owned();
+                let code = text.split_once("\"code\":").map(|(_, code)| code);
+                let digits =
+                    code.map(|code| code.chars().take_while(char::is_ascii_digit).collect::<String>());
+                digits.and_then(|digits| digits.parse().ok()).map_or(Ok(None), Err)
+            }
+        }
+    }
+}
+
+#[test]
+fn names_and_settings_decide_what_clients_may_do() {
+    let mut open = Settings::default();
+    open.client.allow_anonymous = true;
+    open.channel.allow_subscribe_for_client = true;
+    open.channel.allow_subscribe_for_anonymous = true;
+    open.channel.allow_publish_for_client = true;
+    let insecure = Settings { insecure: true, ..Settings::default() };
+    for (settings, channel, subscribes, publishes) in [
+        (&open, "news", Ok(()), Ok(())),
+        (&open, "$news", Err(103), Ok(())),
+        (&open, "team#ann", Err(103), Ok(())),
+        (&open, "chat:news", Err(102), Err(102)),
+        (&open, "$chat:news", Err(102), Err(102)),
+        (&open, "chat:team#ann", Err(102), Err(102)),
+        (&open, "n\u{e9}", Err(107), Err(107)),
+        (&insecure, "news", Ok(()), Ok(())),
+        (&insecure, "$news", Err(103), Ok(())),
+        (&insecure, "team#ann", Ok(()), Ok(())),
+        (&insecure, "chat:news", Ok(()), Ok(())),
+        (&insecure, "$chat:news", Err(103), Ok(())),
+        (&insecure, "n\u{e9}", Err(107), Err(107)),
+    ] {
+        let mut guest = Guest::of(settings.clone());
+        let mut asked = |command: &str| {
+            let command = command.replace("NAME", channel);
+            guest.say(&command).map(|asked| assert!(asked.is_some(), "{command}"))
+        };
+        let insecure = settings.insecure;
+        let subscribed = asked(r#"{"id":2,"subscribe":{"channel":"NAME"}}"#);
+        assert_eq!(subscribed, subscribes, "{channel}, insecure: {insecure}");
+        let published = asked(r#"{"id":3,"publish":{"channel":"NAME","data":1}}"#);
+        assert_eq!(published, publishes, "{channel}, insecure: {insecure}");
+    }
+    // Unknown comes before denied, whatever else is asked for.
+    let kind = guest_says(&open, r#"{"id":2,"subscribe":{"channel":"chat:news","type":1}}"#);
+    assert_eq!(kind, Err(102));
+    assert_eq!(guest_says(&open, r#"{"id":2,"subscribe":{"channel":"news","type":1}}"#), Err(103));
+}
+
+fn guest_says(settings: &Settings, command: &str) -> Result<(), u32> {
+    Guest::of(settings.clone()).say(command).map(drop)
+}
