@@ -1,7 +1,7 @@
 //! Whether the node is well: what the probes, the watchdog and the command line are told.
 //!
 //! Invariants: time is an argument; the supervisor writes, anybody reads; a shard that has not turned for [`STALL_MS`] is
-//! stalled and the process must not go on; only a node that serves is ready.
+//! stalled and the process must not go on; only a node that serves and is not full is ready.
 //!
 //! ```text
 //!   Starting ── every shard listens ──> Joining ── a node answers ──> Settling ── the first View ──> Serving
@@ -10,10 +10,10 @@
 //!                                                                                      └──── cancel ─────┘
 //! ```
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::limits::IDLE_WAIT_MS;
+use crate::limits::{FULL_PERCENT, IDLE_WAIT_MS, ROOM_PERCENT};
 
 /// A shard without a turn for this long has failed. Far above any bounded turn, even on an overloaded machine; far
 /// below the patience of clients (ping plus 10 s).
@@ -102,6 +102,7 @@ pub struct Health {
     state: AtomicU8,
     now_ms: AtomicU64,
     hearts: Vec<Heart>,
+    is_full: AtomicBool,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
     drain: Mutex<DrainStatus>,
@@ -129,6 +130,7 @@ impl Health {
             state: AtomicU8::new(State::Starting as u8),
             now_ms: AtomicU64::new(now_ms),
             hearts: (0..shards).map(|_| heart()).collect(),
+            is_full: AtomicBool::new(false),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             drain: Mutex::new(DrainStatus {
@@ -223,10 +225,36 @@ impl Health {
         (self.reloads_applied.load(Ordering::Relaxed), self.reloads_refused.load(Ordering::Relaxed))
     }
 
+    /// Takes how many connections there are, of how many. Some, with whether the node is full now, if that has changed.
+    pub fn observe_room(&self, connections: u64, connections_max: u64) -> Option<bool> {
+        let was_full = self.is_full();
+        let percent = if was_full { ROOM_PERCENT } else { FULL_PERCENT };
+        let is_full = connections.saturating_mul(100) >= connections_max.saturating_mul(percent);
+        self.is_full.store(is_full, Ordering::Relaxed);
+        (is_full != was_full).then_some(is_full)
+    }
+
+    /// Whether there is hardly room for another client.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Where the node is, in one word for people and programs: its state, or that it serves and is full.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.state() {
+            State::Serving if self.is_full() => "full",
+            state => state.word(),
+        }
+    }
+
     /// Whether new clients are welcome.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.state() == State::Serving && (0..self.hearts.len()).all(|shard| self.answers(shard))
+        self.state() == State::Serving
+            && !self.is_full()
+            && (0..self.hearts.len()).all(|shard| self.answers(shard))
     }
 }
 
@@ -273,6 +301,29 @@ mod tests {
             assert_eq!(health.is_ready(), ready, "{now_ms}");
             assert_eq!(health.stalled(), stalled, "{now_ms}");
         }
+    }
+
+    #[test]
+    fn a_full_node_is_ready_again_when_there_is_room_for_some() {
+        let health = Health::new(1, 0);
+        health.set_state(State::Serving);
+        for (connections, changed, word) in [
+            (0, None, "serving"),
+            (989, None, "serving"),
+            (990, Some(true), "full"),
+            (1_000, None, "full"),
+            (950, None, "full"),
+            (949, Some(false), "serving"),
+            (989, None, "serving"),
+        ] {
+            assert_eq!(health.observe_room(connections, 1_000), changed, "{connections}");
+            assert_eq!((health.word(), health.is_ready()), (word, word == "serving"), "{connections}");
+        }
+        // The smallest node is full with its only client.
+        assert_eq!((health.observe_room(1, 1), health.observe_room(0, 1)), (Some(true), Some(false)));
+        assert_eq!(health.observe_room(1, 1), Some(true));
+        health.set_state(State::Draining);
+        assert_eq!((health.word(), health.is_ready()), ("draining", false));
     }
 
     #[test]

@@ -132,6 +132,14 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 /// probe or a page comes with a new connection otherwise; who is late is closed.
 pub const ADMIN_HEAD_MS: u64 = 5_000;
 
+/// Percent of the connections that a node may have from which on it is full, and below which it is not full any more. Its shards
+/// fill up almost evenly, and from here on the first of them refuse; between the two nothing changes, so that balancers are not
+/// told something else with every client that leaves.
+pub const FULL_PERCENT: u64 = 99;
+
+/// See [`FULL_PERCENT`].
+pub const ROOM_PERCENT: u64 = 95;
+
 /// Idle time after which the kernel probes a silent peer. Clients of the client protocol are pinged long before; this
 /// finds dead peers of `/echo` at a cost that a million connections do not feel.
 pub const KEEPALIVE_S: u64 = 600;
@@ -159,6 +167,7 @@ const _: () =
 const _: () = assert!(PUBLISHES_MAX < 1 << 24, "a request has 24 bits for its place");
 const _: () = assert!(OWNER_TRIES_MAX as u64 * OWNER_PAUSE_MS < OWNER_WAIT_MS);
 const _: () = assert!(WHEEL_SLOTS.is_power_of_two() && WHEEL_SLOTS.is_multiple_of(64));
+const _: () = assert!(ROOM_PERCENT < FULL_PERCENT && FULL_PERCENT <= 100);
 const _: () = assert!(SEND_BYTES <= ARENA_BYTES);
 const _: () = assert!(IDLE_WAIT_MS < 10_000, "a sleeping shard must not look stalled");
 

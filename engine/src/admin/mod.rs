@@ -158,7 +158,7 @@ async fn live(Shared(subject): Shared<Arc<Subject>>) -> Response {
 async fn ready(Shared(subject): Shared<Arc<Subject>>) -> Response {
     let ready = subject.health.is_ready();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "ready": ready, "state": subject.health.state().word() }))).into_response()
+    (code, Json(json!({ "ready": ready, "state": subject.health.word() }))).into_response()
 }
 
 async fn metrics(Shared(subject): Shared<Arc<Subject>>) -> impl IntoResponse {

@@ -20,7 +20,7 @@ pub(super) fn node(subject: &Subject, process: &Process) -> Value {
         "node": subject.name,
         "region": subject.region.as_str(),
         "fleet": fleet::summary(subject),
-        "state": subject.health.state().word(),
+        "state": subject.health.word(),
         "ready": subject.health.is_ready(),
         "complete": answering == subject.counters.len(),
         "uptime_s": subject.started.elapsed().as_secs(),

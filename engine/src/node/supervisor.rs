@@ -284,6 +284,19 @@ impl Node {
                 logging,
             );
         }
+        let (connections, connections_max) =
+            (self.count(Metric::Connections), self.count(Metric::ConnectionsMax));
+        match self.health.observe_room(connections, connections_max) {
+            Some(true) => {
+                tracing::warn!(
+                    "full: {connections} of {connections_max} connections; /ready fails until there is room"
+                );
+            }
+            Some(false) => {
+                tracing::info!("not full any more: {connections} of {connections_max} connections")
+            }
+            None => {}
+        }
         if feeds && self.health.all_have_turned() {
             service::feed_watchdog();
         }

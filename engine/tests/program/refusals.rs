@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::node::Node;
 use crate::surroundings::Folder;
@@ -27,6 +28,16 @@ fn said_to(address: SocketAddr, request: &[u8]) -> String {
     let mut said = Vec::new();
     stream.read_to_end(&mut said).expect("answered in time");
     String::from_utf8(said).expect("UTF-8")
+}
+
+/// A client that is served.
+fn upgraded(address: SocketAddr) -> TcpStream {
+    let mut stream = connect(address);
+    stream.write_all(UPGRADE.as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    stream
 }
 
 fn is_status(said: &str, status: &str) -> bool {
@@ -99,11 +110,7 @@ fn silent_connections_to_a_full_node_keep_nobody_from_its_503() {
     for io in ["epoll", "io_uring"] {
         let node = Node::start(&folder, &[&full[..], &["--io", io]].concat());
         let listen = node.address("listen");
-        let mut served = connect(listen);
-        served.write_all(UPGRADE.as_bytes()).expect("sent");
-        let mut answer = [0; 12];
-        served.read_exact(&mut answer).expect("answered");
-        assert_eq!(&answer, b"HTTP/1.1 101");
+        let _served = upgraded(listen);
 
         // More than there are slots to refuse with: silent ones, half a request, and requests whose answer nobody reads.
         let _silent: Vec<TcpStream> = (0..64).map(|_| connect(listen)).collect();
@@ -127,4 +134,28 @@ fn silent_connections_to_a_full_node_keep_nobody_from_its_503() {
         let head = String::from_utf8(head).expect("UTF-8");
         assert!(is_status(&head, "503") && head.contains("Retry-After: 1"), "{io}: {head}");
     }
+}
+
+#[test]
+fn a_full_node_is_not_ready() {
+    let folder = Folder::new("refusals");
+    let full = ["--insecure", "--set", "limits.connections=2", "--set", "client.close_timeout_s=1"];
+    let node = Node::start(&folder, &full);
+    let admin = node.address("admin");
+    let wait_for = |status: &str, state: &str| {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let said = said_to(admin, b"GET /ready HTTP/1.0\r\n\r\n");
+            if said.split(' ').nth(1) == Some(status) && said.contains(&format!("\"state\":\"{state}\"")) {
+                return;
+            }
+            assert!(Instant::now() < end, "not {status} {state}: {said}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait_for("200", "serving");
+    let (first, _second) = (upgraded(node.address("listen")), upgraded(node.address("listen")));
+    wait_for("503", "full");
+    drop(first);
+    wait_for("200", "serving");
 }
