@@ -151,7 +151,7 @@ impl ScenarioFlags {
 /// Flags of all scenarios.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Flags {
-    /// Where to connect: ws://HOST:PORT/PATH. Several, repeated or with commas, take the connections in turn; fanout
+    /// Where to connect: ws://HOST:PORT/PATH, or wss:// for TLS. Several, repeated or with commas, take the connections in turn; fanout
     /// then spreads the readers of every channel over them, and tells what it costs to cross from one to another
     #[arg(long, value_name = "URL", required = true, value_delimiter = ',', help_heading = "Target")]
     pub(crate) url: Vec<Url>,
@@ -164,6 +164,22 @@ pub(crate) struct Flags {
     /// Automatic for loopback targets: one for each 20,000 connections, fewer where ephemeral ports are few
     #[arg(long, value_name = "ADDRESSES", help_heading = "Target")]
     pub(crate) source: Option<SourceChoice>,
+
+    /// wss: trust the certificate authorities in this file (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure_tls", help_heading = "Target")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// wss: trust any certificate
+    #[arg(long, help_heading = "Target")]
+    pub(crate) insecure_tls: bool,
+
+    /// wss: the name that the certificate must have [default: the URL's host]
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    pub(crate) tls_name: Option<String>,
+
+    /// wss: let connections resume earlier sessions; otherwise each makes a full handshake
+    #[arg(long, help_heading = "Target")]
+    pub(crate) tls_resume: bool,
 
     /// Value of the Origin header; none by default
     #[arg(long, value_name = "ORIGIN", value_parser = header_value, help_heading = "Target")]

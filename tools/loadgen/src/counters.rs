@@ -80,6 +80,10 @@ pub(crate) struct Counters {
     pub(crate) given_up: u64,
     /// Connections that are to come back and have not.
     pub(crate) away: u64,
+    /// TLS handshakes completed.
+    pub(crate) tls_handshakes: u64,
+    /// Those of them that resumed a session.
+    pub(crate) tls_resumed: u64,
     /// Slow connections that the server ended.
     pub(crate) slow_ended: u64,
     /// Threads that have opened (or failed to open) all their connections.
@@ -128,6 +132,8 @@ impl Counters {
             retries,
             given_up,
             away,
+            tls_handshakes,
+            tls_resumed,
             slow_ended,
             threads_settled,
             threads_complete,
@@ -167,6 +173,8 @@ impl Counters {
         self.retries += retries;
         self.given_up += given_up;
         self.away += away;
+        self.tls_handshakes += tls_handshakes;
+        self.tls_resumed += tls_resumed;
         self.slow_ended += slow_ended;
         self.threads_settled += threads_settled;
         self.threads_complete += threads_complete;

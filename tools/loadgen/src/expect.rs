@@ -60,6 +60,8 @@ const NUMBERS: [(&str, &[&str]); 4] = [
             "dropped",
             "closed",
             "unclean",
+            "tls_handshakes",
+            "tls_resumed",
             "opening_s",
             "opened_per_s",
         ],

@@ -33,6 +33,8 @@ pub(crate) enum Failure {
     Local(i32),
     /// The upgrade was answered with another status than 101.
     Status(u16),
+    /// The TLS handshake failed, or what came later is no TLS.
+    Tls,
     /// The upgrade response breaks RFC 6455 section 4.1.
     Response,
     /// The server sent a close frame with this code (1005: without one).
@@ -88,6 +90,7 @@ impl Failure {
             Failure::System(errno) => format!("system_{errno}"),
             Failure::Local(errno) => format!("local_{errno}"),
             Failure::Status(status) => format!("status_{status}"),
+            Failure::Tls => "tls".to_owned(),
             Failure::Response => "bad_response".to_owned(),
             Failure::Closed(code) => format!("closed_{code}"),
             Failure::Cut => "cut".to_owned(),
@@ -120,11 +123,14 @@ impl fmt::Display for Failure {
                 )
             }
             Failure::Status(status) => write!(f, "upgrade answered with HTTP status {status}"),
+            Failure::Tls => f.write_str("TLS failed"),
             Failure::Response => f.write_str("upgrade response is not valid"),
             Failure::Closed(1005) => f.write_str("closed by the server without a code"),
             Failure::Closed(code) => write!(f, "closed by the server with code {code}"),
             Failure::Cut => f.write_str("connection ended by the server without a close frame"),
-            Failure::Timeout(Step::Connecting) => f.write_str("timed out: TCP connection not established"),
+            Failure::Timeout(Step::Connecting) => {
+                f.write_str("timed out: connection (TCP, and TLS where asked for) not established")
+            }
             Failure::Timeout(Step::Upgrading) => f.write_str("timed out: no upgrade response"),
             Failure::Timeout(Step::Joining) => f.write_str("timed out: no reply to connect or subscribe"),
             Failure::Timeout(Step::Closing) => f.write_str("timed out: no close frame in answer to ours"),

@@ -135,10 +135,17 @@ pub(crate) const LATENCY_NS_MAX: u64 = 600_000_000_000;
 /// Significant decimal digits of a latency.
 pub(crate) const LATENCY_DIGITS: u8 = 3;
 
+/// Tickets of TLS sessions that a thread keeps, some kilobyte each: as many as a storm may use before new ones come.
+pub(crate) const TICKETS_MAX: usize = 4_096;
+
+/// The buffer for what TLS has deciphered is kept up to this size, bytes.
+pub(crate) const TLS_PLAIN_BYTES: usize = 1 << 20;
+
 /// The generator's own delay, microseconds, below which it is no bottleneck: timers and schedulers cost as much.
 pub(crate) const LAG_US_MIN: f64 = 1_000.0;
 
-/// The share of a latency from which on the generator's own delay spoils it, both at the 99th percentile.
+/// The share of a latency from which on the generator's own delay spoils it, both at the 90th percentile: a hiccup of the
+/// machine reaches the 99th.
 pub(crate) const LAG_SHARE_MAX: f64 = 0.5;
 
 /// Server metrics of one run that are kept, of those that changed.

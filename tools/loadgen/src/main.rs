@@ -22,6 +22,7 @@ mod scenario_file;
 mod spread;
 mod streams;
 mod target;
+mod tls;
 mod token;
 mod zipf;
 

@@ -51,6 +51,10 @@ fn write_connections(to: &mut String, result: &RunResult) -> std::fmt::Result {
         grouped(connections.closed),
     )?;
     writeln!(to, "opening       {:.2} s   {:.0}/s", connections.opening_s, connections.opened_per_s)?;
+    if connections.tls_handshakes > 0 {
+        let (full, resumed) = (connections.tls_handshakes - connections.tls_resumed, connections.tls_resumed);
+        writeln!(to, "TLS           {} full handshakes, {} resumed", grouped(full), grouped(resumed))?;
+    }
     if connections.dropped > 0 {
         writeln!(to, "lost          {} connections after they had opened", grouped(connections.dropped))?;
     }

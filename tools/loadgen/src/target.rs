@@ -1,4 +1,4 @@
-//! Where connections go and come from: `ws://` URLs, and source addresses.
+//! Where connections go and come from: `ws://` and `wss://` URLs, and source addresses.
 //!
 //! Invariant: resolves names once, before any thread starts; nothing here opens a socket.
 
@@ -6,15 +6,19 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
+use rustls::pki_types::ServerName;
+
 use crate::limits::SOURCES_MAX;
 use crate::ports::Ports;
 
-/// A `ws://` URL taken apart (RFC 6455 section 3).
+/// A `ws://` or `wss://` URL taken apart (RFC 6455 section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
+    /// `wss://`.
+    pub(crate) is_tls: bool,
     /// Host without brackets.
     pub(crate) host: String,
-    /// Port; 80 when the URL has none.
+    /// Port; 80 (443 with TLS) when the URL has none.
     pub(crate) port: u16,
     /// The value of the `Host` header: brackets and port as the URL had them.
     pub(crate) authority: String,
@@ -25,9 +29,7 @@ pub(crate) struct Url {
 /// Why a URL cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UrlError {
-    /// `wss://`: this generator speaks no TLS.
-    Tls,
-    /// Anything but `ws://`.
+    /// Anything but `ws://` and `wss://`.
     Scheme,
     /// No host, or one with characters that no host has.
     Host,
@@ -44,8 +46,7 @@ pub(crate) enum UrlError {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            UrlError::Tls => "wss:// is not supported (no TLS): use ws://",
-            UrlError::Scheme => "must begin with ws://",
+            UrlError::Scheme => "must begin with ws:// or wss://",
             UrlError::Host => "needs a host, as in ws://127.0.0.1:8000/echo",
             UrlError::Port => "the port must be a number from 1 to 65535",
             UrlError::UserInfo => "must not contain user:password@",
@@ -62,10 +63,8 @@ impl FromStr for Url {
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
-        if scheme.eq_ignore_ascii_case("wss") {
-            return Err(UrlError::Tls);
-        }
-        if !scheme.eq_ignore_ascii_case("ws") {
+        let is_tls = scheme.eq_ignore_ascii_case("wss");
+        if !is_tls && !scheme.eq_ignore_ascii_case("ws") {
             return Err(UrlError::Scheme);
         }
         if rest.contains('#') {
@@ -75,17 +74,17 @@ impl FromStr for Url {
         if authority.contains('@') {
             return Err(UrlError::UserInfo);
         }
-        let (host, port) = split_authority(authority)?;
+        let (host, port) = split_authority(authority, if is_tls { 443 } else { 80 })?;
         if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(UrlError::Path);
         }
         let target = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { host: host.to_owned(), port, authority: authority.to_owned(), target })
+        Ok(Self { is_tls, host: host.to_owned(), port, authority: authority.to_owned(), target })
     }
 }
 
-/// Host (without brackets) and port of an authority.
-fn split_authority(authority: &str) -> Result<(&str, u16), UrlError> {
+/// Host (without brackets) and port of an authority, which may leave out `usual`.
+fn split_authority(authority: &str, usual: u16) -> Result<(&str, u16), UrlError> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or(UrlError::Host)?;
         host.parse::<std::net::Ipv6Addr>().map_err(|_| UrlError::Host)?;
@@ -105,7 +104,7 @@ fn split_authority(authority: &str) -> Result<(&str, u16), UrlError> {
         return Err(UrlError::Host);
     }
     let port = match port {
-        None => 80,
+        None => usual,
         Some(text) => {
             text.parse().ok().filter(|port| *port != 0 && !text.starts_with('+')).ok_or(UrlError::Port)?
         }
@@ -115,7 +114,7 @@ fn split_authority(authority: &str) -> Result<(&str, u16), UrlError> {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.authority, self.target)
+        write!(f, "{}://{}{}", if self.is_tls { "wss" } else { "ws" }, self.authority, self.target)
     }
 }
 
@@ -126,19 +125,27 @@ pub(crate) struct Target {
     pub(crate) url: Url,
     /// The first address that its host resolves to.
     pub(crate) peer: SocketAddr,
+    /// The name that its certificate must have; `None`: no TLS.
+    pub(crate) tls_name: Option<ServerName<'static>>,
 }
 
 impl Target {
-    /// Looks the host up.
+    /// Looks the host up. With TLS, its certificate must have the name `tls_name`, without one that of the host.
     ///
     /// # Errors
-    /// The resolver's text, or that it knows no address.
-    pub(crate) fn resolve(url: &Url) -> Result<Self, String> {
+    /// The resolver's text, that it knows no address, or that the name can be none of a certificate.
+    pub(crate) fn resolve(url: &Url, tls_name: Option<&str>) -> Result<Self, String> {
         let mut peers = (url.host.as_str(), url.port)
             .to_socket_addrs()
             .map_err(|error| format!("cannot resolve {}: {error}", url.host))?;
         let peer = peers.next().ok_or_else(|| format!("{} has no address", url.host))?;
-        Ok(Self { url: url.clone(), peer })
+        let name = tls_name.unwrap_or(&url.host);
+        let tls_name = url
+            .is_tls
+            .then(|| ServerName::try_from(name.to_owned()))
+            .transpose()
+            .map_err(|_| format!("{name:?} is no name that a certificate has"))?;
+        Ok(Self { url: url.clone(), peer, tls_name })
     }
 }
 
@@ -276,7 +283,8 @@ mod tests {
             ("ws://[::1]:9/a/b?c=d&e", Ok(("::1", 9, "[::1]:9", "/a/b?c=d&e"))),
             ("ws://[::1]", Ok(("::1", 80, "[::1]", "/"))),
             ("ws://a/b@c", Ok(("a", 80, "a", "/b@c"))),
-            ("wss://a/", Err(UrlError::Tls)),
+            ("wss://a/", Ok(("a", 443, "a", "/"))),
+            ("WSS://a:8/b", Ok(("a", 8, "a:8", "/b"))),
             ("http://a/", Err(UrlError::Scheme)),
             ("127.0.0.1:8000", Err(UrlError::Scheme)),
             ("ws://", Err(UrlError::Host)),
@@ -312,9 +320,9 @@ mod tests {
 
     #[test]
     fn a_printed_url_parses_to_itself() {
-        for text in ["ws://127.0.0.1:8000/echo", "ws://[::1]/?a=b", "ws://h:1"] {
+        for text in ["ws://127.0.0.1:8000/echo", "ws://[::1]/?a=b", "ws://h:1", "wss://h/"] {
             let url: Url = text.parse().unwrap();
-            assert_eq!(url.to_string().parse::<Url>().unwrap().target, url.target);
+            assert_eq!(url.to_string().parse::<Url>(), Ok(url));
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use roadstead_io::{Arena, Epoll, Event, Io, Kind, Options, Socket, Uring, Waker};
 
+use crate::client::State;
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::ledger::Ledger;
@@ -27,6 +28,7 @@ use crate::random::Random;
 use crate::scenario::{Audience, Scenario};
 use crate::stage::{Conduct, Stage, Window};
 use crate::timer;
+use crate::tls::{Heard, Tls};
 use crate::turn::Turn;
 
 /// What a thread is given.
@@ -79,6 +81,8 @@ struct Worker {
     opener: Opener,
     clients: Clients,
     turn: Turn,
+    /// Where a URL needs it.
+    tls: Option<Tls>,
     arena: Arena,
     closes: Vec<Socket>,
     pauses: Vec<Socket>,
@@ -104,6 +108,7 @@ impl Worker {
                 random: Random::new(plan.seed ^ (u64::from(thread) << 40)),
                 ledger,
             },
+            tls: plan.trust.as_ref().map(Tls::new),
             plan,
             conduct,
             clock,
@@ -166,15 +171,31 @@ impl Worker {
     fn event(&mut self, event: Event) {
         let turn = &mut self.turn;
         match event {
-            Event::Connected { socket } => self.clients.connected(socket, turn),
+            Event::Connected { socket } => match &mut self.tls {
+                None => self.clients.connected(socket, turn),
+                Some(tls) => match tls.begin(socket, self.clients.target_of(socket)) {
+                    Ok(true) => {}
+                    Ok(false) => self.clients.connected(socket, turn),
+                    Err(text) => self.clients.tls_failed(socket, text, turn),
+                },
+            },
             Event::Received { socket, start, len } => {
-                self.clients.received(socket, self.arena.received(start, len), turn);
+                let bytes = self.arena.received(start, len);
+                match &mut self.tls {
+                    Some(tls) if tls.has(socket) => decipher(tls, &mut self.clients, socket, bytes, turn),
+                    _ => self.clients.received(socket, bytes, turn),
+                }
             }
             Event::PeerClosed { socket } => self.clients.peer_closed(socket, turn),
             Event::Failed { socket, errno } => self.clients.failed(socket, errno, turn),
             Event::Blocked { socket, .. } => self.clients.blocked(socket),
             Event::Drained { socket } => self.clients.drained(socket, turn),
-            Event::Closed { socket } => self.clients.closed(socket, turn),
+            Event::Closed { socket } => {
+                if let Some(tls) = &mut self.tls {
+                    tls.end(socket);
+                }
+                self.clients.closed(socket, turn);
+            }
             // Nothing listens here; a wake only means that the stage may have changed.
             Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => {}
         }
@@ -235,7 +256,7 @@ impl Worker {
 
     /// Sends each connection's bytes, then closes sockets.
     fn flush(&mut self, io: &mut dyn Io) {
-        let (clients, turn) = (&mut self.clients, &mut self.turn);
+        let (clients, turn, tls) = (&mut self.clients, &mut self.turn, &mut self.tls);
         let mut outbound = std::mem::take(&mut turn.outbound);
         outbound.flush(|socket, payload| {
             let client = clients.record(socket);
@@ -246,10 +267,24 @@ impl Worker {
                 clients.hold_back(socket, &payload, turn);
                 return;
             }
+            if let Some(tls) = tls.as_mut().filter(|tls| tls.has(socket)) {
+                tls.write(socket, &payload);
+                return;
+            }
             turn.ledger.counters.bytes_sent += payload.len() as u64;
             io.send(socket, payload);
         });
         turn.outbound = outbound;
+        if let Some(tls) = tls {
+            let is_free = |socket| {
+                let client = clients.record(socket);
+                !client.is_blocked && client.state != State::Ended
+            };
+            tls.flush(is_free, |socket, bytes| {
+                turn.ledger.counters.bytes_sent += bytes.len() as u64;
+                io.send(socket, bytes.into());
+            });
+        }
         self.clients.take_pauses(&mut self.pauses, &mut self.resumes);
         self.pauses.drain(..).for_each(|socket| io.pause(socket));
         self.resumes.drain(..).for_each(|socket| io.resume(socket));
@@ -273,6 +308,24 @@ impl Worker {
         let next = next.into_iter().flatten().fold(longest, u64::min);
         Duration::from_nanos(next.saturating_sub(self.clock.now()))
     }
+}
+
+/// Hands what TLS makes of received bytes to the client.
+fn decipher(tls: &mut Tls, clients: &mut Clients, socket: Socket, bytes: &[u8], turn: &mut Turn) {
+    match tls.received(socket, bytes) {
+        Ok(Heard::Handshake | Heard::Traffic) => {}
+        Ok(Heard::Established { is_resumed }) => {
+            turn.ledger.counters.tls_handshakes += 1;
+            turn.ledger.counters.tls_resumed += u64::from(is_resumed);
+            clients.connected(socket, turn);
+        }
+        Err(text) => clients.tls_failed(socket, text, turn),
+    }
+    let mut plain = tls.take_plain();
+    if !plain.is_empty() {
+        clients.received(socket, &mut plain, turn);
+    }
+    tls.give_back(plain);
 }
 
 /// Receive buffer of one thread: with many threads each has a small part of the work.

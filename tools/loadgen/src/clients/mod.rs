@@ -27,6 +27,7 @@ use crate::random::handshake_key;
 use crate::scenario::Scenario;
 use crate::schedule::Nanos;
 use crate::stage::Stage;
+use crate::target::Target;
 use crate::turn::Turn;
 
 /// A time by which a connection must have got on.
@@ -153,6 +154,19 @@ impl Clients {
             headers: &[],
         };
         push_request(turn.outbound.begin(socket, &mut client.piece), &request);
+    }
+
+    /// Where a socket that is in use leads.
+    #[must_use]
+    pub(crate) fn target_of(&self, socket: Socket) -> &Target {
+        self.plan.target_of(self.records[socket.0 as usize].number)
+    }
+
+    /// TLS says that the connection is of no use.
+    pub(crate) fn tls_failed(&mut self, socket: Socket, text: String, turn: &mut Turn) {
+        if !matches!(self.records[socket.0 as usize].state, State::Free | State::Ended | State::Lingering) {
+            self.fail(socket, Failure::Tls, turn, || text);
+        }
     }
 
     /// Bytes arrived.

@@ -14,6 +14,7 @@ pub(crate) fn idle_flags(scenario: &ScenarioFlags) -> Vec<&'static str> {
     let speaks = publishes || flags.connect || flags.subscribe;
     let reads = is_fanout || flags.subscribe;
     let open_loop = sends && flags.rate.map_or(publishes, |rate| rate > 0.0);
+    let is_tls = flags.url.iter().chain(&flags.publish_url).any(|url| url.is_tls);
     let is_connect = matches!(scenario, Connect(_));
     let table = [
         ("--size", flags.size.is_some() && !sends),
@@ -29,6 +30,10 @@ pub(crate) fn idle_flags(scenario: &ScenarioFlags) -> Vec<&'static str> {
         ("--channels", flags.channels != 1 && !reads),
         ("--subscriptions", flags.subscriptions != 1 && !reads),
         ("--direct-rate", flags.direct_rate.is_some() && !matches!(scenario, Mixed(_))),
+        ("--ca", flags.ca.is_some() && !is_tls),
+        ("--insecure-tls", flags.insecure_tls && !is_tls),
+        ("--tls-name", flags.tls_name.is_some() && !is_tls),
+        ("--tls-resume", flags.tls_resume && !is_tls),
         ("--protobuf", flags.protobuf && !speaks),
         ("--token", flags.token.is_some() && !speaks),
         ("--token-secret", flags.token_secret.is_some() && !speaks),

@@ -19,6 +19,7 @@ use crate::schedule::{Nanos, SECOND};
 use crate::spread::Spread;
 use crate::stamp::RUN_BITS;
 use crate::target::{Sources, Target, Url};
+use crate::tls::Trust;
 use crate::token::Tokens;
 use crate::zipf::{Law, Zipf};
 
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) spread: Arc<Spread>,
     /// Where they come from, in turn.
     pub(crate) sources: Sources,
+    /// Whom TLS trusts; `None`: no URL needs it.
+    pub(crate) trust: Option<Trust>,
     /// `Origin` header.
     pub(crate) origin: Option<String>,
     /// Connections in all, publishers included. They are numbered from 0; publishers come last.
@@ -123,6 +126,7 @@ impl Plan {
             login: login(scenario, &load, &spread),
             unrest: Unrest::new(scenario)?,
             load,
+            trust: trust(flags, &targets)?,
             targets,
             spread,
             sources,
@@ -197,7 +201,7 @@ fn targets(flags: &Flags) -> Result<(Vec<Target>, Arc<Spread>), String> {
     let mut number_of = |url: &Url| match targets.iter().position(|target| target.url == *url) {
         Some(known) => Ok(known as u32),
         None => {
-            targets.push(Target::resolve(url)?);
+            targets.push(Target::resolve(url, flags.tls_name.as_deref())?);
             Ok(targets.len() as u32 - 1)
         }
     };
@@ -247,6 +251,11 @@ fn login(scenario: &ScenarioFlags, load: &Load, spread: &Arc<Spread>) -> Option<
         tokens: Tokens::new(flags.token.as_deref(), flags.token_secret.as_deref(), &flags.user_prefix),
         channels,
     })
+}
+
+fn trust(flags: &Flags, targets: &[Target]) -> Result<Option<Trust>, String> {
+    let needs_it = targets.iter().any(|target| target.url.is_tls);
+    needs_it.then(|| Trust::new(flags.ca.as_deref(), flags.insecure_tls, flags.tls_resume)).transpose()
 }
 
 fn nanos(seconds: Seconds) -> Nanos {

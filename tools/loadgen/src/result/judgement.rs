@@ -51,13 +51,13 @@ pub(super) fn bottleneck(result: &RunResult) -> Vec<String> {
     }
     let table = &result.latency_us;
     if let (Some(lag), Some(latency)) = (&table.lag, table.message.as_ref().or(table.direct.as_ref()))
-        && lag.p99 >= LAG_US_MIN
-        && lag.p99 >= LAG_SHARE_MAX * latency.p99
+        && lag.p90 >= LAG_US_MIN
+        && lag.p90 >= LAG_SHARE_MAX * latency.p90
     {
         reasons.push(format!(
-            "one message in a hundred left {} late, and their latency at that percentile is {}",
-            readable(lag.p99),
-            readable(latency.p99)
+            "one message in ten left {} late, and their latency at that percentile is {}",
+            readable(lag.p90),
+            readable(latency.p90)
         ));
     }
     reasons

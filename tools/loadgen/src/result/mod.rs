@@ -47,6 +47,8 @@ impl RunResult {
                 dropped: counters.dropped,
                 closed: counters.closed,
                 unclean: counters.unclean,
+                tls_handshakes: counters.tls_handshakes,
+                tls_resumed: counters.tls_resumed,
                 opening_s: seconds(times.opening),
                 opened_per_s: per_second(counters.opened, times.opening),
             },

@@ -102,6 +102,10 @@ pub(crate) struct Connections {
     pub(crate) closed: u64,
     /// Not properly closed by the server at the end.
     pub(crate) unclean: u64,
+    /// TLS handshakes, those of comebacks included.
+    pub(crate) tls_handshakes: u64,
+    /// Those of them that resumed a session.
+    pub(crate) tls_resumed: u64,
     /// Time from the first attempt to the last one's end, seconds.
     pub(crate) opening_s: f64,
     /// Usable connections per second of that time.

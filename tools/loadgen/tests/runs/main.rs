@@ -2,6 +2,7 @@
 
 mod hub;
 mod outputs;
+mod secure;
 mod server;
 mod unrest;
 
@@ -13,6 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use roadstead_io::{Choice, Kind, select};
 use serde_json::Value;
 
+use crate::secure::{
+    certificates_are_checked, tls_carries_everything, tls_sessions_are_resumed_where_asked_for,
+};
 use crate::server::{Behaviour, Server};
 use crate::unrest::*;
 
@@ -133,6 +137,9 @@ suite!(
     ended_connections_come_back,
     who_cannot_come_back_is_a_failure,
     the_raw_payload_can_be_text,
+    tls_carries_everything,
+    tls_sessions_are_resumed_where_asked_for,
+    certificates_are_checked,
 );
 
 fn connections_open_and_close(kind: Kind) {

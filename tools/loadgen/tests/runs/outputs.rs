@@ -15,6 +15,12 @@ fn place(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()))
 }
 
+/// The exit code, unless this machine was too busy for the generator, which then says so by its own.
+fn assert_code(code: i32, expected: i32, result: &Value) {
+    let is_behind = !result["generator"]["bottleneck"].as_array().expect("reasons").is_empty();
+    assert_eq!(code, if is_behind { 4 } else { expected }, "{result}");
+}
+
 /// Exit code, JSON result and what was said.
 fn loadgen(line: &[&str]) -> (i32, Value, String) {
     let output =
@@ -44,10 +50,12 @@ fn expectations_decide_the_exit_code() {
         &url,
     ];
     let (code, result, _) = loadgen(&[&line[..], &["--expect", "lost<20", "--expect", "p50<10s"]].concat());
-    assert_eq!((code, &result["ok"]), (0, &Value::Bool(false)), "messages were lost, and that was expected");
+    assert_code(code, 0, &result);
+    assert_eq!(result["ok"], false, "messages were lost, and that was expected");
     let (code, result, said) =
         loadgen(&[&line[..], &["--expect", "p50<10s", "--expect", "lost==0"]].concat());
-    assert_eq!((code, &result["expectations"][1]["met"]), (3, &Value::Bool(false)));
+    assert_code(code, 3, &result);
+    assert_eq!(result["expectations"][1]["met"], false);
     assert!(result["expectations"][1]["actual"].as_f64().expect("a number") > 0.0);
     assert!(said.contains("lost==0") && said.contains("FAILED"), "{said}");
     let (code, _, said) = loadgen(&[&line[..], &["--expect", "speed>9000"]].concat());
@@ -93,7 +101,8 @@ fn a_scenario_file_is_played_and_flags_go_first() {
     std::fs::write(&file, &text).expect("written");
     let path = file.to_str().expect("UTF-8");
     let (code, result, said) = loadgen(&["run", path, "--connections", "5"]);
-    assert_eq!((code, &result["settings"]["connections"]), (0, &Value::from(5)), "{said}");
+    assert_code(code, 0, &result);
+    assert_eq!(result["settings"]["connections"], 5, "{said}");
     assert_eq!(result["expectations"][0]["met"], true);
     std::fs::write(&file, format!("{text}bogus = 1\n")).expect("written");
     let (code, _, said) = loadgen(&["run", path]);

@@ -89,6 +89,11 @@ impl Server {
     }
 
     /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How to reach it.
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/path?query", self.address)
     }
