@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -71,6 +71,16 @@ pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
             (StatusCode::FORBIDDEN, Json(body)).into_response()
         }
     }
+}
+
+/// RFC 9112 section 3.2: a request of HTTP/1.1 names one host.
+pub(super) async fn demand_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
+        let body = json!({ "error": "one Host is required" });
+        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+    }
+    next.run(request).await
 }
 
 /// `X-API-Key: KEY` or `Authorization: apikey KEY`.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -57,8 +58,14 @@ fn yes() -> bool {
     true
 }
 
-pub(super) async fn begin(Shared(subject): Shared<Arc<Subject>>, Query(begin): Query<Begin>) -> Response {
-    wish(&subject, Wish::Drain { exits: begin.exit }).await
+pub(super) async fn begin(
+    Shared(subject): Shared<Arc<Subject>>,
+    begin: Result<Query<Begin>, QueryRejection>,
+) -> Response {
+    match begin {
+        Ok(Query(begin)) => wish(&subject, Wish::Drain { exits: begin.exit }).await,
+        Err(rejection) => failed(rejection.status(), &rejection.body_text()),
+    }
 }
 
 pub(super) async fn cancel(Shared(subject): Shared<Arc<Subject>>) -> Response {
@@ -71,7 +78,6 @@ pub(super) async fn show(Shared(subject): Shared<Arc<Subject>>) -> Json<Value> {
 
 async fn wish(subject: &Subject, wish: Wish) -> Response {
     let (granted, answer) = oneshot::channel();
-    let failed = |code, why: &str| (code, Json(json!({ "error": why }))).into_response();
     if !(subject.wishes.0)(wish, granted) {
         return failed(StatusCode::SERVICE_UNAVAILABLE, "the process is busy or ends");
     }
@@ -80,6 +86,10 @@ async fn wish(subject: &Subject, wish: Wish) -> Response {
         Ok(Ok(None)) => failed(StatusCode::CONFLICT, "too late: the process has said goodbye and ends"),
         Ok(Err(_)) | Err(_) => failed(StatusCode::SERVICE_UNAVAILABLE, "the process did not answer in time"),
     }
+}
+
+fn failed(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
 }
 
 fn shown(subject: &Subject, status: &DrainStatus) -> Value {

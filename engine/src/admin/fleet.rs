@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -227,17 +228,23 @@ pub(super) fn summary(subject: &Subject) -> Value {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Wanted {
+    /// Missing is empty.
+    #[serde(default)]
     user: String,
 }
 
 /// Where a user is connected. Not complete while a node of the View is suspected: what it holds may be gone.
 pub(super) async fn connections(
     Shared(subject): Shared<Arc<Subject>>,
-    Query(wanted): Query<Wanted>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
     let refuse = |status: StatusCode, why: &str| (status, Json(json!({ "error": why }))).into_response();
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(rejection) => return refuse(rejection.status(), &rejection.body_text()),
+    };
     if wanted.user.is_empty() {
-        return refuse(StatusCode::BAD_REQUEST, "user must not be empty");
+        return refuse(StatusCode::BAD_REQUEST, "a user must be named: /connections?user=USER");
     }
     let (finder, user) = (subject.finder.clone(), wanted.user.clone());
     let asked = tokio::task::spawn_blocking(move || (finder.0)(&user));

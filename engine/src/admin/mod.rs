@@ -137,6 +137,7 @@ fn routes(subject: Arc<Subject>) -> Router {
         .route("/nodes", get(fleet::nodes))
         .route("/connections", get(fleet::connections))
         .route("/drain", get(drain::show).post(drain::begin).delete(drain::cancel))
+        .layer(middleware::from_fn(access::demand_host))
         .with_state(subject)
 }
 

@@ -122,8 +122,19 @@ fn doors_answer_as_their_rules_say() {
         ("/connections?user=bob", "Host: x\r\nX-API-Key: k\r\n", 503),
         ("/connections?user=", "Host: x\r\nX-API-Key: k\r\n", 400),
         ("/connections", "Host: x\r\nX-API-Key: k\r\n", 400),
+        ("/connections?user=a&user=b", "Host: x\r\nX-API-Key: k\r\n", 400),
+        ("/health", "", 400),
+        ("/health", "Host: x\r\nHost: x\r\n", 400),
     ] {
-        assert_eq!(over_tcp(path, headers).0, status, "{path} {headers}");
+        let (code, head, body) = over_tcp(path, headers);
+        assert_eq!(code, status, "{path} {headers}");
+        if code == 400 {
+            let said: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            assert!(
+                said["error"].is_string() && head.contains("application/json"),
+                "{path} {headers}: {said}"
+            );
+        }
     }
     let (_, head, body) = over_tcp("/", "Host: x\r\n");
     assert!(head.contains("content-security-policy: default-src 'none'"), "{head}");
