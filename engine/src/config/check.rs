@@ -1,7 +1,7 @@
 //! Whether values that are allowed one by one also fit together.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::cluster;
 use super::entry::{Origin, Problem};
@@ -103,6 +103,21 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
         && settings.admin == Some(address)
     {
         refuse("cluster.listen", address.to_string(), USED_TWICE);
+    }
+    let listens = settings.listen.iter().map(|address| ("listen", address));
+    for (key, address) in
+        listens.chain(settings.cluster.listen.iter().map(|address| ("cluster.listen", address)))
+    {
+        if let IpAddr::V6(ip) = address.ip()
+            && let Some(v4) = ip.to_ipv4_mapped()
+        {
+            let plain = SocketAddr::from((v4, address.port()));
+            refuse(
+                key,
+                address.to_string(),
+                &format!("that is an IPv4 address in the form of IPv6; write {plain}"),
+            );
+        }
     }
     for (key, value, reason) in cluster::problems(settings) {
         refuse(key, value, &reason);

@@ -1,18 +1,24 @@
-//! What a wrong key probably meant.
+//! What a wrong key probably meant, if it is near enough to a known one.
 
 use super::entry::{Entry, Origin, Problem};
 use super::{environment, table};
 
-/// The problem of an unknown key: names the nearest known one.
+/// One wrong letter in so many still looks like the same word.
+const LETTERS_PER_EDIT: usize = 3;
+
+/// The problem of an unknown key: names the one that was probably meant.
 pub(super) fn unknown(entry: &Entry) -> Problem {
     let shown = |key: &str| match entry.origin {
         Origin::Environment(_) => environment::variable(key),
         _ => key.to_owned(),
     };
-    entry.problem(format!(
-        "unknown key; the nearest known key is {} (`roadstead config print` lists all)",
-        shown(&nearest(&entry.key))
-    ))
+    let nearest = nearest(&entry.key);
+    let hint = if looks_like(&entry.key, &nearest) {
+        format!("; the nearest known key is {}", shown(&nearest))
+    } else {
+        String::new()
+    };
+    entry.problem(format!("unknown key{hint} (`roadstead config print` lists all)"))
 }
 
 /// Whether a key, known or not, probably holds a secret: its value must not be shown.
@@ -23,12 +29,22 @@ pub(super) fn sounds_secret(key: &str) -> bool {
         || (table::find(key).is_none() && super::is_secret(&nearest(key)))
 }
 
+/// Whether one was probably meant to be the other, or lacks only its section.
+fn looks_like(key: &str, known: &str) -> bool {
+    let is_near = |key: &str, known: &str| edits(key, known) * LETTERS_PER_EDIT <= key.len();
+    is_near(key, known) || is_near(last(key), last(known))
+}
+
+/// A key without its section.
+fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or_default()
+}
+
 /// The known key with the least edits to `key`. A key that lacks only its section is nearest to the full one.
 fn nearest(key: &str) -> String {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let cost = |known: &String| {
         let whole = edits(key, known);
-        let tail = edits(&last(key), &last(known)) + 2;
+        let tail = edits(last(key), last(known)) + 2;
         whole.min(tail)
     };
     table::keys().min_by_key(cost).unwrap_or_default()
@@ -65,8 +81,18 @@ mod tests {
             ("log.levl", "log.level"),
             ("client.ping_ms", "client.ping_s"),
             ("hmac_secret", "token.hmac_secret"),
+            ("level", "log.level"),
         ] {
             assert_eq!(nearest(given), meant, "{given}");
+            assert!(looks_like(given, meant), "{given}");
+        }
+    }
+
+    #[test]
+    fn far_names_are_likened_to_nothing() {
+        for given in ["foo", "zzz.yyy", "x", "", "database.url", "redis"] {
+            let nearest = nearest(given);
+            assert!(!looks_like(given, &nearest), "{given} is not {nearest}");
         }
     }
 
