@@ -69,11 +69,11 @@ pub fn run(arguments: &CheckArguments) -> Exit {
             return Exit::Failure;
         }
     };
-    match arguments.output.output {
+    let answered = match arguments.output.output {
         Output::Text => answer(&text(&settings, &findings)),
         Output::Json => answer(&as_json(&settings, &findings).to_string()),
-    }
-    exit(&findings, arguments.strict)
+    };
+    answered.and(exit(&findings, arguments.strict))
 }
 
 fn look(settings: &Settings) -> Result<Vec<Finding>, String> {

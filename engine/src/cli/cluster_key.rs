@@ -24,10 +24,7 @@ A new key for a running fleet, each step on all nodes, one after the other, befo
 pub fn run() -> Exit {
     let mut key = [0; 32];
     match draw(&mut key) {
-        Ok(()) => {
-            answer(&format!("# a key of a Roadstead fleet: keep it secret\n{}", STANDARD.encode(key)));
-            Exit::Ok
-        }
+        Ok(()) => answer(&format!("# a key of a Roadstead fleet: keep it secret\n{}", STANDARD.encode(key))),
         Err(error) => {
             complain(&format!("cannot draw a key from /dev/urandom: {error}"));
             Exit::Failure

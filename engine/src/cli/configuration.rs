@@ -16,23 +16,21 @@ pub fn run(command: &ConfigCommand) -> Exit {
     match (read, query.output.output) {
         (Ok(configuration), Output::Text) if print => {
             warn(&configuration);
-            answer(&print_text(&configuration));
+            answer(&print_text(&configuration))
         }
         (Ok(configuration), Output::Text) => {
             warn(&configuration);
-            answer("the configuration is valid");
+            answer("the configuration is valid")
         }
         (Ok(configuration), Output::Json) if print => answer(&print_json(&configuration).to_string()),
         (Ok(configuration), Output::Json) => {
-            answer(&serde_json::json!({ "valid": true, "warnings": configuration.warnings }).to_string());
+            answer(&serde_json::json!({ "valid": true, "warnings": configuration.warnings }).to_string())
         }
-        (Err(problems), Output::Text) => return complain_of(&problems),
+        (Err(problems), Output::Text) => complain_of(&problems),
         (Err(problems), Output::Json) => {
-            answer(&problems_json(&problems).to_string());
-            return Exit::Configuration;
+            answer(&problems_json(&problems).to_string()).and(Exit::Configuration)
         }
     }
-    Exit::Ok
 }
 
 /// A node loads certificate and key before it serves; what would stop it is a problem here too.

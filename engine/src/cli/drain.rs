@@ -45,13 +45,10 @@ pub fn run(arguments: &DrainArguments) -> Exit {
         _ => ("POST", "/drain"),
     };
     match ask_node(&arguments.query, method, path).and_then(Said::ok) {
-        Ok(said) => {
-            match arguments.query.output.output {
-                Output::Json => answer(&said.to_string()),
-                Output::Text => answer(&text(&said)),
-            }
-            Exit::Ok
-        }
+        Ok(said) => match arguments.query.output.output {
+            Output::Json => answer(&said.to_string()),
+            Output::Text => answer(&text(&said)),
+        },
         Err(reason) => {
             complain(&reason);
             Exit::Failure

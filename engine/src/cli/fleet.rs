@@ -43,17 +43,17 @@ pub fn where_is(arguments: &WhereArguments) -> Exit {
 fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Exit {
     match ask_node(arguments, "GET", path).and_then(Said::ok) {
         Ok(said) => {
-            match arguments.output.output {
+            let answered = match arguments.output.output {
                 Output::Json => answer(&said.to_string()),
                 Output::Text => answer(&text(&said)),
-            }
+            };
             if said["complete"] == true {
-                return Exit::Ok;
+                return answered;
             }
             complain(
                 "the answer may not be whole: a node does not answer at present, or this one is still joining",
             );
-            Exit::Partial
+            answered.and(Exit::Partial)
         }
         Err(reason) => {
             complain(&reason);

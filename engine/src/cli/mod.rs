@@ -41,6 +41,8 @@ pub enum Exit {
     Ok,
     /// Not done.
     Failure,
+    /// What was asked for makes no sense.
+    Usage,
     /// Answered, but not everything could be told: a shard or a node did not answer in time, a setting cannot be read.
     Partial,
     /// The configuration is not valid, or this machine does not offer what it demands (sysexits EX_CONFIG). A
@@ -48,11 +50,20 @@ pub enum Exit {
     Configuration,
 }
 
+impl Exit {
+    /// This end, unless it is a good one: then `next`.
+    #[must_use]
+    fn and(self, next: Self) -> Self {
+        if self == Self::Ok { next } else { self }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Ok => Self::SUCCESS,
             Exit::Failure => Self::FAILURE,
+            Exit::Usage => Self::from(2),
             Exit::Partial => Self::from(3),
             Exit::Configuration => Self::from(78),
         }
@@ -207,9 +218,18 @@ pub enum Output {
     Json,
 }
 
-/// Writes an answer. A reader that has gone away (a closed pipe) is its own business.
-fn answer(text: &str) {
-    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+/// Writes an answer. A reader that has gone away (a closed pipe) is its own business; an answer that is lost otherwise is a
+/// failure.
+#[must_use]
+fn answer(text: &str) -> Exit {
+    let mut stdout = io::stdout();
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write the answer: {error}"));
+            Exit::Failure
+        }
+        Ok(()) | Err(_) => Exit::Ok,
+    }
 }
 
 /// Says on stderr why a command did not succeed.

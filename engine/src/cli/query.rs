@@ -27,15 +27,15 @@ fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Ex
             return Exit::Failure;
         }
     };
-    match arguments.output.output {
+    let answered = match arguments.output.output {
         Output::Json => answer(&said.to_string()),
         Output::Text => answer(&text(&said)),
-    }
+    };
     if said["complete"] == true {
-        Exit::Ok
+        answered
     } else {
         complain("a shard did not answer in time; its numbers are old");
-        Exit::Partial
+        answered.and(Exit::Partial)
     }
 }
 

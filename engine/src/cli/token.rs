@@ -51,10 +51,17 @@ pub fn run(arguments: &TokenArguments) -> Exit {
         let path = path.to_string_lossy().into_owned();
         sources.flags.push(Entry::flag("--secret-file", "token.hmac_secret_file", path));
     }
-    let token = match config::load(&sources) {
-        Ok(configuration) => configuration.settings.token,
+    let (token, limits) = match config::load(&sources) {
+        Ok(configuration) => (configuration.settings.token, configuration.settings.limits),
         Err(problems) => return complain_of(&problems),
     };
+    let (user_bytes, user_bytes_max) = (arguments.user.len(), limits.user_bytes_max());
+    if user_bytes > user_bytes_max {
+        complain(&format!(
+            "--user has {user_bytes} bytes; a node takes at most {user_bytes_max}, since limits.channel_bytes has to hold #USER"
+        ));
+        return Exit::Usage;
+    }
     let Some(secret) = &token.hmac_secret else {
         complain(
             "no secret to sign with: set token.hmac_secret or token.hmac_secret_file (--config, --set or \
@@ -66,7 +73,7 @@ pub fn run(arguments: &TokenArguments) -> Exit {
         Ok(info) => info,
         Err(error) => {
             complain(&format!("--info is not JSON: {error}"));
-            return Exit::Failure;
+            return Exit::Usage;
         }
     };
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -77,10 +84,7 @@ pub fn run(arguments: &TokenArguments) -> Exit {
         info: info.as_deref(),
     };
     match mint(secret, &token, &grant) {
-        Ok(text) => {
-            answer(&text);
-            Exit::Ok
-        }
+        Ok(text) => answer(&text),
         Err(error) => {
             complain(&format!("cannot sign the token: {error}"));
             Exit::Failure

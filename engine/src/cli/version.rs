@@ -10,5 +10,4 @@ pub fn run(argument: &OutputArgument) -> Exit {
         Output::Text => answer(&format!("roadstead {VERSION}")),
         Output::Json => answer(&serde_json::json!({ "version": VERSION }).to_string()),
     }
-    Exit::Ok
 }

@@ -65,7 +65,7 @@ pub(super) fn make_room(kind: Kind, settings: &Settings) -> Result<Room, Failure
     };
     let configured = settings.limits.connections;
     if room.connections == 0 {
-        return Err(Failure::Start(format!(
+        return Err(Failure::Demand(format!(
             "the descriptor limit of {limit} leaves no room for clients; {}",
             advice()
         )));

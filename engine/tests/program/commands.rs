@@ -67,6 +67,8 @@ fn configurations_are_judged() {
         ),
         ("", &["--shards", "0"], &["flag --shards", "shards", "from 1 to"]),
         ("", &["--set", "log.levl=info"], &["flag --set", "nearest known key is log.level"]),
+        ("", &["--set", "zzz.yyy=1"], &["zzz.yyy = \"1\": unknown key (`roadstead config print` lists all)"]),
+        ("", &["--listen", "[::ffff:127.0.0.1]:8000"], &["listen", "write 127.0.0.1:8000"]),
         ("", &["--insecure", "--listen", "0.0.0.0:0"], &["insecure", "0.0.0.0:0", "--insecure-force"]),
         ("", &["--admin", "0.0.0.0:0"], &["admin", "admin_key"]),
         ("admin = \"127.0.0.1:1\"\nlisten", &[], &["roadstead.toml:2", "not valid TOML"]),
@@ -200,9 +202,53 @@ fn tokens_are_minted_with_the_nodes_secret() {
     assert_eq!((exit, out.as_str()), (78, ""));
     assert!(err.contains("token.hmac_secret"), "{err}");
     let (exit, _, err) = run(&["token", "--user", "ann", "--config", &config, "--info", "{"]);
-    assert_eq!(exit, 1, "{err}");
+    assert_eq!(exit, 2, "{err}");
     let (exit, out, _) = run(&["token", "--user", "ann", "--secret-file", &secret]);
     assert_eq!((exit, out.split('.').count()), (0, 3));
+    for (bytes, code) in [(254, 0), (255, 2)] {
+        let (exit, _, err) = run(&["token", "--user", &"u".repeat(bytes), "--secret-file", &secret]);
+        assert_eq!(exit, code, "{err}");
+        assert_eq!(err.contains("at most 254"), code != 0, "{err}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_is_a_failure() {
+    for command in [&["config", "print"][..], &["config", "check"], &["cluster-key"], &["version"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+        let (exit, _, err) = said(roadstead(command).stdout(full).output().expect("it runs"));
+        assert_eq!(exit, 1, "{command:?}: {err}");
+        assert!(err.contains("cannot write the answer"), "{command:?}: {err}");
+    }
+    // Whoever reads no further has what it wanted.
+    let (reader, writer) = std::io::pipe().expect("made");
+    drop(reader);
+    let (exit, _, err) = said(roadstead(&["config", "print"]).stdout(writer).output().expect("it runs"));
+    assert_eq!(exit, 0, "{err}");
+}
+
+#[test]
+fn a_limit_that_leaves_no_room_is_a_demand_that_cannot_be_met() {
+    let folder = Folder::new("cli");
+    let socket = folder.path("admin.sock");
+    let serve = [
+        "serve",
+        "--insecure",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "off",
+        "--shards",
+        "1",
+        "--io",
+        "epoll",
+    ];
+    let node = roadstead(&[]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]).arg(node.get_program()).args(serve);
+    let (exit, out, err) = said(limited.args(["--admin-socket", &socket]).output().expect("it runs"));
+    assert_eq!((exit, out.as_str()), (78, ""), "{err}");
+    assert!(err.contains("leaves no room for clients"), "{err}");
 }
 
 #[test]
