@@ -2,6 +2,7 @@
 //!
 //! Invariant: says what was asked for; whether it makes sense together is for `plan` to judge.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -70,7 +71,25 @@ pub(crate) fn command_line() -> Command {
         .about("Play a scenario from a TOML file: its keys are the names of flags, and flags given here go first")
         .mut_arg("url", |url| url.required(false))
         .arg(Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf)));
-    Arguments::command().subcommand(run)
+    let agent = Command::new("agent")
+        .about("Wait for controllers (--agents) and play the parts that they give")
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDRESS")
+                .help("Where controllers connect: 0.0.0.0:7900")
+                .required(true)
+                .value_parser(clap::value_parser!(SocketAddr)),
+        )
+        .arg(
+            Arg::new("key")
+                .long("key")
+                .value_name("FILE")
+                .help("File whose first line is the key that controllers must have")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf)),
+        );
+    Arguments::command().subcommands([run, agent])
 }
 
 /// A command line that names a scenario.
@@ -83,7 +102,7 @@ pub(crate) struct Arguments {
 }
 
 /// The scenarios; all share the flags, so that a line can be changed by one word.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ScenarioFlags {
     /// Open connections at a rate, each with a whole WebSocket upgrade, then close them properly
     #[command(after_help = EXAMPLES)]
@@ -118,6 +137,21 @@ impl ScenarioFlags {
     /// The flags of whichever scenario was chosen.
     #[must_use]
     pub(crate) fn flags(&self) -> &Flags {
+        match self {
+            Self::Connect(flags)
+            | Self::Idle(flags)
+            | Self::Echo(flags)
+            | Self::Fanout(flags)
+            | Self::Direct(flags)
+            | Self::Mixed(flags)
+            | Self::Slow(flags)
+            | Self::Storm(flags)
+            | Self::Churn(flags) => flags,
+        }
+    }
+
+    /// The same, to change them.
+    pub(crate) fn flags_mut(&mut self) -> &mut Flags {
         match self {
             Self::Connect(flags)
             | Self::Idle(flags)
@@ -364,6 +398,21 @@ pub(crate) struct Flags {
     /// Seed of masking and handshake keys [default: by time]
     #[arg(long, value_name = "N", help_heading = "Generator")]
     pub(crate) seed: Option<u64>,
+
+    /// Play it from several machines: agents (loadgen agent) at these addresses, each with a part of the connections and
+    /// rates, and with channels and users of its own
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        requires = "agents_key",
+        help_heading = "Generator"
+    )]
+    pub(crate) agents: Vec<String>,
+
+    /// File whose first line is the key that the agents have
+    #[arg(long, value_name = "FILE", requires = "agents", help_heading = "Generator")]
+    pub(crate) agents_key: Option<PathBuf>,
 
     /// Write the result as JSON to this file; -: to stdout, and the text to stderr
     #[arg(long, value_name = "FILE", help_heading = "Output")]

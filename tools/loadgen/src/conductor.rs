@@ -20,6 +20,7 @@ use crate::histogram_log::HistogramLog;
 use crate::latency::Latencies;
 use crate::ledger::Ledger;
 use crate::limits::{SLEEP_MS_MAX, SNAPSHOT_MS, SNAPSHOTS_MAX, START_DELAY_MS};
+use crate::machines::Gate;
 use crate::memory::resident_bytes;
 use crate::outcome::{Memory, Outcome, Phase, Second, Times};
 use crate::plan::{Load, Plan};
@@ -48,7 +49,7 @@ pub(crate) fn conduct(
     let crew =
         Crew::start(plan, selected.kind).map_err(|error| format!("cannot start the threads: {error}"))?;
     let scraper = observers.metrics.map(|metrics| Scraper::start(metrics, crew.clock)).transpose()?;
-    let mut conductor = Conductor::new(Arc::clone(plan), crew, observers.log);
+    let mut conductor = Conductor::new(Arc::clone(plan), crew, observers.log, observers.gate);
     conductor.lead(observers.progress, interrupt);
     observers.progress.finish();
     let mut outcome = conductor.outcome(selected, started_unix_ms)?;
@@ -65,6 +66,8 @@ pub(crate) struct Observers<'a> {
     pub(crate) log: Option<HistogramLog>,
     /// The server's metrics.
     pub(crate) metrics: Option<MetricsUrl>,
+    /// Where the run waits before the load begins.
+    pub(crate) gate: Option<Arc<Gate>>,
 }
 
 /// The threads.
@@ -143,10 +146,11 @@ struct Conductor {
     series: Series,
     phases: Vec<Phase>,
     log: Option<HistogramLog>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Conductor {
-    fn new(plan: Arc<Plan>, crew: Crew, log: Option<HistogramLog>) -> Self {
+    fn new(plan: Arc<Plan>, crew: Crew, log: Option<HistogramLog>, gate: Option<Arc<Gate>>) -> Self {
         Self {
             parts: vec![Part::default(); plan.threads as usize],
             plan,
@@ -164,6 +168,7 @@ impl Conductor {
             series: Series::default(),
             phases: Vec::new(),
             log,
+            gate,
         }
     }
 
@@ -202,7 +207,7 @@ impl Conductor {
 
     fn begin_phase(&mut self, now: Nanos, totals: &Counters, progress: &Progress) {
         let phase = self.stage.word();
-        self.phases.push(Phase { phase, at: seconds(now) });
+        self.phases.push(Phase { phase: phase.to_owned(), at: seconds(now) });
         progress.enter(phase, now, totals);
     }
 
@@ -267,6 +272,9 @@ impl Conductor {
                 let is_settled = totals.threads_settled == u64::from(self.plan.threads);
                 let is_late = self.plan.opening.limit.is_some_and(|limit| now >= limit);
                 if !is_settled && !is_late {
+                    return;
+                }
+                if self.gate.as_ref().is_some_and(|gate| !gate.pass()) {
                     return;
                 }
                 let settled_at = self.parts.iter().map(|part| part.settled_at).max().unwrap_or(now);

@@ -2,6 +2,9 @@
 //!
 //! Invariant: a number has one writer, its thread; totals exist only where all snapshots meet.
 
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
 use crate::cpu::CpuTime;
 use crate::failure::Failures;
 use crate::latency::Latencies;
@@ -9,7 +12,7 @@ use crate::schedule::Nanos;
 use crate::stage::Stage;
 
 /// Counts of one thread, or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counters {
     /// Connections that were begun.
     pub(crate) attempted: u64,
@@ -195,7 +198,7 @@ impl Counters {
 }
 
 /// Counts of one URL: of the connections to it, and of the messages on them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UrlCounters {
     /// Connections that became usable.
     pub(crate) opened: u64,
@@ -291,6 +294,26 @@ impl LatencySet {
             ("publish", &self.publish),
             ("lag", &self.lag),
         ]
+    }
+
+    /// Adds a histogram to the kind of that name.
+    ///
+    /// # Errors
+    /// There is no such kind, or the histogram holds what none of ours does.
+    pub(crate) fn add_by_name(&mut self, name: &str, histogram: &Histogram<u64>) -> Result<(), String> {
+        let kind = match name {
+            "handshake" => &mut self.handshake,
+            "login" => &mut self.login,
+            "message" => &mut self.message,
+            "message_same_url" => &mut self.same_url,
+            "message_other_url" => &mut self.other_url,
+            "direct" => &mut self.direct,
+            "comeback" => &mut self.comeback,
+            "publish" => &mut self.publish,
+            "lag" => &mut self.lag,
+            other => return Err(format!("no latency is named {other:?}")),
+        };
+        kind.add(histogram)
     }
 
     /// Whether nothing was recorded.

@@ -3,10 +3,12 @@
 use std::fs;
 use std::ops::Sub;
 
+use serde::{Deserialize, Serialize};
+
 use crate::schedule::Nanos;
 
 /// What a thread did with a processor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CpuTime {
     /// Time on a processor.
     pub(crate) running: Nanos,

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::limits::EXAMPLES_MAX;
 
 /// How far a connection was when time ran out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Step {
     /// The TCP connection was not established.
     Connecting,
@@ -21,7 +23,7 @@ pub(crate) enum Step {
 }
 
 /// Why a connection failed, or an operation on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Failure {
     /// Nobody listens there.
     Refused,
@@ -146,10 +148,30 @@ impl fmt::Display for Failure {
 }
 
 /// How often each kind occurred, and the text of the first few.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "FailureLists", from = "FailureLists")]
 pub(crate) struct Failures {
     counts: BTreeMap<Failure, u64>,
     examples: Vec<(Failure, String)>,
+}
+
+/// The same as lists, for a journey: kinds are no names.
+#[derive(Serialize, Deserialize)]
+struct FailureLists {
+    counts: Vec<(Failure, u64)>,
+    examples: Vec<(Failure, String)>,
+}
+
+impl From<Failures> for FailureLists {
+    fn from(failures: Failures) -> Self {
+        Self { counts: failures.counts.into_iter().collect(), examples: failures.examples }
+    }
+}
+
+impl From<FailureLists> for Failures {
+    fn from(lists: FailureLists) -> Self {
+        Self { counts: lists.counts.into_iter().collect(), examples: lists.examples }
+    }
 }
 
 /// Examples of one kind at most: one kind must not hide the others.

@@ -25,6 +25,14 @@ impl Latencies {
         }
     }
 
+    /// Adds a histogram from elsewhere.
+    ///
+    /// # Errors
+    /// It holds values beyond the bounds of those here.
+    pub(crate) fn add(&mut self, histogram: &Histogram<u64>) -> Result<(), String> {
+        self.histogram_mut().add(histogram).map_err(|error| error.to_string())
+    }
+
     /// Whether nothing was recorded.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

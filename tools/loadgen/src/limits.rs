@@ -135,6 +135,15 @@ pub(crate) const LATENCY_NS_MAX: u64 = 600_000_000_000;
 /// Significant decimal digits of a latency.
 pub(crate) const LATENCY_DIGITS: u8 = 3;
 
+/// Characters of the key that agents and controllers share, at least: 128 bits if they are hexadecimal digits.
+pub(crate) const AGENT_KEY_BYTES_MIN: usize = 32;
+
+/// A message between controller and agent, bytes: a result with all its histograms has some hundred thousand.
+pub(crate) const AGENT_MESSAGE_BYTES_MAX: usize = 8 << 20;
+
+/// Time for an agent or controller to answer while they prove their key, and to take what is sent, milliseconds.
+pub(crate) const AGENT_PATIENCE_MS: u64 = 10_000;
+
 /// Tickets of TLS sessions that a thread keeps, some kilobyte each: as many as a storm may use before new ones come.
 pub(crate) const TICKETS_MAX: usize = 4_096;
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! arguments (scenario_file) -> plan             what to do, checked: target, spread, streams, unrest
-//! conductor -> worker threads                   leads them through the stages
+//! launch -> conductor -> worker threads         leads them through the stages; `machines` does so on several machines
 //!     worker: opener, clients, scenario         one turn: wait, events, what is due, one send each
 //!         client, session, stamp, sequence      one connection, and how its messages are checked
 //!         schedule, outstanding, outbound       when messages are due, and how they leave
@@ -27,6 +27,8 @@ mod token;
 mod zipf;
 
 mod conductor;
+mod launch;
+mod machines;
 mod stage;
 
 mod clients;
@@ -66,20 +68,22 @@ mod limits;
 
 use std::fs;
 use std::io::{self, Write, stderr, stdout};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::FromArgMatches;
-use roadstead_io::{Choice, Kind, Selected, raise_descriptor_limit, select};
+use clap::{ArgMatches, FromArgMatches};
+use roadstead_io::{Kind, Selected};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
-use crate::arguments::{Arguments, Flags, IoChoice, ProgressChoice, ScenarioFlags, command_line};
+use crate::arguments::{Arguments, Flags, ProgressChoice, ScenarioFlags, command_line};
 use crate::conductor::Observers;
 use crate::histogram_log::HistogramLog;
-use crate::limits::DESCRIPTORS_RESERVED;
+use crate::machines::Key;
+use crate::outcome::Outcome;
 use crate::plan::{Plan, idle_flags};
 use crate::progress::Progress;
 use crate::result::RunResult;
@@ -100,73 +104,91 @@ const UNEXPECTED: u8 = 3;
 const BOTTLENECK: u8 = 4;
 
 fn main() -> ExitCode {
-    let scenario = match read_arguments() {
-        Ok(scenario) => scenario,
-        Err(error) => return complain(&error, USAGE),
-    };
-    let flags = scenario.flags();
-    let mut plan = match Plan::new(&scenario) {
-        Ok(plan) => plan,
+    let matches = command_line().get_matches();
+    if let Some(agent) = matches.subcommand_matches("agent") {
+        return serve_controllers(agent)
+            .map_or_else(|error| complain(&error, FAILED), |()| ExitCode::SUCCESS);
+    }
+    let (scenario, words) = match read_scenario(&matches) {
+        Ok(read) => read,
         Err(error) => return complain(&error, USAGE),
     };
     for flag in idle_flags(&scenario) {
         note(&format!("{flag} has no effect here"));
     }
-    let selected = match select_back_end(&mut plan, flags.threads) {
-        Ok(selected) => selected,
-        Err(error) => return complain(&error, USAGE),
+    let ran = match scenario.flags().agents.is_empty() {
+        true => match launch::prepare(&scenario) {
+            Ok((plan, selected)) => run_here(&plan, &selected, scenario.flags()),
+            Err(error) => return complain(&error, USAGE),
+        },
+        false => run_on_agents(&scenario, &words),
     };
-    match run(plan, &selected, flags).and_then(|result| publish(&result, flags).map(|()| exit_code(&result)))
-    {
+    let flags = scenario.flags();
+    match ran.and_then(|result| publish(&result, flags).map(|()| exit_code(&result))) {
         Ok(code) => ExitCode::from(code),
         Err(error) => complain(&error, FAILED),
     }
 }
 
-/// The scenario of the command line, or of the file that it names. A line that clap refuses, or one that asks for help,
-/// ends the process.
-fn read_arguments() -> Result<ScenarioFlags, String> {
-    let matches = command_line().get_matches();
-    if let Some(run) = matches.subcommand_matches("run") {
-        let file = run.get_one::<PathBuf>("file").ok_or("no file")?;
-        return scenario_file::read(file, run);
-    }
-    Arguments::from_arg_matches(&matches)
-        .map(|arguments| arguments.scenario)
-        .map_err(|error| error.to_string())
-}
-
-/// The back end for `plan`, and as many threads as it needs.
-fn select_back_end(plan: &mut Plan, threads_asked: Option<u32>) -> Result<Selected, String> {
-    let choice = match plan.io {
-        IoChoice::Auto => Choice::Auto,
-        IoChoice::Uring => Choice::Uring,
-        IoChoice::Epoll => Choice::Epoll,
-    };
-    let selected = select(choice).map_err(|error| error.to_string())?;
-    if selected.kind == Kind::Epoll {
-        let wanted = u64::from(plan.clients) + DESCRIPTORS_RESERVED;
-        let allowed = raise_descriptor_limit(wanted).map_err(|error| format!("descriptor limit: {error}"))?;
-        if plan.fit(allowed, threads_asked)? {
-            note(&format!("{} threads, each with {allowed} descriptors of its own", plan.threads));
+/// The scenario of the command line, or of the file that it names, and the words that say the same.
+fn read_scenario(matches: &ArgMatches) -> Result<(ScenarioFlags, Vec<String>), String> {
+    match matches.subcommand() {
+        Some(("run", run)) => {
+            let file = run.get_one::<PathBuf>("file").ok_or("no file")?;
+            scenario_file::read(file, run)
         }
+        Some((name, given)) => {
+            let scenario = Arguments::from_arg_matches(matches).map_err(|error| error.to_string())?.scenario;
+            Ok((scenario, scenario_file::words_given(name, given)))
+        }
+        None => Err("no scenario".to_owned()),
     }
-    Ok(selected)
 }
 
-fn run(plan: Plan, selected: &Selected, flags: &Flags) -> Result<RunResult, String> {
-    let plan = Arc::new(plan);
+fn serve_controllers(agent: &ArgMatches) -> Result<(), String> {
+    let address = agent.get_one::<SocketAddr>("listen").ok_or("no address")?;
+    let key = Key::read(agent.get_one::<PathBuf>("key").ok_or("no key")?)?;
     let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
-    let progress = Progress::new(if flags.quiet { ProgressChoice::None } else { flags.progress });
+    machines::serve(*address, &key, &is_interrupted, note).map_err(|error| format!("{address}: {error}"))
+}
+
+fn run_here(plan: &Arc<Plan>, selected: &Selected, flags: &Flags) -> Result<RunResult, String> {
+    if flags.threads.is_some_and(|asked| asked != plan.threads)
+        || selected.kind == Kind::Epoll && plan.threads > 1
+    {
+        note(&format!("{} threads", plan.threads));
+    }
+    let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
+    let progress = progress(flags);
+    let outcome = conductor::conduct(plan, selected, observers(flags, &progress)?, &is_interrupted)?;
+    judged(plan, outcome, flags)
+}
+
+fn run_on_agents(scenario: &ScenarioFlags, words: &[String]) -> Result<RunResult, String> {
+    let flags = scenario.flags();
+    let key = Key::read(flags.agents_key.as_deref().ok_or("--agents needs --agents-key")?)?;
+    let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
+    let progress = progress(flags);
+    let observers = observers(flags, &progress)?;
+    let (plan, outcome) = machines::steer(scenario, words, &flags.agents, &key, observers, &is_interrupted)?;
+    judged(&plan, outcome, flags)
+}
+
+fn judged(plan: &Plan, outcome: Outcome, flags: &Flags) -> Result<RunResult, String> {
+    let mut result = RunResult::new(plan, outcome);
+    result.check(&flags.expect)?;
+    Ok(result)
+}
+
+fn progress(flags: &Flags) -> Progress {
+    Progress::new(if flags.quiet { ProgressChoice::None } else { flags.progress })
+}
+
+fn observers<'p>(flags: &Flags, progress: &'p Progress) -> Result<Observers<'p>, String> {
     let log = flags.hdr.as_deref().map(|path| {
         HistogramLog::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))
     });
-    let observers =
-        Observers { progress: &progress, log: log.transpose()?, metrics: flags.metrics_url.clone() };
-    let outcome = conductor::conduct(&plan, selected, observers, &is_interrupted)?;
-    let mut result = RunResult::new(&plan, outcome);
-    result.check(&flags.expect)?;
-    Ok(result)
+    Ok(Observers { progress, log: log.transpose()?, metrics: flags.metrics_url.clone(), gate: None })
 }
 
 /// Raises the flag on SIGINT and SIGTERM; a second one ends the process at once.

@@ -1,6 +1,6 @@
 //! What the conductor knows when a run has ended: numbers, not yet judged.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::counters::{Counters, LatencySet, UrlCounters};
 use crate::cpu::CpuTime;
@@ -42,7 +42,7 @@ pub(crate) struct Outcome {
 }
 
 /// Resident memory of this process, bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// Before the first connection, threads and their buffers not yet counted.
     pub(crate) start: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Memory {
 }
 
 /// How long the parts of a run took.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Times {
     /// From the first connection to the last handshake.
     pub(crate) opening: Nanos,
@@ -63,7 +63,7 @@ pub(crate) struct Times {
 }
 
 /// One second of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Second {
     /// Seconds since the start.
     pub(crate) at: f64,
@@ -86,10 +86,10 @@ pub(crate) struct Second {
 }
 
 /// The beginning of a part of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Phase {
     /// Its name.
-    pub(crate) phase: &'static str,
+    pub(crate) phase: String,
     /// Seconds since the start.
     pub(crate) at: f64,
 }

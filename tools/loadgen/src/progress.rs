@@ -1,6 +1,7 @@
 //! One line a second on stderr while a run lasts: redrawn on a terminal, plain lines elsewhere, or JSON for programs.
 
 use std::io::{IsTerminal, Write, stderr};
+use std::sync::mpsc::Sender;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -23,6 +24,8 @@ pub(crate) enum Progress {
     Lines,
     /// The same as JSON.
     Json,
+    /// To another thread: the stage, and what happened in a second of it.
+    Told(Sender<(String, Second)>),
 }
 
 /// A line of JSON.
@@ -76,6 +79,8 @@ impl Progress {
             // A closed stderr must not end a run.
             Progress::Lines => drop(writeln!(stderr(), "{}", line(phase, second, totals))),
             Progress::Json => say(&Event::Second { phase, second }),
+            // Who does not listen any more will end the run.
+            Progress::Told(to) => drop(to.send((phase.to_owned(), *second))),
         }
     }
 

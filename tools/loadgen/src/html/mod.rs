@@ -45,7 +45,7 @@ fn write_page(to: &mut String, result: &RunResult) -> std::fmt::Result {
     write_expectations(to, result)?;
     write_latencies(to, result)?;
     writeln!(to, "<h2>Over time</h2><div class=\"plots\">")?;
-    let marks: Vec<_> = result.phases.iter().map(|phase| (phase.at, phase.phase)).collect();
+    let marks: Vec<_> = result.phases.iter().map(|phase| (phase.at, phase.phase.as_str())).collect();
     for plot in plots(result) {
         writeln!(to, "{}", plot.figure(&marks))?;
     }

@@ -6,7 +6,7 @@ use crate::stamp::PUBLICATION_BYTES_MIN;
 use crate::streams::{Pairing, Picker, Streams};
 
 /// Publications per second where no rate is given.
-const RATE: f64 = 100.0;
+pub(crate) const RATE: f64 = 100.0;
 
 /// What happens on open connections.
 #[derive(Clone, Debug)]

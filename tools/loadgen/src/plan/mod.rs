@@ -25,7 +25,7 @@ use crate::zipf::{Law, Zipf};
 
 pub(crate) use channels::Channels;
 pub(crate) use idle::idle_flags;
-pub(crate) use load::{EchoLoad, Flow, FlowKind, Load, Pace};
+pub(crate) use load::{EchoLoad, Flow, FlowKind, Load, Pace, RATE};
 pub(crate) use unrest::Unrest;
 
 /// A checked run.
@@ -105,6 +105,18 @@ impl Plan {
     /// # Errors
     /// What is wrong, as a sentence for the user.
     pub(crate) fn new(scenario: &ScenarioFlags) -> Result<Self, String> {
+        Self::build(scenario, true)
+    }
+
+    /// The same for a run that agents play: this machine's addresses and ports do not matter.
+    ///
+    /// # Errors
+    /// What is wrong, as a sentence for the user.
+    pub(crate) fn of_many(scenario: &ScenarioFlags) -> Result<Self, String> {
+        Self::build(scenario, false)
+    }
+
+    fn build(scenario: &ScenarioFlags, is_played_here: bool) -> Result<Self, String> {
         let flags = scenario.flags();
         let seed = flags.seed.unwrap_or_else(unix_nanos);
         if flags.subscriptions > flags.channels && !matches!(scenario, ScenarioFlags::Direct(_)) {
@@ -118,7 +130,10 @@ impl Plan {
             .ok_or_else(|| "too many connections and publishers".to_owned())?;
         let (targets, spread) = targets(flags)?;
         let peers: Vec<_> = targets.iter().map(|target| target.peer).collect();
-        let sources = Sources::new(flags.source.as_ref(), &peers, clients, Ports::of_this_machine())?;
+        let sources = match is_played_here {
+            true => Sources::new(flags.source.as_ref(), &peers, clients, Ports::of_this_machine())?,
+            false => Sources::default(),
+        };
         let threads = flags.threads.unwrap_or_else(|| threads_default(flags.cores.len())).min(clients);
         Ok(Self {
             scenario: scenario.name(),

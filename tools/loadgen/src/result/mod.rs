@@ -101,7 +101,7 @@ impl RunResult {
             examples: failures.examples(),
             generator: Generator {
                 io,
-                threads: plan.threads,
+                threads: busy.len() as u32,
                 sources: plan.sources.count(),
                 memory_bytes: memory.open,
                 memory_per_connection: match counters.opened {
@@ -258,7 +258,7 @@ pub(crate) mod tests {
                 received: 90,
                 ..Second::default()
             }],
-            phases: vec![Phase { phase: "opening", at: 0.0 }],
+            phases: vec![Phase { phase: "opening".to_owned(), at: 0.0 }],
             metrics: Vec::new(),
             interrupted: false,
             started_unix_ms: 1_700_000_000_000,

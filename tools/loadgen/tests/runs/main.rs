@@ -1,5 +1,6 @@
 //! Whole runs of the program against a server that behaves, or misbehaves in one way: exit code and result.
 
+mod agents;
 mod hub;
 mod outputs;
 mod secure;
@@ -14,6 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use roadstead_io::{Choice, Kind, select};
 use serde_json::Value;
 
+use crate::agents::{
+    agents_share_a_run, an_agent_that_cannot_play_says_why, an_agent_with_another_key_is_refused,
+};
 use crate::secure::{
     certificates_are_checked, tls_carries_everything, tls_sessions_are_resumed_where_asked_for,
 };
@@ -140,6 +144,9 @@ suite!(
     tls_carries_everything,
     tls_sessions_are_resumed_where_asked_for,
     certificates_are_checked,
+    agents_share_a_run,
+    an_agent_with_another_key_is_refused,
+    an_agent_that_cannot_play_says_why,
 );
 
 fn connections_open_and_close(kind: Kind) {
