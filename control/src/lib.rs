@@ -35,5 +35,5 @@ pub use roster::Roster;
 pub use seal::{GOSSIP_VERSION, Sealer};
 pub use stability::{Full, Stability};
 pub use users::Home;
-pub use view::{BadView, View, ViewNode};
+pub use view::{BadView, Duty, View, ViewNode};
 pub use wire::Malformed;

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use crate::limits::{MEMBER_BYTES_MAX, REGION_BYTES_MAX, WEIGHT_DEFAULT, WEIGHT_MAX};
 use crate::node::{BadName, Incarnation, NodeId, NodeName, check};
-use crate::view::ViewNode;
+use crate::view::{Duty, ViewNode};
 use crate::wire::{Malformed, Reader, push_address, push_text};
 
 /// The version of a record's encoding. A later one only adds at the end.
@@ -106,7 +106,8 @@ impl Member {
     /// What of it decides ownership.
     #[must_use]
     pub fn in_view(&self) -> ViewNode {
-        ViewNode { id: self.id(), incarnation: self.incarnation, weight: self.weight, active: !self.draining }
+        let duty = if self.draining { Duty::Draining } else { Duty::Active };
+        ViewNode { id: self.id(), incarnation: self.incarnation, weight: self.weight, duty }
     }
 
     /// Appends the record as it is gossiped: version, name, incarnation, revision, address, region, weight, build, shards,
@@ -197,7 +198,7 @@ mod tests {
         let busy = Member { connections: 900_000, revision: 1, ..quiet.clone() };
         assert_eq!(quiet.in_view(), busy.in_view());
         let leaving = Member { draining: true, ..quiet.clone() };
-        assert!(quiet.in_view().active && !leaving.in_view().active);
+        assert_eq!((quiet.in_view().duty, leaving.in_view().duty), (Duty::Active, Duty::Draining));
     }
 
     #[test]

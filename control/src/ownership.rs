@@ -1,4 +1,4 @@
-//! Which node owns a channel: weighted rendezvous hashing over the active nodes of a View.
+//! Which node owns a channel: weighted rendezvous hashing over the nodes of a View that own channels.
 //!
 //! Invariants: a pure function of View and channel, in integers only, so that all machines agree to the last
 //! bit (a logarithm of floats may differ between libraries); a node that leaves moves its own channels and no
@@ -25,17 +25,17 @@ const _: () = assert!((65_u64 << FRACTION_BITS).checked_mul(WEIGHT_MAX as u64).i
 pub struct Rank {
     /// Orders the channel.
     pub owner: NodeId,
-    /// Owns it next, should the owner leave. `None` if the owner is the only active node.
+    /// Owns it next, should the owner leave. `None` if no other node owns channels.
     pub standby: Option<NodeId>,
 }
 
-/// The owner of `channel`, or `None` if no node of the View is active.
+/// The owner of `channel`, or `None` in a View without nodes.
 #[must_use]
 pub fn owner(view: &View, channel: &[u8]) -> Option<NodeId> {
     rank(view, channel).map(|rank| rank.owner)
 }
 
-/// Owner and standby of `channel`, or `None` if no node of the View is active. Looks at every node once.
+/// Owner and standby of `channel`, or `None` in a View without nodes. Looks at every node once.
 #[must_use]
 pub fn rank(view: &View, channel: &[u8]) -> Option<Rank> {
     let channel = channel_hash(channel);

@@ -1,9 +1,9 @@
 //! From what membership reports to the Views that are acted upon: losses at once, gains when they have lasted.
 //!
-//! Invariants: a dead or draining node owns nothing from the next View on; nothing is given to a node that
-//! has not stayed as it is for the window; there is no View at all before the first window has passed, so a
-//! node that starts does not own everything for a moment (the first View takes all who are alive then); one
-//! node that flaps delays no other.
+//! Invariants: a dead or draining node is relied upon no more from the next View on; whoever is alive is in the next View, so
+//! that it has its links and hears what it asks for, but nothing is given to a node that has not stayed as it is for the window,
+//! unless nobody else is left; there is no View at all before the first window has passed, so a node that starts does not own
+//! everything for a moment (the first View takes all whose lives have lasted for it); one node that flaps delays no other.
 //!
 //! A node, as this sees it:
 //!
@@ -15,17 +15,25 @@
 //!
 //!   a later incarnation is the death of the one before and a join; draining is published at once
 //! ```
+//!
+//! A node that waits to join is in Views as [`Duty::Waiting`]. While the own node waits, or has just waited for its first View, it
+//! is the newcomer, and when it heard of others says nothing: those whose lives have lasted for a window it takes for what the
+//! rest of the fleet does. (An incarnation is the time at which a life began, by its node's clock. Where clocks differ by many
+//! seconds, a newcomer's View may differ from the others' for a window.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::limits::{STABILITY_BATCH, STABILITY_WINDOW, VIEW_NODES_MAX};
 use crate::node::{Incarnation, NodeId};
-use crate::view::{View, ViewNode};
+use crate::view::{Duty, View, ViewNode};
 
 /// Settles reports about nodes into Views.
 #[derive(Debug)]
 pub struct Stability {
+    own: NodeId,
+    /// The own node's life, and when it began here.
+    began: (Incarnation, Duration),
     nodes: BTreeMap<NodeId, Standing>,
     /// When the first View may be built; `None` once it was.
     first_at: Option<Duration>,
@@ -58,8 +66,10 @@ impl Stability {
     #[must_use]
     pub fn new(now: Duration, own: ViewNode) -> Self {
         let due = now + STABILITY_WINDOW;
-        let standing = Standing { published: None, waiting: Some(Waiting { node: own, due }) };
-        Self { nodes: BTreeMap::from([(own.id, standing)]), first_at: Some(due), number: 0, changed: false }
+        let standing = Standing { waiting: Some(Waiting { node: own, due }), ..Standing::default() };
+        let nodes = BTreeMap::from([(own.id, standing)]);
+        let began = (own.incarnation, now);
+        Self { own: own.id, began, nodes, first_at: Some(due), number: 0, changed: false }
     }
 
     /// Membership says that `node` is alive and as given. Reports of an earlier life are ignored.
@@ -74,12 +84,15 @@ impl Stability {
         if standing.incarnation().is_some_and(|known| known > node.incarnation) {
             return Ok(());
         }
-        if standing.published.is_some_and(|published| published.incarnation < node.incarnation) {
-            standing.published = None;
+        if standing.published.is_none_or(|published| published.incarnation < node.incarnation) {
+            standing.published = Some(ViewNode { duty: Duty::Waiting, ..node });
             self.changed = true;
+            if node.id == self.own && node.incarnation > self.began.0 {
+                self.began = (node.incarnation, now);
+            }
         }
         match &mut standing.published {
-            Some(published) if published.active && !node.active => {
+            Some(published) if (published.duty, node.duty) == (Duty::Active, Duty::Draining) => {
                 *published = node;
                 standing.waiting = None;
                 self.changed = true;
@@ -120,8 +133,17 @@ impl Stability {
         }
         let is_first = self.first_at.take().is_some();
         self.changed = false;
+        let is_newcomer = is_first || self.nodes.get(&self.own).is_some_and(Standing::is_newcomer);
+        let (own, began) = self.began;
+        let unix = Duration::from_millis(own.0) + now.saturating_sub(began);
         for standing in self.nodes.values_mut() {
-            let is_ripe = |waiting: &Waiting| is_first || waiting.due <= now + STABILITY_BATCH;
+            let is_newer = standing.is_newcomer();
+            let has_lasted = |node: &ViewNode| {
+                Duration::from_millis(node.incarnation.0) + STABILITY_WINDOW <= unix + STABILITY_BATCH
+            };
+            let is_ripe = |waiting: &Waiting| {
+                waiting.due <= now + STABILITY_BATCH || is_newcomer && is_newer && has_lasted(&waiting.node)
+            };
             if let Some(ripe) = standing.waiting.take_if(|waiting| is_ripe(waiting)) {
                 standing.published = Some(ripe.node);
             }
@@ -134,6 +156,11 @@ impl Stability {
 }
 
 impl Standing {
+    /// Whether nothing of it is relied upon yet.
+    fn is_newcomer(&self) -> bool {
+        self.published.is_none_or(|node| node.duty == Duty::Waiting)
+    }
+
     /// The latest life that was heard of.
     fn incarnation(&self) -> Option<Incarnation> {
         let waiting = self.waiting.as_ref().map(|waiting| waiting.node.incarnation);

@@ -19,8 +19,20 @@ pub struct ViewNode {
     pub incarnation: Incarnation,
     /// Its share of the channels.
     pub weight: Weight,
-    /// Whether it may own channels. A draining node stays in the View without owning anything.
-    pub active: bool,
+    /// Whether it may own channels.
+    pub duty: Duty,
+}
+
+/// What a node of a View is there for. Whatever it is, others hold links to it and send it what it asks for; only channels go to
+/// the nodes of the first duty that any node has, so a fleet in which everybody is leaving, or new, still serves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Duty {
+    /// It owns its share of the channels.
+    Active,
+    /// It is leaving: it owns something only if all are.
+    Draining,
+    /// It has not been there for long enough to be relied upon.
+    Waiting,
 }
 
 /// The fleet as of one moment. Cloning copies a pointer.
@@ -30,6 +42,8 @@ pub struct View {
     nodes: Arc<[ViewNode]>,
     /// The hash of each node's id, in the order of `nodes`.
     hashes: Arc<[u64]>,
+    /// The duty of those that own channels; `None`: there is no node.
+    duty: Option<Duty>,
 }
 
 /// Why nodes do not make a View.
@@ -56,7 +70,8 @@ impl View {
             return Err(BadView::Duplicate(pair[0].id));
         }
         let hashes = nodes.iter().map(|node| channel_hash(&node.id.0.to_le_bytes())).collect();
-        Ok(Self { number, nodes: nodes.into(), hashes })
+        let duty = nodes.iter().map(|node| node.duty).min();
+        Ok(Self { number, nodes: nodes.into(), hashes, duty })
     }
 
     /// Its number: larger is later, among the Views of one node.
@@ -83,9 +98,10 @@ impl View {
         self.node(id).is_some_and(|node| node.incarnation == incarnation)
     }
 
-    /// The nodes that may own channels, each with the hash of its id.
+    /// The nodes that own channels, each with the hash of its id.
     pub(crate) fn owners(&self) -> impl Iterator<Item = (&ViewNode, u64)> {
-        self.nodes.iter().zip(self.hashes.iter().copied()).filter(|(node, _)| node.active)
+        let duty = self.duty;
+        self.nodes.iter().zip(self.hashes.iter().copied()).filter(move |(node, _)| Some(node.duty) == duty)
     }
 }
 
@@ -98,7 +114,7 @@ mod tests {
             id: NodeId(id),
             incarnation: Incarnation(incarnation),
             weight: Weight::default(),
-            active: true,
+            duty: Duty::Active,
         }
     }
 

@@ -1,12 +1,13 @@
 //! Ownership is the same on every machine, follows the weights, and moves no more than it must.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use roadstead_control::{Incarnation, NodeId, NodeName, View, ViewNode, Weight, owner, rank};
+use roadstead_control::{Duty, Incarnation, NodeId, NodeName, View, ViewNode, Weight, owner, rank};
 
 fn node(id: NodeId, weight: u16) -> ViewNode {
-    ViewNode { id, incarnation: Incarnation(1), weight: Weight::new(weight).expect("a weight"), active: true }
+    let (incarnation, duty) = (Incarnation(1), Duty::Active);
+    ViewNode { id, incarnation, weight: Weight::new(weight).expect("a weight"), duty }
 }
 
 fn named(name: &str) -> NodeId {
@@ -53,10 +54,28 @@ fn small_views() {
     let one = NodeId(7);
     let alone = rank(&view([node(one, 1)]), b"news").unwrap();
     assert_eq!((alone.owner, alone.standby), (one, None));
-    let draining = ViewNode { active: false, ..node(NodeId(8), 10_000) };
+    let draining = ViewNode { duty: Duty::Draining, ..node(NodeId(8), 10_000) };
     let beside_draining = rank(&view([node(one, 1), draining]), b"news").unwrap();
     assert_eq!((beside_draining.owner, beside_draining.standby), (one, None));
-    assert_eq!(owner(&view([draining]), b"news"), None);
+}
+
+#[test]
+fn channels_go_to_the_first_duty_that_any_node_has() {
+    use Duty::{Active, Draining, Waiting};
+    // (duties of nodes 0 to 2, who owns channels)
+    for (duties, expected) in [
+        ([Active, Active, Active], &[0, 1, 2][..]),
+        ([Active, Draining, Waiting], &[0]),
+        ([Draining, Draining, Draining], &[0, 1, 2]),
+        ([Draining, Waiting, Draining], &[0, 2]),
+        ([Waiting, Waiting, Waiting], &[0, 1, 2]),
+    ] {
+        let nodes = duties.iter().zip(0..).map(|(&duty, id)| ViewNode { duty, ..node(NodeId(id), 100) });
+        let fleet = view(nodes);
+        let owners: BTreeSet<u32> =
+            (0..200).filter_map(|number| Some(owner(&fleet, &channel(number))?.0)).collect();
+        assert_eq!(owners.into_iter().collect::<Vec<_>>(), expected, "{duties:?}");
+    }
 }
 
 #[test]
@@ -85,7 +104,8 @@ proptest! {
         let nodes: Vec<ViewNode> = ids.iter().map(|(&id, &weight)| node(NodeId(id), weight)).collect();
         let before = view(nodes.clone());
         let after = if drains {
-            view(nodes.iter().map(|node| ViewNode { active: node.id != leaving, ..*node }))
+            let duty = |id| if id == leaving { Duty::Draining } else { Duty::Active };
+            view(nodes.iter().map(|node| ViewNode { duty: duty(node.id), ..*node }))
         } else {
             view(nodes.iter().copied().filter(|node| node.id != leaving))
         };

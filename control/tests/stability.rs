@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use roadstead_control::limits::{STABILITY_BATCH, STABILITY_WINDOW};
-use roadstead_control::{Incarnation, NodeId, Stability, View, ViewNode, Weight};
+use roadstead_control::{Duty, Incarnation, NodeId, Stability, View, ViewNode, Weight};
 
 const OWN: u32 = 1;
 
 fn node(id: u32) -> ViewNode {
-    ViewNode { id: NodeId(id), incarnation: Incarnation(1), weight: Weight::default(), active: true }
+    ViewNode { id: NodeId(id), incarnation: Incarnation(1), weight: Weight::default(), duty: Duty::Active }
 }
 
 fn later_life(node: ViewNode) -> ViewNode {
@@ -21,7 +21,11 @@ fn heavy(node: ViewNode) -> ViewNode {
 }
 
 fn draining(node: ViewNode) -> ViewNode {
-    ViewNode { active: false, ..node }
+    ViewNode { duty: Duty::Draining, ..node }
+}
+
+fn waiting(node: ViewNode) -> ViewNode {
+    ViewNode { duty: Duty::Waiting, ..node }
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -70,6 +74,21 @@ fn nothing_before_the_first_window() {
 }
 
 #[test]
+fn the_first_view_relies_on_nobody_who_is_newer_than_this_node() {
+    let began = |node: ViewNode, second: u64| ViewNode { incarnation: Incarnation(second * 1_000), ..node };
+    let (own, together, old, new) =
+        (began(node(OWN), 100), began(node(2), 102), began(node(3), 5), began(node(4), 106));
+    let mut stability = Stability::new(seconds(0), own);
+    for (at, node) in [(1, old), (3, together), (7, new)] {
+        stability.handle_alive(seconds(at), node).unwrap();
+    }
+    let first = stability.poll_view(seconds(10)).unwrap();
+    assert_eq!(first.nodes(), [own, together, old, waiting(new)]);
+    let second = stability.poll_view(seconds(17)).unwrap();
+    assert_eq!(second.nodes(), [own, together, old, new]);
+}
+
+#[test]
 fn a_death_is_published_at_once() {
     check(&[(20, Dead(2, 1), Some(&[node(1), node(3)])), (60, Tick, None)]);
 }
@@ -88,7 +107,7 @@ fn a_drain_is_published_at_once_and_its_end_waits() {
 #[test]
 fn a_join_waits() {
     check(&[
-        (20, Alive(node(4)), None),
+        (20, Alive(node(4)), Some(&[node(1), node(2), node(3), waiting(node(4))])),
         (25, Alive(node(4)), None),
         (29, Tick, None),
         (30, Tick, Some(&[node(1), node(2), node(3), node(4)])),
@@ -96,8 +115,12 @@ fn a_join_waits() {
 }
 
 #[test]
-fn a_join_that_does_not_last_is_never_seen() {
-    check(&[(20, Alive(node(4)), None), (25, Dead(4, 1), None), (60, Tick, None)]);
+fn a_join_that_does_not_last_owns_nothing() {
+    check(&[
+        (20, Alive(node(4)), Some(&[node(1), node(2), node(3), waiting(node(4))])),
+        (25, Dead(4, 1), Some(&[node(1), node(2), node(3)])),
+        (60, Tick, None),
+    ]);
 }
 
 #[test]
@@ -114,7 +137,7 @@ fn a_weight_waits_and_is_forgotten_when_it_returns() {
 #[test]
 fn a_restart_is_a_death_and_a_join() {
     check(&[
-        (20, Alive(later_life(node(2))), Some(&[node(1), node(3)])),
+        (20, Alive(later_life(node(2))), Some(&[node(1), waiting(later_life(node(2))), node(3)])),
         (21, Alive(node(2)), None),
         (22, Dead(2, 1), None),
         (30, Tick, Some(&[node(1), later_life(node(2)), node(3)])),
@@ -124,10 +147,14 @@ fn a_restart_is_a_death_and_a_join() {
 #[test]
 fn joins_that_are_close_move_ownership_once() {
     check(&[
-        (20, Alive(node(4)), None),
-        (22, Alive(node(5)), None),
-        (25, Alive(node(6)), None),
-        (30, Tick, Some(&[node(1), node(2), node(3), node(4), node(5)])),
+        (20, Alive(node(4)), Some(&[node(1), node(2), node(3), waiting(node(4))])),
+        (22, Alive(node(5)), Some(&[node(1), node(2), node(3), waiting(node(4)), waiting(node(5))])),
+        (
+            25,
+            Alive(node(6)),
+            Some(&[node(1), node(2), node(3), waiting(node(4)), waiting(node(5)), waiting(node(6))]),
+        ),
+        (30, Tick, Some(&[node(1), node(2), node(3), node(4), node(5), waiting(node(6))])),
         (35, Tick, Some(&[node(1), node(2), node(3), node(4), node(5), node(6)])),
     ]);
 }
@@ -135,13 +162,43 @@ fn joins_that_are_close_move_ownership_once() {
 #[test]
 fn a_flapping_node_delays_nobody() {
     check(&[
-        (20, Alive(node(4)), None),
-        (21, Alive(node(5)), None),
-        (24, Dead(4, 1), None),
-        (26, Alive(node(4)), None),
-        (29, Dead(4, 1), None),
-        (30, Alive(node(4)), None),
+        (20, Alive(node(4)), Some(&[node(1), node(2), node(3), waiting(node(4))])),
+        (21, Alive(node(5)), Some(&[node(1), node(2), node(3), waiting(node(4)), waiting(node(5))])),
+        (24, Dead(4, 1), Some(&[node(1), node(2), node(3), waiting(node(5))])),
+        (26, Alive(node(4)), Some(&[node(1), node(2), node(3), waiting(node(4)), waiting(node(5))])),
+        (28, Dead(4, 1), Some(&[node(1), node(2), node(3), waiting(node(5))])),
         (31, Tick, Some(&[node(1), node(2), node(3), node(5)])),
+    ]);
+}
+
+#[test]
+fn a_new_life_of_this_node_waits_and_keeps_its_place() {
+    check(&[
+        (20, Alive(later_life(node(1))), Some(&[waiting(later_life(node(1))), node(2), node(3)])),
+        (29, Tick, None),
+        (30, Tick, Some(&[later_life(node(1)), node(2), node(3)])),
+    ]);
+}
+
+#[test]
+fn a_newcomer_believes_others_at_once_but_not_those_that_are_newcomers_too() {
+    let began = |node: ViewNode, second: u64| ViewNode { incarnation: Incarnation(second * 1_000), ..node };
+    let (own, old, new) = (began(node(1), 20), began(node(2), 10), began(node(3), 17));
+    check(&[
+        (20, Dead(2, 1), Some(&[node(1), node(3)])),
+        (20, Alive(own), Some(&[waiting(own), node(3)])),
+        (21, Alive(old), Some(&[waiting(own), old, node(3)])),
+        (22, Alive(new), Some(&[waiting(own), old, waiting(new)])),
+        (23, Alive(draining(old)), Some(&[waiting(own), draining(old), waiting(new)])),
+        (24, Alive(old), None),
+        (30, Tick, Some(&[own, draining(old), new])),
+        (34, Tick, Some(&[own, old, new])),
+    ]);
+    // Known first, and then the newcomer itself.
+    check(&[
+        (20, Dead(2, 1), Some(&[node(1), node(3)])),
+        (21, Alive(old), Some(&[node(1), waiting(old), node(3)])),
+        (22, Alive(own), Some(&[waiting(own), old, node(3)])),
     ]);
 }
 
@@ -181,8 +238,9 @@ proptest! {
             for shown in view.nodes().iter().filter(|shown| shown.id.0 != OWN) {
                 let (report, since) = said.get(&shown.id.0).copied().expect("the dead are not in a View");
                 prop_assert_eq!(shown.incarnation, report.incarnation, "no earlier life is in a View");
-                prop_assert!(report.active || !shown.active || published.iter().all(|p| p.id != shown.id));
-                let gains = number > 1 && shown.active && !published.contains(shown);
+                let keeps = shown.duty == Duty::Active && published.contains(shown);
+                prop_assert!(report.duty == Duty::Active || !keeps, "a drain is published at once");
+                let gains = number > 1 && shown.duty == Duty::Active && !published.contains(shown);
                 prop_assert!(!gains || now + STABILITY_BATCH >= since + STABILITY_WINDOW, "gained after {:?}", now - since);
             }
             published = view.nodes().to_vec();

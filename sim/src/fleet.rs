@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_control::{ClusterKeys, FleetEvent, Incarnation, NodeId};
+use roadstead_control::{ClusterKeys, Duty, FleetEvent, Incarnation, NodeId};
 use roadstead_engine::counters::Metric;
 use roadstead_engine::settings::{Secret, Settings};
 use roadstead_engine::token::{Grant, mint};
@@ -228,13 +228,16 @@ impl Run {
         let on: Vec<&Host> = self.hosts.iter().filter(|host| host.is_on()).collect();
         let mut ids: Vec<NodeId> = on.iter().map(|host| host.id()).collect();
         ids.sort_unstable();
-        let view_of = |host: &&Host| -> Option<Vec<(NodeId, Incarnation, bool)>> {
+        let view_of = |host: &&Host| -> Option<Vec<(NodeId, Incarnation, Duty)>> {
             let view = &host.roster()?.view;
-            Some(view.nodes().iter().map(|node| (node.id, node.incarnation, node.active)).collect())
+            Some(view.nodes().iter().map(|node| (node.id, node.incarnation, node.duty)).collect())
         };
         let views: Vec<_> = on.iter().map(view_of).collect();
-        let is_whole = |view: &Option<Vec<(NodeId, Incarnation, bool)>>| {
-            view.as_ref().is_some_and(|view| view.iter().map(|(id, ..)| *id).eq(ids.iter().copied()))
+        let is_whole = |view: &Option<Vec<(NodeId, Incarnation, Duty)>>| {
+            view.as_ref().is_some_and(|view| {
+                let is_settled = view.iter().all(|(.., duty)| *duty == Duty::Active);
+                is_settled && view.iter().map(|(id, ..)| *id).eq(ids.iter().copied())
+            })
         };
         views.iter().all(is_whole) && views.windows(2).all(|pair| pair[0] == pair[1])
     }
@@ -591,11 +594,8 @@ fn note(journal: &mut VecDeque<String>, now: Duration, what: &str) {
 fn describe(host: &Host) -> String {
     let view = host.roster().map(|roster| {
         let nodes = roster.view.nodes().iter();
-        let nodes: Vec<String> = nodes
-            .map(|node| {
-                format!("{}/{}{}", node.id, node.incarnation.0, if node.active { "" } else { " draining" })
-            })
-            .collect();
+        let nodes: Vec<String> =
+            nodes.map(|node| format!("{}/{} {:?}", node.id, node.incarnation.0, node.duty)).collect();
         format!("View {}: {}", roster.view.number(), nodes.join(", "))
     });
     let lost = host.lost();

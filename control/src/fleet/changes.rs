@@ -159,3 +159,60 @@ impl Fleet {
         self.records.spread(key, transmissions_for(self.peers.living_count() + 1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+
+    use super::*;
+    use crate::fleet::{FleetSettings, Standing};
+    use crate::keys::ClusterKeys;
+    use crate::limits::STABILITY_WINDOW;
+    use crate::member::{Member, Region, Version, Weight};
+    use crate::node::{ClusterName, NodeName};
+    use crate::view::Duty;
+
+    fn alone() -> Fleet {
+        let own = Member {
+            name: NodeName::new("a").unwrap(),
+            incarnation: Incarnation(5),
+            revision: 0,
+            address: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            region: Region::new("fra").unwrap(),
+            weight: Weight::default(),
+            version: Version(0, 1, 0),
+            shards: 2,
+            draining: false,
+            connections: 0,
+        };
+        let keys = ClusterKeys::parse(&"A".repeat(43)).unwrap();
+        let cluster = ClusterName::new("test").unwrap();
+        let mut fleet = Fleet::new(
+            FleetSettings { cluster, own, seeds: Vec::new(), keys, alone: true },
+            1,
+            Duration::ZERO,
+        );
+        fleet.handle_timeout(Duration::ZERO);
+        fleet
+    }
+
+    #[test]
+    fn a_node_serves_only_in_a_life_that_its_view_has() {
+        let (mut fleet, mut now) = (alone(), STABILITY_WINDOW);
+        assert_eq!(fleet.standing(), Standing::Settling);
+        let duty = |fleet: &mut Fleet, now| {
+            let roster = fleet.poll_roster(now)?;
+            roster.view.node(fleet.own().id()).map(|node| (node.incarnation, node.duty))
+        };
+        assert_eq!(duty(&mut fleet, now), Some((Incarnation(5), Duty::Active)));
+        assert_eq!(fleet.standing(), Standing::Serving);
+        fleet.outlive(Incarnation(1_000_000), None);
+        fleet.settle(now);
+        assert_eq!(fleet.standing(), Standing::Settling, "the View has an earlier life of this node");
+        let own = fleet.own().incarnation;
+        assert_eq!(duty(&mut fleet, now), Some((own, Duty::Waiting)));
+        assert_eq!(fleet.standing(), Standing::Serving);
+        now += STABILITY_WINDOW;
+        assert_eq!(duty(&mut fleet, now), Some((own, Duty::Active)));
+    }
+}

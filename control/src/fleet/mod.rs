@@ -38,6 +38,7 @@ use crate::node::{ClusterName, Incarnation, NodeId};
 use crate::roster::Roster;
 use crate::seal::{BODY_BYTES_MAX, Opener, Sealer};
 use crate::stability::Stability;
+use crate::view::View;
 
 use datagram::{Greeting, Said};
 use hints::Hints;
@@ -92,7 +93,8 @@ pub struct Fleet {
     joining: Joining,
     /// `None` until the node has found or started its fleet.
     stability: Option<Stability>,
-    has_roster: bool,
+    /// The View of the latest roster.
+    view: Option<View>,
     has_left: bool,
     /// Set when this node must go on as a life later than that one, and whom it then turns to.
     outlived: Option<(Incarnation, Option<Life>)>,
@@ -127,7 +129,7 @@ impl Fleet {
             records: Records::default(),
             hints: Hints::default(),
             stability: None,
-            has_roster: false,
+            view: None,
             has_left: false,
             outlived: None,
             connections_at: now,
@@ -242,7 +244,7 @@ impl Fleet {
             record.cloned().expect("a life is reported with its record, which stays while it is in the View")
         };
         let members = view.nodes().iter().map(record).collect();
-        self.has_roster = true;
+        self.view = Some(view.clone());
         Some(Arc::new(Roster { view, members }))
     }
 
@@ -265,10 +267,10 @@ impl Fleet {
     /// How far this node is.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        match (&self.stability, self.has_roster) {
+        match (&self.stability, &self.view) {
             (None, _) => Standing::Joining,
-            (Some(_), false) => Standing::Settling,
-            (Some(_), true) => Standing::Serving,
+            (Some(_), Some(view)) if view.contains(self.own.id(), self.own.incarnation) => Standing::Serving,
+            (Some(_), _) => Standing::Settling,
         }
     }
 

@@ -21,9 +21,9 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(5);
 pub enum Standing {
     /// It knows nobody yet and has not started the fleet.
     Joining,
-    /// It knows the others, but not for long enough to act upon it.
+    /// It knows the others, but not for long enough to act upon it; or it has begun a new life that no roster has yet.
     Settling,
-    /// There is a roster.
+    /// There is a roster with this life of the node.
     Serving,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roadstead_control::{FleetEvent, MemberState, Standing};
+use roadstead_control::{Duty, FleetEvent, MemberState, Standing};
 
 use crate::network::{Network, Process, seconds, settled};
 
@@ -162,6 +162,29 @@ fn a_frozen_node_comes_back_as_a_later_life_and_blames_nobody() {
 }
 
 #[test]
+fn a_node_that_was_taken_for_dead_is_of_use_at_once() {
+    let mut network = settled(63, 4);
+    network.nodes[2].state = Process::Frozen;
+    time_until_gone(&mut network, 2, seconds(6)).expect("it is seen");
+    network.run(seconds(1));
+    network.nodes[2].state = Process::Running;
+    let before = network.nodes[2].fleet.own().incarnation;
+    network
+        .run_while_not(seconds(4), |network| network.nodes[2].fleet.own().incarnation > before)
+        .expect("it learns of it");
+    // From now on it does not say that it serves unless others can have links with this life of it.
+    let own = network.nodes[2].fleet.own().clone();
+    let duty = |network: &Network, at: usize| {
+        let (_, roster) = network.nodes[at].rosters.last()?;
+        roster.view.node(own.id()).filter(|node| node.incarnation == own.incarnation).map(|node| node.duty)
+    };
+    let is_known = |network: &Network| (0..4).all(|at| duty(network, at) == Some(Duty::Waiting));
+    network.run_while_not(seconds(3), is_known).expect("it is in every View, and owns nothing");
+    assert_eq!(network.nodes[2].fleet.standing(), Standing::Serving);
+    network.run_while_not(seconds(12), |network| network.agree(&[0, 1, 2, 3])).expect("it owns its share");
+}
+
+#[test]
 fn a_cut_off_node_gives_way_to_the_fleet() {
     for seed in 0..5 {
         let mut network = settled(340 + seed, 5);
@@ -234,7 +257,7 @@ fn a_drain_and_its_end_are_seen_by_all() {
         network.nodes[at]
             .rosters
             .last()
-            .is_some_and(|(_, roster)| roster.view.node(id).is_some_and(|node| node.active))
+            .is_some_and(|(_, roster)| roster.view.node(id).is_some_and(|node| node.duty == Duty::Active))
     };
     let took = network
         .run_while_not(seconds(2), |network| (0..10).all(|at| !active(network, at)))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_control::{
-    ClusterKeys, ClusterName, Fleet, FleetEvent, FleetSettings, Incarnation, Member, NodeName, Region,
+    ClusterKeys, ClusterName, Duty, Fleet, FleetEvent, FleetSettings, Incarnation, Member, NodeName, Region,
     Roster, Version, Weight,
 };
 
@@ -159,10 +159,12 @@ impl Network {
         (0..self.nodes.len()).filter(|at| self.nodes[*at].state == Process::Running)
     }
 
-    /// Names and incarnations in a node's last roster.
+    /// Names and incarnations of those in a node's last roster who are relied upon.
     pub(crate) fn seen_by(&self, at: usize) -> Vec<(String, u64)> {
         let Some((_, roster)) = self.nodes[at].rosters.last() else { return Vec::new() };
-        roster.members.iter().map(|member| (member.name.to_string(), member.incarnation.0)).collect()
+        let nodes = roster.view.nodes().iter().zip(&roster.members);
+        let relied_upon = nodes.filter(|(node, _)| node.duty != Duty::Waiting);
+        relied_upon.map(|(_, member)| (member.name.to_string(), member.incarnation.0)).collect()
     }
 
     /// Whether the last roster of each of these nodes holds exactly these nodes, as they are now.

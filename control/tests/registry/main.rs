@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roadstead_control::{
-    Announcement, Announcer, Incarnation, NodeId, Refusal, SessionKey, View, ViewNode, Weight,
+    Announcement, Announcer, Duty, Incarnation, NodeId, Refusal, SessionKey, View, ViewNode, Weight,
 };
 
 type Registry = roadstead_control::Registry<BuildHasherDefault<DefaultHasher>>;
@@ -37,7 +37,7 @@ fn view(nodes: &[(u32, u64)]) -> View {
         id: NodeId(id),
         incarnation: Incarnation(incarnation),
         weight: Weight::default(),
-        active: true,
+        duty: Duty::Active,
     });
     View::new(1, nodes).expect("distinct nodes")
 }

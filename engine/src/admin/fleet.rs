@@ -11,7 +11,7 @@ use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use roadstead_control::{
-    ClusterName, FleetTally, MemberState, MemberStatus, NodeId, Roster, Standing, View, owner,
+    ClusterName, Duty, FleetTally, MemberState, MemberStatus, NodeId, Roster, Standing, View, owner,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -187,7 +187,7 @@ fn node(status: &MemberStatus, subject: &Subject, picture: &Picture, shares: &[(
         "state": state_word(*state),
         "draining": member.draining,
         "in_view": in_view.is_some(),
-        "active": in_view.is_some_and(|node| node.active),
+        "active": in_view.is_some_and(|node| node.duty == Duty::Active),
         "region": member.region.as_str(),
         "address": member.address.to_string(),
         "version": format!("{}.{}.{}", version.0, version.1, version.2),

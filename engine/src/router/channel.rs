@@ -17,7 +17,7 @@ pub enum Role {
     Gateway(NodeId),
     /// The hub of the owner: it orders the channel.
     Owner,
-    /// The hub, while no node owns the channel: there is no View yet, or every node is leaving.
+    /// The hub, while no node owns the channel: there is no View yet.
     Orphan,
 }
 
