@@ -180,7 +180,12 @@ impl<S: BuildHasher> Registry<S> {
         if before.is_some() {
             return None;
         }
-        self.users.get_mut(place).map(|user| &mut user.home)
+        let user = self.users.get_mut(place)?;
+        if user.entries().iter().filter(|entry| entry.source == Source::Own).count() == 1 {
+            // Where earlier connections were announced says nothing about this one.
+            user.home = Home::default();
+        }
+        Some(&mut user.home)
     }
 
     /// A connection of `user` on this node is gone. If it was known, returns where it was announced.

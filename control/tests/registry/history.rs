@@ -199,6 +199,9 @@ proptest! {
                     prop_assert_eq!(registry.confirmed(key), Some(said.sequence));
                 }
                 Step::Enter { user, connection } => {
+                    if !account.own.iter().any(|(known, _)| *known == user) {
+                        account.homes.remove(user);
+                    }
                     let home = registry.handle_own(now, &Arc::from(user), connection, 0, 0).copied();
                     let expected = account.homes.get(user).copied().unwrap_or_default();
                     prop_assert_eq!(home, account.own.insert((user, connection)).then_some(expected));
