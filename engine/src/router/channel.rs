@@ -25,7 +25,7 @@ pub enum Role {
 ///
 /// ```text
 /// None ── subscribe ──> Asked ── answered ──> Confirmed ── vacancy passed ──> None
-///   ^                     └── not the owner ──┴── link or owner lost ──> None, and asked again
+///   ^                     └── not the owner ──┴── link or owner lost ──> None (at a leaf: Asked), and asked again
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interest {

@@ -42,15 +42,17 @@ impl<S: BuildHasher, W> Router<S, W> {
 
     /// Tells the owner that this node wants the channel, if a link is up and that was not done in its session.
     pub(super) fn announce(&mut self, place: u32, owner: NodeId, out: &mut Outlet<'_, impl Post>) {
+        let route = self.links.announcing(owner);
+        let session = route.map_or(0, |route| route.session as u32);
+        if route.is_some() && self.channels[place as usize].announced == session {
+            return;
+        }
+        self.doubt(place, out);
         let channel = &mut self.channels[place as usize];
-        let Some(route) = self.links.announcing(owner) else {
+        let Some(route) = route else {
             (channel.announced, channel.interest) = (0, Interest::None);
             return;
         };
-        let session = route.session as u32;
-        if channel.announced == session {
-            return;
-        }
         (channel.announced, channel.interest) = (session, Interest::Asked);
         self.asks = self.asks.wrapping_add(1).max(1);
         channel.ask = self.asks;
@@ -65,8 +67,9 @@ impl<S: BuildHasher, W> Router<S, W> {
 
     /// Tells the owner that nobody here wants the channel any more, if it knows otherwise.
     pub(super) fn withdraw(&mut self, place: u32, out: &mut Outlet<'_, impl Post>) {
+        let Role::Gateway(owner) = self.channels[place as usize].role else { return };
+        self.doubt(place, out);
         let channel = &mut self.channels[place as usize];
-        let Role::Gateway(owner) = channel.role else { return };
         let announced = std::mem::take(&mut channel.announced);
         channel.interest = Interest::None;
         let name = Arc::clone(&channel.name);
@@ -75,6 +78,26 @@ impl<S: BuildHasher, W> Router<S, W> {
         {
             self.tell_interest(place, owner, false);
             self.relay(route, Relayed::Withdraw { channel: name }, out);
+        }
+    }
+
+    /// Publications may not reach this hub any more: every interested shard is told, so that nobody new there is taken for live.
+    pub(super) fn doubt(&mut self, place: u32, out: &mut Outlet<'_, impl Post>) {
+        let channel = &self.channels[place as usize];
+        if channel.is_live() {
+            let name = &channel.name;
+            self.tell_others(place, |shard| {
+                let _ = out.post.post(shard, Message::Doubted { channel: Arc::clone(name) });
+            });
+        }
+    }
+
+    /// Each other shard of this node that has subscribers.
+    pub(super) fn tell_others(&self, place: u32, mut tell: impl FnMut(u16)) {
+        let mut others = self.channels[place as usize].interested & !(1 << self.settings.shard);
+        while others != 0 {
+            tell(others.trailing_zeros() as u16);
+            others &= others - 1;
         }
     }
 
@@ -124,29 +147,34 @@ impl<S: BuildHasher, W> Router<S, W> {
     /// Publications reach this hub: every interested shard is told where they begin, and the held are released.
     pub(super) fn let_in(&mut self, place: u32, out: &mut Outlet<'_, impl Post>) {
         let channel = &self.channels[place as usize];
-        let mut others = channel.interested & !(1 << self.settings.shard);
-        while others != 0 {
-            let shard = others.trailing_zeros() as u16;
-            others &= others - 1;
+        self.tell_others(place, |shard| {
             let (channel, position) = (Arc::clone(&channel.name), channel.position);
             let _ = out.post.post(shard, Message::Interested { channel, position });
-        }
+        });
         self.subscriptions.release_held(&channel.subscribers, out.deliveries);
     }
 
     /// The node that was asked does not own the channel, or not any more.
-    pub(super) fn hear_not_owner(&mut self, route: Route, name: &str, ask: u32, now_ms: u64) {
+    pub(super) fn hear_not_owner(
+        &mut self,
+        route: Route,
+        name: &str,
+        ask: u32,
+        out: &mut Outlet<'_, impl Post>,
+    ) {
         let Some(place) = self.asked_of(route, name) else { return };
-        let channel = &mut self.channels[place as usize];
+        let channel = &self.channels[place as usize];
         // Said unasked it is about an interest that was confirmed; a question that is open has an answer of its own.
         let is_meant = if ask == 0 { channel.interest == Interest::Confirmed } else { channel.ask == ask };
         if !is_meant {
             return;
         }
         self.tally.misplaced += 1;
+        self.doubt(place, out);
+        let channel = &mut self.channels[place as usize];
         (channel.announced, channel.interest) = (0, Interest::None);
         self.tell_interest(place, route.node, false);
-        self.refused.push_back((now_ms + OWNER_PAUSE_MS, place));
+        self.refused.push_back((out.now_ms + OWNER_PAUSE_MS, place));
     }
 
     /// Asks again for channels whose interest was refused.

@@ -99,6 +99,15 @@ impl<S: BuildHasher, W> Router<S, W> {
         self.subscriptions.release_held(&channel.subscribers, out.deliveries);
     }
 
+    /// Publications may not reach the hub: who subscribes now is held. Who did before stays; what is missed is counted.
+    pub(super) fn hear_doubted(&mut self, name: &str) {
+        let Some(place) = self.find(name) else { return };
+        let channel = &mut self.channels[place as usize];
+        if channel.interest == Interest::Confirmed {
+            channel.interest = Interest::Asked;
+        }
+    }
+
     /// The next subscription that was held for too long; it is to be given up.
     pub fn poll_overdue(&mut self, now_ms: u64) -> Option<(Key, u32)> {
         while let Some(&(due_ms, key, place)) = self.held.front() {

@@ -22,6 +22,11 @@ pub enum Message {
         /// Last position given.
         position: Position,
     },
+    /// Publications may not reach the hub at present: until the next [`Message::Interested`], new subscribers are held.
+    Doubted {
+        /// Channel name.
+        channel: Arc<str>,
+    },
     /// Shard `from` has had no subscriber for the vacancy period.
     Disinterest {
         /// Channel name.

@@ -10,6 +10,7 @@
 //!                 └ live <─ Interested ──┘  <─────────────── Top ───────────┘
 //! publish ──────────── Publish ──────> publishes ── Publish ────────────> order ──┬─> walk of the channel here
 //!               <───── Published ───────┘  <──────── Published ─────────────┘     ├─> Message::Deliver, shards
+//!                 held <── Doubted ──┘ the link or the owner is lost
 //! walk <────────────── Deliver ──────────── <─────── Deliver ─────────────────────┴─> Parcel, nodes
 //! ```
 
@@ -247,6 +248,7 @@ impl<S: BuildHasher, W> Router<S, W> {
         match message {
             Message::Interest { channel, from } => self.hear_interest(channel, from, out),
             Message::Interested { channel, position } => self.hear_interested(&channel, position, out),
+            Message::Doubted { channel } => self.hear_doubted(&channel),
             Message::Disinterest { channel, from } => self.hear_disinterest(&channel, from, out.now_ms),
             Message::Publish { channel, publication, asked } => {
                 if let Some(answer) = self.place(channel, publication, asked, out) {
@@ -272,7 +274,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             Relayed::Announce { channel, ask, .. } => self.hear_announce(route, channel, ask, out),
             Relayed::Top { channel, ask, position } => self.hear_top(route, &channel, ask, position, out),
             Relayed::Withdraw { channel } => self.hear_withdraw(route, &channel, out.now_ms),
-            Relayed::NotOwner { channel, ask } => self.hear_not_owner(route, &channel, ask, out.now_ms),
+            Relayed::NotOwner { channel, ask } => self.hear_not_owner(route, &channel, ask, out),
             Relayed::Publish { request, channel, publication } => {
                 let outcome = match self.role(&channel, out) {
                     Role::Owner => match self.order(&channel, publication, out) {

@@ -47,10 +47,7 @@ impl<S: BuildHasher, W> Router<S, W> {
         out: &mut Outlet<'_, impl Post>,
     ) {
         let channel = &self.channels[place as usize];
-        let mut others = channel.interested & !(1 << self.settings.shard);
-        while others != 0 {
-            let shard = others.trailing_zeros() as u16;
-            others &= others - 1;
+        self.tell_others(place, |shard| {
             let message = Message::Deliver {
                 channel: Arc::clone(&channel.name),
                 position: channel.position,
@@ -58,7 +55,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             };
             // A full mailbox drops it, which its way there counts.
             let _ = out.post.post(shard, message);
-        }
+        });
     }
 
     fn send_to_nodes(&mut self, place: u32, publication: &Arc<Publication>, out: &mut Outlet<'_, impl Post>) {

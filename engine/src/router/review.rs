@@ -140,6 +140,7 @@ impl<S: BuildHasher, W> Router<S, W> {
 
     /// This node owns a channel no more: whoever was told that it does must ask elsewhere.
     fn disown(&mut self, place: u32, out: &mut Outlet<'_, impl Post>) {
+        self.doubt(place, out);
         let channel = &mut self.channels[place as usize];
         channel.interest = Interest::None;
         let (name, nodes) = (Arc::clone(&channel.name), channel.nodes.take());

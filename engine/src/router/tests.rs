@@ -553,3 +553,44 @@ fn a_shaken_fleet_keeps_order_and_comes_to_rest() {
     }
     assert!(accepted > 20_000 && failed > 100, "{accepted} accepted, {failed} not");
 }
+
+/// A channel whose hub on every node is shard 0, and that `owner` owns.
+fn owned_by(world: &World, owner: usize) -> usize {
+    let view = View::new(1, world.members.iter().map(Member::in_view)).unwrap();
+    let is_it = |number: &usize| {
+        let name = channel(*number);
+        let id = roadstead_control::owner(&view, name.as_bytes()).unwrap();
+        roadstead_control::hub_shard(name.as_bytes(), SHARDS) == 0 && world.number_of(id) == owner
+    };
+    (0..100).find(is_it).unwrap()
+}
+
+#[test]
+fn nobody_new_is_told_that_he_is_subscribed_while_the_owner_cannot_be_reached() {
+    let mut world = World::new(5, 2);
+    world.rest();
+    let number = owned_by(&world, 1);
+    for shard in [1, 1, 0] {
+        let key = Key { slot: world.clients.len() as u32, generation: 1 };
+        let (runs, asked) = (BTreeMap::new(), BTreeMap::new());
+        let seat = Seat::EMPTY;
+        world.clients.push(Client { node: 0, shard, key, seat, runs, published: 0, asked, asks: 0 });
+    }
+    let is_answered =
+        |world: &World, at: usize| world.clients[at].runs.get(&number).map(|run| run.is_answered);
+    world.subscribe(0, number);
+    world.rest();
+    assert_eq!(is_answered(&world, 0), Some(true));
+    (0..LINKS).for_each(|index| world.cut_link(0, 1, index));
+    world.rest();
+    world.subscribe(1, number);
+    world.subscribe(2, number);
+    while world.move_one() {}
+    assert_eq!((is_answered(&world, 1), is_answered(&world, 2)), (Some(false), Some(false)), "held");
+    (0..LINKS).for_each(|index| world.raise_link(0, 1, index));
+    world.rest();
+    assert_eq!((is_answered(&world, 1), is_answered(&world, 2)), (Some(true), Some(true)));
+    let id = world.publish(2, number);
+    world.rest();
+    assert!((0..3).all(|at| world.clients[at].runs[&number].heard == [id]));
+}

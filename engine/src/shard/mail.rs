@@ -34,6 +34,7 @@ impl Envelope for Mail {
                 Message::Deliver { .. } => WhenFull::Drop,
                 Message::Interest { .. }
                 | Message::Interested { .. }
+                | Message::Doubted { .. }
                 | Message::Disinterest { .. }
                 | Message::Published { .. }
                 | Message::Enter { .. }
