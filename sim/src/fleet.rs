@@ -5,7 +5,7 @@
 //! ```text
 //! start:   all nodes begin cold                       they serve, and agree on who they are, in time
 //! busy:    clients come, talk, move; faults (faults)  nothing beyond a limit, nothing crosses twice
-//! settle:  faults end                                 everybody agrees again, in time
+//! settle:  faults end                                 who is ready answers (readiness); everybody agrees again, in time
 //! quiet:   everybody reads                            the oracle judges who heard what
 //! exam:    see `exam`                                 everything reaches everybody; what nodes know is true
 //! leave:   clients go, nodes leave                    nothing is left on any shard
@@ -13,6 +13,7 @@
 
 mod exam;
 mod faults;
+mod readiness;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -278,6 +279,9 @@ impl Run {
         self.end_faults();
         self.world.stop_losing();
         let is_troubled = self.stage == Stage::Troubled;
+        if is_troubled {
+            self.watch_readiness()?;
+        }
         self.agree()?;
         if is_troubled {
             // Clients find out, the slowest by silence, and come back. Those that do not read would find out later.

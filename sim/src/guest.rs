@@ -240,6 +240,12 @@ impl Guest {
         self.is_inside() && self.asked.is_empty() && self.outgoing.is_empty()
     }
 
+    /// Whether it subscribes to the channel of this number, as far as it knows.
+    #[must_use]
+    pub fn has(&self, channel: usize) -> bool {
+        self.subscriptions.contains_key(&channel_name(channel))
+    }
+
     /// The channels that it has, or wants.
     #[must_use]
     pub fn channels(&self) -> Vec<String> {

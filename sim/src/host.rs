@@ -259,6 +259,15 @@ impl Host {
         }
     }
 
+    /// The node stays after all: it listens, closes no more clients and says so.
+    pub(crate) fn stay(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.node.order_all(|| Order::Stay);
+            process.node.order_all(|| Order::Listen);
+        }
+        self.drain(false);
+    }
+
     /// The node says goodbye and ends its shards.
     pub(crate) fn leave(&mut self) {
         if let Some(process) = &mut self.process {

@@ -1,6 +1,6 @@
 //! What befalls a fleet: partitions, hosts that freeze, die and return, nodes that drain.
 //!
-//! Invariants: at most a few at a time; every fault has an end; one node at least is whole.
+//! Invariants: at most a few at a time; every fault has an end; one node at least is whole, or drains like all others.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,6 +28,8 @@ enum Kind {
     Kill,
     PowerOff,
     Drain,
+    DrainAll,
+    Stay,
     Restart,
     Reset,
 }
@@ -45,19 +47,25 @@ enum Fault {
     Dark(usize),
     /// The node owns nothing.
     Draining(usize),
+    /// Every node wants to leave.
+    AllDraining,
+    /// The node sends its clients away and will change its mind.
+    Wavering(usize),
     /// The node leaves, its clients first.
     Leaving(usize),
     /// Connections were reset, which is over at once.
     Reset,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 10] = [
     Kind::Partition,
     Kind::Deafen,
     Kind::Freeze,
     Kind::Kill,
     Kind::PowerOff,
     Kind::Drain,
+    Kind::DrainAll,
+    Kind::Stay,
     Kind::Restart,
     Kind::Reset,
 ];
@@ -88,13 +96,20 @@ impl Faults {
 
     fn involves(&self, number: usize) -> bool {
         self.under_way.iter().any(|(_, fault)| match *fault {
-            Fault::Paths | Fault::Reset => false,
+            Fault::Paths | Fault::Reset | Fault::AllDraining => false,
             Fault::Frozen(other)
             | Fault::Dead(other)
             | Fault::Dark(other)
             | Fault::Draining(other)
+            | Fault::Wavering(other)
             | Fault::Leaving(other) => other == number,
         })
+    }
+}
+
+impl Fault {
+    fn is_drain(self) -> bool {
+        matches!(self, Self::Draining(_) | Self::AllDraining | Self::Wavering(_) | Self::Leaving(_))
     }
 }
 
@@ -136,8 +151,13 @@ impl Run {
             return;
         }
         let kind = self.faults.kinds[self.random.below(self.faults.kinds.len())];
+        let is_drain = matches!(kind, Kind::Drain | Kind::DrainAll | Kind::Stay | Kind::Restart);
+        if is_drain && self.faults.under_way.iter().any(|(_, fault)| *fault == Fault::AllDraining) {
+            return;
+        }
+        let longest_freeze_ms = [4_000, 30_000][self.random.below(2)];
         let ms = match kind {
-            Kind::Freeze => self.random.within(100..=9_000),
+            Kind::Freeze => self.random.within(100..=longest_freeze_ms),
             _ => self.random.within(300..=18_000),
         };
         let fault = match kind {
@@ -181,6 +201,18 @@ impl Run {
                 self.hosts[number].drain(true);
                 Fault::Draining(number)
             }
+            Kind::DrainAll => {
+                if self.faults.under_way.iter().any(|(_, fault)| fault.is_drain()) {
+                    return;
+                }
+                self.hosts.iter_mut().for_each(|host| host.drain(true));
+                Fault::AllDraining
+            }
+            Kind::Stay => {
+                self.hosts[number].drain(true);
+                self.hosts[number].send_away(Duration::from_millis(2 * ms as u64));
+                Fault::Wavering(number)
+            }
             Kind::Restart => {
                 self.hosts[number].drain(true);
                 self.hosts[number].send_away(Duration::from_millis(ms as u64 / 2));
@@ -210,6 +242,8 @@ impl Run {
                 self.hosts[number].start();
             }
             Fault::Draining(number) => self.hosts[number].drain(false),
+            Fault::AllDraining => self.hosts.iter_mut().for_each(|host| host.drain(false)),
+            Fault::Wavering(number) => self.hosts[number].stay(),
             Fault::Leaving(number) => self.leave_and_return(number),
         }
     }
