@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(long, default_value_t = limits::FLOOR_BUFFER_BYTES)]
     floor_buffer: usize,
     /// Title of the run, behind its date in the directory's name.
-    #[arg(long, value_parser = parse_title)]
+    #[arg(long, value_parser = record::parse_title)]
     name: Option<String>,
     /// The server that is measured; the one beside this program if not given.
     #[arg(long)]
@@ -52,15 +52,6 @@ struct Arguments {
     /// Measure nothing: put the tables of the latest full run (or of the one named) into the README beside the runs.
     #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
     table: Option<String>,
-}
-
-fn parse_title(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    if !text.is_empty() && text.bytes().all(fits) {
-        Ok(text.to_owned())
-    } else {
-        Err("a title has letters, digits and hyphens".to_owned())
-    }
 }
 
 fn main() -> ExitCode {
@@ -81,13 +72,7 @@ fn main() -> ExitCode {
 
 /// Measures and keeps the run; false if something in it failed.
 fn measure(arguments: &Arguments) -> io::Result<bool> {
-    let parent = arguments.runs.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if parent.is_some_and(|parent| !parent.is_dir()) {
-        let runs = arguments.runs.display();
-        return Err(io::Error::other(format!(
-            "nowhere to keep {runs}: run from the repository's root or give --runs"
-        )));
-    }
+    record::check_place(&arguments.runs)?;
     let machine = Machine::describe()?;
     if machine.cores < 2 {
         return Err(io::Error::other("two cores are needed: one for the server, one for the driver"));
@@ -103,9 +88,10 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     let measured = measuring::measure(&binaries, &task, &mut run, &mut say);
     fs::remove_dir_all(&binaries.scratch)?;
     measured?;
-    let directory = record::save(&arguments.runs, &run, &machine)?;
+    let summary = table::summary(&run, &machine);
+    let directory = record::save(&arguments.runs, &run.name, &run, &machine, &summary)?;
     let mut stdout = io::stdout();
-    write!(stdout, "{}", table::summary(&run, &machine))?;
+    write!(stdout, "{summary}")?;
     writeln!(stdout, "\nkept in {}", directory.display())?;
     Ok(run.failures.is_empty())
 }
@@ -159,12 +145,7 @@ fn find_binaries(arguments: &Arguments) -> io::Result<Binaries> {
 }
 
 fn write_table(runs: &Path, name: &str) -> io::Result<()> {
-    let directory = if name.is_empty() { record::latest(runs)? } else { runs.join(name) };
-    let (run, machine) = record::load(&directory)?;
-    let readme = runs.with_file_name("README.md");
-    let document =
-        fs::read_to_string(&readme).map_err(|e| io::Error::other(format!("{}: {e}", readme.display())))?;
-    let replaced = table::replace_tables(&document, &run, &machine)
-        .ok_or_else(|| io::Error::other(format!("{} has no marks for the table", readme.display())))?;
-    fs::write(&readme, replaced)
+    let directory = if name.is_empty() { record::latest::<Run>(runs)? } else { runs.join(name) };
+    let (run, machine) = record::load::<Run>(&directory)?;
+    record::write_between(runs, "bench --table", &table::section(&run, &machine))
 }

@@ -15,7 +15,7 @@ mod wire;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-pub use rate::Rate;
+pub use rate::{Clocks, Cost, Mark, Rate};
 
 /// What the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,14 +34,14 @@ pub struct Rate {
     pub others_core_share: f64,
 }
 
-/// Reads the clocks of the server, the driver and the whole machine.
-pub(super) struct Clocks {
-    server: CpuClock,
+/// Reads the clocks of the server (one process or several), the driver and the whole machine.
+pub struct Clocks {
+    servers: Vec<CpuClock>,
     client: CpuClock,
 }
 
 /// The clocks at one moment.
-pub(super) struct Mark {
+pub struct Mark {
     at: Instant,
     server: Duration,
     client: Duration,
@@ -50,7 +50,7 @@ pub(super) struct Mark {
 
 /// Costs added up over one or several periods.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Cost {
+pub struct Cost {
     wall: Duration,
     server: Duration,
     client: Duration,
@@ -58,12 +58,21 @@ pub(super) struct Cost {
 }
 
 impl Clocks {
-    pub(super) fn of_server(pid: u32) -> io::Result<Self> {
-        Ok(Self { server: CpuClock::of(pid)?, client: CpuClock::own() })
+    /// Those of one server that this process drives.
+    pub fn of_server(pid: u32) -> io::Result<Self> {
+        Ok(Self { servers: vec![CpuClock::of(pid)?], client: CpuClock::own() })
     }
 
-    pub(super) fn mark(&self) -> io::Result<Mark> {
-        let (server, client) = (self.server.read()?, self.client.read()?);
+    /// Those of several servers that another process drives.
+    pub fn of_servers(pids: impl IntoIterator<Item = u32>, driver: u32) -> io::Result<Self> {
+        let servers = pids.into_iter().map(CpuClock::of).collect::<io::Result<_>>()?;
+        Ok(Self { servers, client: CpuClock::of(driver)? })
+    }
+
+    /// What they show now; of several servers the sum.
+    pub fn mark(&self) -> io::Result<Mark> {
+        let server = self.servers.iter().map(CpuClock::read).sum::<io::Result<_>>()?;
+        let client = self.client.read()?;
         Ok(Mark {
             at: Instant::now(),
             server,
@@ -85,17 +94,20 @@ fn machine_busy(stat: &str) -> Duration {
 }
 
 impl Mark {
-    pub(super) fn since(&self, earlier: &Mark) -> Duration {
+    /// Wall time between two marks.
+    pub fn since(&self, earlier: &Mark) -> Duration {
         self.at - earlier.at
     }
 }
 
 impl Cost {
-    pub(super) fn wall(&self) -> Duration {
+    /// Wall time.
+    pub fn wall(&self) -> Duration {
         self.wall
     }
 
-    pub(super) fn add(&mut self, from: &Mark, to: &Mark) {
+    /// Adds the period between two marks.
+    pub fn add(&mut self, from: &Mark, to: &Mark) {
         self.wall += to.at - from.at;
         self.server += to.server.saturating_sub(from.server);
         self.client += to.client.saturating_sub(from.client);
@@ -103,7 +115,7 @@ impl Cost {
     }
 
     /// The rate of `operations` done for this cost.
-    pub(super) fn rate(&self, operations: u64) -> Rate {
+    pub fn rate(&self, operations: u64) -> Rate {
         let [seconds, server, client, machine] =
             [self.wall, self.server, self.client, self.machine].map(|time| time.as_secs_f64());
         let per = |time: f64| if time > 0.0 { operations as f64 / time } else { 0.0 };

@@ -1,5 +1,6 @@
 //! The machine and the build a run belongs to: figures without them mean nothing.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::process::Command;
@@ -58,6 +59,23 @@ impl Machine {
             rustc: output_of("rustc", &["--version"]),
             revision: output_of("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]),
         })
+    }
+}
+
+impl fmt::Display for Machine {
+    /// One line of prose.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} ({} cores{}, {:.0} GiB), Linux {}, {}, commit {}.",
+            self.cpu,
+            self.cores,
+            if self.virtual_machine { ", virtual" } else { "" },
+            self.memory_bytes as f64 / f64::from(1 << 30),
+            self.kernel,
+            self.rustc,
+            self.revision,
+        )
     }
 }
 

@@ -10,11 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::plan::{Backend, Bench, Contender, Effort, Idle};
 use super::record::{Failure, Run, Sample};
-use super::serving::{Binaries, ServerPlan, Serving, TOKEN_SECRET};
+use super::serving::{Binaries, DRIVER_CORE, ServerPlan, Serving, TOKEN_SECRET};
 use crate::{kernel, limits};
-
-/// The core of the driver.
-const CORE: usize = 1;
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -186,6 +183,6 @@ fn driver(binaries: &Binaries, plan: &ServerPlan, effort: &Effort, serving: &Ser
     command.args(["--path", if in_session { "/connection/websocket" } else { "/echo" }]);
     command.args(["--to", &serving.address.to_string(), "--pid", &serving.pid().to_string()]);
     command.stdin(Stdio::null());
-    kernel::confine(&mut command, CORE);
+    kernel::confine(&mut command, DRIVER_CORE);
     command
 }

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use super::plan::{Backend, Contender, Effort, Family};
-use super::table;
 use crate::kernel;
 
 /// One measurement.
@@ -68,18 +68,46 @@ pub fn free_name(runs: &Path, title: &str) -> String {
     std::iter::once(name.clone()).chain(numbered).find(|name| !runs.join(name).exists()).unwrap_or(name)
 }
 
-/// Writes `raw.json`, `machine.json` and `summary.md` to a directory of the run's name.
-pub fn save(runs: &Path, run: &Run, machine: &Machine) -> io::Result<PathBuf> {
-    let directory = runs.join(&run.name);
+/// A title of a run, as given on a command line.
+pub fn parse_title(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !text.is_empty() && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("a title has letters, digits and hyphens".to_owned())
+    }
+}
+
+/// Fails early if a run could not be kept under `runs`.
+pub fn check_place(runs: &Path) -> io::Result<()> {
+    let parent = runs.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if parent.is_some_and(|parent| !parent.is_dir()) {
+        let runs = runs.display();
+        return Err(io::Error::other(format!(
+            "nowhere to keep {runs}: run from the repository's root or give --runs"
+        )));
+    }
+    Ok(())
+}
+
+/// Writes `raw.json`, `machine.json` and `summary.md` to a directory `name` under `runs`.
+pub fn save(
+    runs: &Path,
+    name: &str,
+    run: &impl Serialize,
+    machine: &Machine,
+    summary: &str,
+) -> io::Result<PathBuf> {
+    let directory = runs.join(name);
     fs::create_dir_all(&directory)?;
     fs::write(directory.join("raw.json"), serde_json::to_string_pretty(run)? + "\n")?;
     fs::write(directory.join("machine.json"), serde_json::to_string_pretty(machine)? + "\n")?;
-    fs::write(directory.join("summary.md"), table::summary(run, machine))?;
+    fs::write(directory.join("summary.md"), summary)?;
     Ok(directory)
 }
 
 /// Reads a run back.
-pub fn load(directory: &Path) -> io::Result<(Run, Machine)> {
+pub fn load<R: DeserializeOwned>(directory: &Path) -> io::Result<(R, Machine)> {
     let read = |file: &str| {
         let path = directory.join(file);
         fs::read_to_string(&path).map_err(|e| io::Error::other(format!("{}: {e}", path.display())))
@@ -87,12 +115,46 @@ pub fn load(directory: &Path) -> io::Result<(Run, Machine)> {
     Ok((serde_json::from_str(&read("raw.json")?)?, serde_json::from_str(&read("machine.json")?)?))
 }
 
-/// The run with the last name, which is the last date; quick runs do not count.
-pub fn latest(runs: &Path) -> io::Result<PathBuf> {
-    let none = || io::Error::other(format!("no full run under {}: make one with `bench`", runs.display()));
+/// The run with the last name, which is the last date; quick runs and those of other programs do not count.
+pub fn latest<R: DeserializeOwned>(runs: &Path) -> io::Result<PathBuf> {
+    let none = || io::Error::other(format!("no full run under {}: make one first", runs.display()));
     let entries = fs::read_dir(runs).map_err(|_| none())?;
     let directories = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let full = directories
-        .filter(|path| path.join("raw.json").is_file() && !path.to_string_lossy().contains("-quick"));
+    let full =
+        directories.filter(|path| !path.to_string_lossy().contains("-quick") && load::<R>(path).is_ok());
     full.max().ok_or_else(none)
+}
+
+/// Puts a text into the README beside the runs, between the marks of the command that does so.
+pub fn write_between(runs: &Path, command: &str, text: &str) -> io::Result<()> {
+    let readme = runs.with_file_name("README.md");
+    let document =
+        fs::read_to_string(&readme).map_err(|e| io::Error::other(format!("{}: {e}", readme.display())))?;
+    let replaced = replace_between(&document, command, text)
+        .ok_or_else(|| io::Error::other(format!("{} has no marks for `{command}`", readme.display())))?;
+    fs::write(&readme, replaced)
+}
+
+/// The document with a text between the marks of a command; `None` if it has no such marks.
+fn replace_between(document: &str, command: &str, text: &str) -> Option<String> {
+    let [begin, end] = ["begin", "end"].map(|side| format!("<!-- {side}: {command} -->"));
+    let (before, rest) = document.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n\n{text}\n{end}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_part_between_the_marks_is_replaced() {
+        let document = "before\n<!-- begin: x --table -->\nold\n<!-- end: x --table -->\nafter\n";
+        let replaced = replace_between(document, "x --table", "new\n").unwrap();
+        assert!(
+            replaced.starts_with("before\n") && replaced.ends_with("\nafter\n") && !replaced.contains("old")
+        );
+        assert_eq!(replace_between(&replaced, "x --table", "new\n"), Some(replaced.clone()));
+        assert_eq!(replace_between(document, "y --table", "new\n"), None);
+    }
 }

@@ -12,8 +12,11 @@ use std::time::Duration;
 use super::plan::{Backend, Bench, Contender};
 use crate::{kernel, limits};
 
-/// The core that serves; the driver has the other one.
+/// The core that serves.
 const CORE: usize = 0;
+
+/// The core that drives.
+pub const DRIVER_CORE: usize = 1;
 
 /// Signs and verifies the tokens of idle users; it lives as long as one server of a bench.
 pub const TOKEN_SECRET: &str = "a secret only for benches";
@@ -31,28 +34,32 @@ pub struct Binaries {
     pub scratch: PathBuf,
 }
 
+/// A server process that may not listen yet. Dropping it kills the process.
+pub struct Starting {
+    child: Child,
+    name: String,
+    log: PathBuf,
+    lines: mpsc::Receiver<String>,
+}
+
 /// A server that listens. Dropping it kills the process.
 pub struct Serving {
-    child: Child,
-    log: PathBuf,
+    process: Starting,
     /// Where it listens.
     pub address: SocketAddrV4,
+    /// Where it answers probes, if it does.
+    pub admin: Option<SocketAddrV4>,
 }
 
 impl Binaries {
     /// Starts one contender for one bench and waits until it listens.
     pub fn start(&self, server: &ServerPlan) -> io::Result<Serving> {
-        let (mut command, name) = match server.contender {
+        let (command, name) = match server.contender {
             Contender::Roadstead => (self.roadstead_command(server.backend), "roadstead"),
             floor => (self.floor_command(server, floor), "floor"),
         };
-        kernel::confine(&mut command, CORE);
         let log = self.scratch.join(format!("{name}.log"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
-        let child = command.spawn().map_err(|e| {
-            io::Error::other(format!("cannot start {}: {e}", command.get_program().display()))
-        })?;
-        Serving::await_ready(child, log, name)
+        Starting::new(command, name, log)?.ready(Duration::from_secs(limits::STALL_S))
     }
 
     fn floor_command(&self, server: &ServerPlan, contender: Contender) -> Command {
@@ -73,18 +80,23 @@ impl Binaries {
     }
 
     fn roadstead_command(&self, backend: Backend) -> Command {
-        let mut command = Command::new(&self.roadstead);
-        // Settings of the person who runs the bench must not reach the server that is measured.
-        for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"ROADSTEAD_"))
-        {
-            command.env_remove(name);
-        }
-        command.args(["serve", "--insecure", "--echo", "--shards", "1", "--io", &backend.to_string()]);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let mut command = roadstead(&self.roadstead, backend);
+        command.args(["--echo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.env("ROADSTEAD_ADMIN_SOCKET", self.scratch.join("admin.sock"));
         command.env("ROADSTEAD_TOKEN__HMAC_SECRET", TOKEN_SECRET);
         command
     }
+}
+
+/// `roadstead serve` in development mode, with one shard.
+pub fn roadstead(program: &Path, backend: Backend) -> Command {
+    let mut command = Command::new(program);
+    // Settings of the person who runs the bench must not reach the server that is measured.
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"ROADSTEAD_")) {
+        command.env_remove(name);
+    }
+    command.args(["serve", "--insecure", "--shards", "1", "--io", &backend.to_string()]);
+    command
 }
 
 /// What a contender is started for.
@@ -102,46 +114,53 @@ pub struct ServerPlan {
     pub fan_out_message_bytes: usize,
 }
 
-impl Serving {
-    fn await_ready(mut child: Child, log: PathBuf, name: &str) -> io::Result<Self> {
+impl Starting {
+    /// Starts a process on the server's core; its log goes to a file. Its name begins its ready line.
+    pub fn new(mut command: Command, name: &str, log: PathBuf) -> io::Result<Self> {
+        kernel::confine(&mut command, CORE);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
+        let mut child = command.spawn().map_err(|e| {
+            io::Error::other(format!("cannot start {}: {e}", command.get_program().display()))
+        })?;
         let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout of the server"))?;
-        let (lines, ready) = mpsc::channel();
+        let (sender, lines) = mpsc::channel();
         // Reads on after the ready line, so that a server that says more is never blocked.
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = lines.send(line);
+                let _ = sender.send(line);
             }
         });
-        let address = SocketAddrV4::new([127, 0, 0, 1].into(), 0);
-        let mut serving = Self { child, log, address };
+        Ok(Self { child, name: name.to_owned(), log, lines })
+    }
+
+    /// Waits for the ready line; no line for as long as `patience` is a failure.
+    pub fn ready(self, patience: Duration) -> io::Result<Serving> {
         loop {
-            match ready.recv_timeout(Duration::from_secs(limits::STALL_S)) {
-                Ok(line) => {
-                    if let Some(address) = listen_address(&line, name) {
-                        serving.address = address;
-                        return Ok(serving);
-                    }
-                }
-                Err(_) => {
-                    let log = tail(&serving.log);
-                    return Err(io::Error::other(format!("{name} did not become ready; it said:\n{log}")));
-                }
+            let Ok(line) = self.lines.recv_timeout(patience) else {
+                let (name, log) = (&self.name, tail(&self.log));
+                return Err(io::Error::other(format!("{name} did not become ready; it said:\n{log}")));
+            };
+            if let Some(address) = ready_address(&line, &self.name, "listen=") {
+                let admin = ready_address(&line, &self.name, "admin=");
+                return Ok(Serving { process: self, address, admin });
             }
         }
     }
+}
 
+impl Serving {
     /// The process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.child.id()
     }
 
     /// The end of what the server logged, to explain a failure.
     pub fn log_tail(&self) -> String {
-        tail(&self.log)
+        tail(&self.process.log)
     }
 }
 
-impl Drop for Serving {
+impl Drop for Starting {
     fn drop(&mut self) {
         // A process that has already ended needs no killing.
         let _ = self.child.kill();
@@ -149,10 +168,10 @@ impl Drop for Serving {
     }
 }
 
-fn listen_address(line: &str, name: &str) -> Option<SocketAddrV4> {
+fn ready_address(line: &str, name: &str, field: &str) -> Option<SocketAddrV4> {
     let fields = line.strip_prefix(name)?.strip_prefix(" ready ")?;
-    let listen = fields.split_whitespace().find_map(|field| field.strip_prefix("listen="))?;
-    listen.split(',').find_map(|address| address.parse().ok())
+    let addresses = fields.split_whitespace().find_map(|one| one.strip_prefix(field))?;
+    addresses.split(',').find_map(|address| address.parse().ok())
 }
 
 fn tail(log: &Path) -> String {
@@ -180,7 +199,9 @@ mod tests {
             ("floor", "roadstead ready listen=127.0.0.1:4711", None),
         ];
         for (name, line, expected) in table {
-            assert_eq!(listen_address(line, name), expected, "{line}");
+            assert_eq!(ready_address(line, name, "listen="), expected, "{line}");
         }
+        assert_eq!(ready_address(table[1].1, "roadstead", "admin="), "127.0.0.1:9".parse().ok());
+        assert_eq!(ready_address(table[2].1, "roadstead", "admin="), None);
     }
 }

@@ -7,10 +7,6 @@ use super::plan::{Backend, Contender, Family};
 use super::record::{Run, Sample};
 use crate::limits;
 
-/// Marks around the generated part of a document.
-const BEGIN: &str = "<!-- begin: bench --table -->";
-const END: &str = "<!-- end: bench --table -->";
-
 /// The summary of a run, as kept beside its raw data.
 pub fn summary(run: &Run, machine: &Machine) -> String {
     let mut text = format!("# {}\n\n", run.name);
@@ -26,11 +22,9 @@ pub fn summary(run: &Run, machine: &Machine) -> String {
     text
 }
 
-/// Puts the tables of a run between the marks of a document; `None` if it has no marks.
-pub fn replace_tables(document: &str, run: &Run, machine: &Machine) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\nRun `{}`.\n\n{}\n{END}{after}", run.name, tables(run, machine)))
+/// The same for a document that names the run.
+pub fn section(run: &Run, machine: &Machine) -> String {
+    format!("Run `{}`.\n\n{}", run.name, tables(run, machine))
 }
 
 fn tables(run: &Run, machine: &Machine) -> String {
@@ -57,17 +51,11 @@ fn tables(run: &Run, machine: &Machine) -> String {
 }
 
 fn set_up(run: &Run, machine: &Machine) -> String {
-    let (effort, gib) = (&run.effort, machine.memory_bytes as f64 / f64::from(1 << 30));
+    let effort = &run.effort;
     format!(
-        "{} ({} cores{}, {gib:.0} GiB), Linux {}, {}, commit {}.\n\
+        "{machine}\n\
          Medians of {} × {} s, one core for the server, one for the driver; floors with {} KiB buffers; \
          a fan-out delivery is {} bytes.\n",
-        machine.cpu,
-        machine.cores,
-        if machine.virtual_machine { ", virtual" } else { "" },
-        machine.kernel,
-        machine.rustc,
-        machine.revision,
         effort.repeats,
         effort.seconds,
         run.floor_buffer_bytes / 1024,
@@ -187,7 +175,8 @@ fn percent(share: Option<f64>) -> String {
     share.map_or_else(String::new, |share| format!("{:.0} %", share * 100.0))
 }
 
-fn median(figures: &[f64]) -> Option<f64> {
+/// The middle of figures, or the mean of the two in the middle; `None` of none.
+pub fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
@@ -260,23 +249,5 @@ mod tests {
         run.samples.extend(slow);
         let row = groups(&run).map(|group| rate_row(&group)).collect::<String>();
         assert!(row.contains("| 0.95 | 0.95 to 0.95 |"), "{row}");
-    }
-
-    #[test]
-    fn only_the_part_between_the_marks_is_replaced() {
-        let run = run_of(&[(Contender::Floor, 150_000.0)]);
-        let machine = serde_json::from_value(serde_json::json!({
-            "cpu": "A CPU", "cores": 2, "virtual_machine": true, "memory_bytes": 1 << 30, "kernel": "6.18",
-            "congestion_control_default": "cubic", "congestion_controls": "cubic", "descriptors_max": 20_000,
-            "load_before": 0.0, "rustc": "rustc 1.95.0", "revision": "abc"
-        }))
-        .unwrap();
-        let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let replaced = replace_tables(&document, &run, &machine).unwrap();
-        assert!(
-            replaced.starts_with("before\n") && replaced.ends_with("\nafter\n") && !replaced.contains("old")
-        );
-        assert_eq!(replace_tables(&replaced, &run, &machine), Some(replaced.clone()));
-        assert_eq!(replace_tables("no marks", &run, &machine), None);
     }
 }
