@@ -2,9 +2,11 @@
 //!
 //! Nothing here imports a package of ours: the floors and the driver are written apart from what they
 //! measure, so that they share none of its faults. One core serves, one core drives.
+//! `hop` compares Roadstead with itself, one node with three, and takes `loadgen` for its load.
 
 pub mod drive;
 pub mod floor;
+pub mod hop;
 pub mod kernel;
 pub mod limits;
 pub mod run;

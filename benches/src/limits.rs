@@ -57,6 +57,14 @@ pub const TRIES: usize = 4;
 /// Seconds between two tries: others rarely work in bursts shorter than that.
 pub const PAUSE_S: u64 = 5;
 
+/// Seconds without a word after which a node that starts is given up: nodes that start together serve within
+/// about 12 s, and more than twice that is no longer slowness.
+pub const JOIN_S: u64 = 30;
+
+/// Bytes of the longest answer taken from an admin address; the metrics of a node are a tenth of it.
+pub const ANSWER_BYTES: u64 = 1024 * 1024;
+
+const _: () = assert!(JOIN_S > 2 * 12);
 const _: () = assert!(FLOOR_SLOTS > 18_000 && FLOOR_SLOTS < 20_000);
 const _: () = assert!(FLOOR_BUFFERS.is_power_of_two());
 const _: () = assert!(FLOOR_COMPLETIONS > 5_000 && FLOOR_COMPLETIONS.is_power_of_two());
