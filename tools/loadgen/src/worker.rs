@@ -173,11 +173,13 @@ impl Worker {
         match event {
             Event::Connected { socket } => match &mut self.tls {
                 None => self.clients.connected(socket, turn),
-                Some(tls) => match tls.begin(socket, self.clients.target_of(socket)) {
-                    Ok(true) => {}
-                    Ok(false) => self.clients.connected(socket, turn),
-                    Err(text) => self.clients.tls_failed(socket, text, turn),
-                },
+                Some(tls) => {
+                    match tls.begin(socket, self.clients.target_of(socket), self.clients.is_back(socket)) {
+                        Ok(true) => {}
+                        Ok(false) => self.clients.connected(socket, turn),
+                        Err(text) => self.clients.tls_failed(socket, text, turn),
+                    }
+                }
             },
             Event::Received { socket, start, len } => {
                 let bytes = self.arena.received(start, len);

@@ -215,7 +215,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME", help_heading = "Target")]
     pub(crate) tls_name: Option<String>,
 
-    /// wss: let connections resume earlier sessions; otherwise each makes a full handshake
+    /// wss: let connections that come back resume earlier sessions; otherwise they make full handshakes, as first ones do
     #[arg(long, help_heading = "Target")]
     pub(crate) tls_resume: bool,
 

@@ -162,6 +162,12 @@ impl Clients {
         self.plan.target_of(self.records[socket.0 as usize].number)
     }
 
+    /// Whether a socket that is in use is one of a client that comes back.
+    #[must_use]
+    pub(crate) fn is_back(&self, socket: Socket) -> bool {
+        self.records[socket.0 as usize].attempt > 0
+    }
+
     /// TLS says that the connection is of no use.
     pub(crate) fn tls_failed(&mut self, socket: Socket, text: String, turn: &mut Turn) {
         if !matches!(self.records[socket.0 as usize].state, State::Free | State::Ended | State::Lingering) {

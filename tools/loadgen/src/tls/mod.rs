@@ -37,6 +37,8 @@ pub(crate) enum Heard {
 #[derive(Debug)]
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
+    /// Where sessions may be resumed.
+    tickets: Option<Arc<Tickets>>,
     /// By slot of the socket; empty without `wss://` targets.
     sessions: Vec<Option<Box<Session>>>,
     /// Sockets whose sessions have something to send.
@@ -58,12 +60,13 @@ impl Tls {
     #[must_use]
     pub(crate) fn new(trust: &Trust) -> Self {
         let mut config = trust.config();
-        config.resumption = if trust.resumes {
-            Resumption::store(Arc::new(Tickets::default()))
-        } else {
-            Resumption::disabled()
+        let tickets = trust.resumes.then(|| Arc::new(Tickets::default()));
+        config.resumption = match &tickets {
+            Some(tickets) => Resumption::store(Arc::clone(tickets) as Arc<_>),
+            None => Resumption::disabled(),
         };
-        Self { config: Arc::new(config), sessions: Vec::new(), unsent: Vec::new(), plain: Vec::new() }
+        let config = Arc::new(config);
+        Self { config, tickets, sessions: Vec::new(), unsent: Vec::new(), plain: Vec::new() }
     }
 
     /// Whether a socket has a session.
@@ -72,12 +75,16 @@ impl Tls {
         self.sessions.get(socket.0 as usize).is_some_and(Option::is_some)
     }
 
-    /// The TCP connection to `target` stands: begins a session, if it is to have one. Whether it is.
+    /// The TCP connection to `target` stands: begins a session, if it is to have one. Whether it is. A client that
+    /// `is_back` resumes an earlier one where it can, as those do that remember a server.
     ///
     /// # Errors
     /// TLS's own text.
-    pub(crate) fn begin(&mut self, socket: Socket, target: &Target) -> Result<bool, String> {
+    pub(crate) fn begin(&mut self, socket: Socket, target: &Target, is_back: bool) -> Result<bool, String> {
         let Some(name) = &target.tls_name else { return Ok(false) };
+        if let Some(tickets) = &self.tickets {
+            tickets.offer(is_back);
+        }
         let connection = ClientConnection::new(Arc::clone(&self.config), name.clone())
             .map_err(|error| error.to_string())?;
         let slot = socket.0 as usize;

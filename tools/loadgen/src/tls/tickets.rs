@@ -4,6 +4,7 @@
 //! difference to a server: it says nothing of a user.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustls::NamedGroup;
@@ -14,7 +15,11 @@ use crate::limits::TICKETS_MAX;
 
 /// The tickets of one thread. TLS asks for a store that threads could share, hence the lock, for which nobody waits.
 #[derive(Debug, Default)]
-pub(super) struct Tickets(Mutex<HashMap<ServerName<'static>, OfServer>>);
+pub(super) struct Tickets {
+    servers: Mutex<HashMap<ServerName<'static>, OfServer>>,
+    /// Whether the session that is begun now may have one.
+    are_offered: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct OfServer {
@@ -24,8 +29,17 @@ struct OfServer {
 }
 
 impl Tickets {
+    /// Says whether sessions that are begun from now on may resume others.
+    pub(super) fn offer(&self, are_offered: bool) {
+        self.are_offered.store(are_offered, Ordering::Relaxed);
+    }
+
+    fn are_offered(&self) -> bool {
+        self.are_offered.load(Ordering::Relaxed)
+    }
+
     fn servers(&self) -> MutexGuard<'_, HashMap<ServerName<'static>, OfServer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -43,7 +57,7 @@ impl ClientSessionStore for Tickets {
     }
 
     fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.servers().get(name).and_then(|server| server.session.clone())
+        self.servers().get(name).filter(|_| self.are_offered()).and_then(|server| server.session.clone())
     }
 
     fn remove_tls12_session(&self, name: &ServerName<'static>) {
@@ -62,6 +76,9 @@ impl ClientSessionStore for Tickets {
     }
 
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.servers().get_mut(name).and_then(|server| server.tickets.pop_back())
+        self.servers()
+            .get_mut(name)
+            .filter(|_| self.are_offered())
+            .and_then(|server| server.tickets.pop_back())
     }
 }
