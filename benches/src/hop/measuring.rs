@@ -1,7 +1,7 @@
 //! Goes through the loads: one node and the fleet in turn, in processes that are new in every round.
 //!
-//! The nodes of a round start together, since a fleet takes its time to form; those that are not under load then
-//! only gossip, which is less than a thousandth of the core.
+//! The nodes of a round start together, since a fleet takes its time to form. Those that are not under load only gossip
+//! meanwhile: about a thousandth of the core each, which is not in the figures of the others.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
