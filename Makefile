@@ -8,10 +8,10 @@ SEEDS ?= 1000
 SIM_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run fleet build test check bench fuzz sim toolchain
+.PHONY: help run fleet build test check bench million fuzz sim toolchain
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: toolchain ## build and serve in development mode; more flags for the server in ARGS="..."
 	cargo build --release --locked --package roadstead-engine --bin roadstead
@@ -36,6 +36,10 @@ check: toolchain ## formatting, clippy without warnings, the import rules
 bench: toolchain ## measure against the kernel's floor; flags for the bench in ARGS="..."
 	cargo build --release --locked
 	$(TARGET)/release/bench $(ARGS)
+
+million: toolchain ## hold a million connections on this machine and say what they cost; flags in ARGS="..." (needs root, 12 minutes)
+	cargo build --release --locked
+	$(TARGET)/release/million $(ARGS)
 
 fuzz: toolchain ## run each fuzz target for SECONDS_PER_TARGET seconds (60)
 	@tools/fuzz $(SECONDS_PER_TARGET)

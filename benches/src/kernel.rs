@@ -313,6 +313,34 @@ pub fn confine(command: &mut Command, core: usize) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// Asks a process to end (SIGTERM).
+pub fn terminate(pid: u32) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    checked(unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) }).map(drop)
+}
+
+/// Moves the calling thread, and every process that it starts from now on, to an empty network namespace of its own, which
+/// ends with the last of them. Needs CAP_SYS_ADMIN.
+pub fn enter_new_network() -> io::Result<()> {
+    // SAFETY: takes no pointers, and shares nothing that Rust relies on.
+    checked(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
+}
+
+/// Brings up the loopback device of the calling thread's network namespace (netdevice(7)).
+pub fn bring_up_loopback() -> io::Result<()> {
+    let socket = tcp_socket()?;
+    // SAFETY: the request is zeroed, has the device's name with its final zero, and lives through both calls, which read
+    // and write its flags.
+    unsafe {
+        let mut request: libc::ifreq = zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        checked(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &mut request))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        checked(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request)).map(drop)
+    }
+}
+
 /// Raises the soft descriptor limit to the hard one and returns it.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -9,4 +9,5 @@ pub mod floor;
 pub mod hop;
 pub mod kernel;
 pub mod limits;
+pub mod million;
 pub mod run;

@@ -20,6 +20,43 @@ pub const FLOOR_SUBMISSIONS: u32 = 1024;
 /// what a fan-out to 5,000 subscribers can fail with at once.
 pub const FLOOR_COMPLETIONS: u32 = 16_384;
 
+/// Accepts in flight of the exchange floor: as many handshakes as the load generator has in progress are taken in a few
+/// rounds.
+pub const EXCHANGE_ACCEPTS: u32 = 64;
+
+/// Rest of the exchange floor between two rounds: at a million connections 200 pings and 200 pongs fall into it, and going
+/// round 53 rings for them costs a hundredth of a core.
+pub const EXCHANGE_REST_MS: u64 = 5;
+
+/// Entries in the table of connections for each connection of a run: one for each of its two ends, and as many free.
+pub const TABLE_ENTRIES_EACH: u64 = 4;
+
+/// Most entries that the kernel takes (`tcp_child_ehash_entries`, ip-sysctl).
+pub const TABLE_ENTRIES_MAX: u64 = 1 << 24;
+
+/// A server is given room for this part more than its connections, and at least [`ROOM_MIN`] more: the kernel spreads them
+/// over shards by a hash, not evenly.
+pub const ROOM_PARTS: u32 = 10;
+
+/// See [`ROOM_PARTS`].
+pub const ROOM_MIN: u32 = 1_000;
+
+/// Connections of one shard or thread on epoll where each has a descriptor table of its own: below the 20,000 of the
+/// reference machine by what the hash spreads unevenly.
+pub const TABLE_CONNECTIONS: u32 = 16_000;
+
+/// Seconds for one connection to open while a million do.
+pub const OPENING_TIMEOUT_S: u32 = 60;
+
+/// Seconds after the last connection opened in which the processor time of the hold is not counted.
+pub const HOLD_SETTLE_S: f64 = 4.0;
+
+/// Seconds between two lines about a phase that goes on.
+pub const SAY_S: f64 = 10.0;
+
+/// Seconds for a server without connections to end.
+pub const STOP_S: u64 = 20;
+
 /// Sends of one submission of the io_uring fan-out floor: past 256 the rate no longer rose.
 pub const FAN_OUT_BATCH: usize = 256;
 

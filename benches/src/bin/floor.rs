@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use benches::floor::uring::{Buffers, Reading};
 use benches::floor::{Service, epoll, uring};
@@ -30,6 +31,17 @@ enum ServiceArgument {
     },
     /// Answer each HTTP head with a canned upgrade of 129 bytes.
     Handshake(Serving),
+    /// Upgrade WebSocket clients and ping each of them once in every period (io_uring).
+    Exchange {
+        #[command(flatten)]
+        serving: Serving,
+        /// Connections at most.
+        #[arg(long)]
+        connections: u32,
+        /// Seconds between two pings of one connection.
+        #[arg(long, default_value_t = 25.0)]
+        period: f64,
+    },
 }
 
 #[derive(Args)]
@@ -82,6 +94,10 @@ fn serve(argument: ServiceArgument) -> io::Result<()> {
         ServiceArgument::Handshake(serving) => (Service::Handshake, serving),
         ServiceArgument::Fanout { serving, message_bytes } => {
             (Service::FanOut { message_bytes: message_bytes.get() }, serving)
+        }
+        ServiceArgument::Exchange { serving, connections, period } => {
+            let period = Duration::try_from_secs_f64(period).map_err(io::Error::other)?;
+            (Service::Exchange { connections, period }, serving)
         }
     };
     if !serving.buffers.is_power_of_two() || serving.buffer == 0 {

@@ -29,6 +29,7 @@ pub fn serve(listener: OwnedFd, service: Service, buffer_bytes: usize) -> io::Re
                 FanOut { message_bytes, buffer, held: 0, publisher: -1, subscribers: Vec::new() };
             sockets.run(|sockets, fd| fan_out.read(sockets, fd))
         }
+        Service::Exchange { .. } => Err(io::Error::other("the exchange is built on io_uring only")),
     }
 }
 

@@ -7,6 +7,8 @@
 pub mod epoll;
 pub mod uring;
 
+use std::time::Duration;
+
 /// What a floor does with the bytes it receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
@@ -18,6 +20,13 @@ pub enum Service {
     FanOut {
         /// Bytes of one message.
         message_bytes: usize,
+    },
+    /// Upgrades WebSocket clients and pings each of them once in every period (io_uring only).
+    Exchange {
+        /// Connections at most.
+        connections: u32,
+        /// Between two pings of one connection.
+        period: Duration,
     },
     /// Answers everything that ends an HTTP head with [`SWITCHING`].
     Handshake,

@@ -5,6 +5,7 @@
 //! last ([`Reading::Polled`]).
 
 mod echo;
+mod exchange;
 mod fan_out;
 mod handshake;
 mod polled;
@@ -40,5 +41,8 @@ pub fn serve(listener: OwnedFd, service: Service, reading: Reading, buffers: Buf
         (Service::Echo, Reading::Polled) => polled::serve(listener, buffers),
         (Service::FanOut { message_bytes }, _) => fan_out::serve(listener, message_bytes, buffers),
         (Service::Handshake, _) => handshake::serve(listener, buffers),
+        (Service::Exchange { connections, period }, _) => {
+            exchange::serve(listener, connections, period, buffers)
+        }
     }
 }

@@ -79,6 +79,15 @@ impl Ring {
     /// A ring that accepts from `listener` into its table. Refused where io_uring is not allowed or lacks
     /// the features of kernel 6.6.
     pub(super) fn new(listener: OwnedFd) -> io::Result<Self> {
+        let mut ring = Self::quiet(listener)?;
+        ring.uring.submitter().register_ring_fd()?;
+        ring.arm_accept()?;
+        Ok(ring)
+    }
+
+    /// As [`Ring::new`], but it accepts when it is told to ([`Ring::accept_one`]) and has no registered
+    /// descriptor, of which a thread may have 16.
+    pub(super) fn quiet(listener: OwnedFd) -> io::Result<Self> {
         let explain = |e: io::Error| io::Error::other(format!("io_uring is not to be had: {e}"));
         let uring = IoUring::builder()
             .setup_single_issuer()
@@ -88,13 +97,11 @@ impl Ring {
             .setup_cqsize(limits::FLOOR_COMPLETIONS)
             .build(limits::FLOOR_SUBMISSIONS)
             .map_err(explain)?;
-        let mut ring = Self { uring, listener };
-        ring.uring.submitter().register_ring_fd()?;
+        let ring = Self { uring, listener };
         ring.uring.submitter().register_files_sparse(limits::FLOOR_SLOTS).map_err(|e| {
             let slots = limits::FLOOR_SLOTS;
             io::Error::other(format!("no table of {slots} direct descriptors: {e} (raise RLIMIT_NOFILE)"))
         })?;
-        ring.arm_accept()?;
         Ok(ring)
     }
 
@@ -112,6 +119,15 @@ impl Ring {
     pub(super) fn arm_accept(&mut self) -> io::Result<()> {
         let listener = io_uring::types::Fd(self.listener.as_raw_fd());
         let accept = opcode::AcceptMulti::new(listener).allocate_file_index(true).build();
+        self.push(accept.user_data(name(Kind::Accept, 0, 0)))
+    }
+
+    /// Accepts one connection: a multishot accept would lose one when the table is full.
+    pub(super) fn accept_one(&mut self) -> io::Result<()> {
+        let listener = io_uring::types::Fd(self.listener.as_raw_fd());
+        let accept = opcode::Accept::new(listener, std::ptr::null_mut(), std::ptr::null_mut())
+            .file_index(Some(io_uring::types::DestinationSlot::auto_target()))
+            .build();
         self.push(accept.user_data(name(Kind::Accept, 0, 0)))
     }
 
@@ -181,6 +197,17 @@ impl Ring {
         }
     }
 
+    /// Hands over what was pushed and takes what has completed, without waiting.
+    pub(super) fn turn_now(&mut self) -> io::Result<()> {
+        const GET_EVENTS: u32 = 1;
+        let pushed = self.uring.submission().len() as u32;
+        // SAFETY: no argument is passed; what was pushed is valid as said in `push`.
+        match unsafe { self.uring.submitter().enter::<()>(pushed, 0, GET_EVENTS, None) } {
+            Err(error) if error.raw_os_error() != Some(libc::EINTR) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The next completion that is already there.
     pub(super) fn completion(&mut self) -> Option<Completion> {
         let entry = self.uring.completion().next()?;
@@ -225,6 +252,13 @@ impl Memory {
     fn pointer(&self, buffer: u16) -> *mut u8 {
         // SAFETY: callers name buffers below the count the block was made for.
         unsafe { self.base.add(usize::from(buffer) * self.stride) }
+    }
+
+    /// Writes `bytes` to the front of a buffer that the floor has taken and not lent to the kernel.
+    pub(super) fn fill(&mut self, buffer: u16, bytes: &[u8]) {
+        assert!(bytes.len() <= self.bytes, "an answer fits into a buffer");
+        // SAFETY: within the block, and nobody else reads or writes this buffer now.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.pointer(buffer), bytes.len()) }
     }
 
     /// The first `count` bytes of a buffer that the kernel has filled and a floor has not given back.
