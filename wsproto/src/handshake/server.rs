@@ -96,9 +96,11 @@ pub fn read_request(head: &[u8]) -> Result<Option<(Request<'_>, usize)>, Reject>
         Err(Error::Version) if names_http(head) => return Err(Reject::VERSION),
         Err(_) => return Err(Reject::malformed("the request is not HTTP")),
     };
-    // The parser takes a bare LF as a line break; a head that ends on one would end elsewhere for others.
+    // The parser takes a bare LF as a line break. Others might not, so none is taken, wherever it stands and however the head
+    // arrives.
+    check_beginning(&head[..len], 0)?;
     if end != Some(len) {
-        return Err(Reject::malformed("a line ends without CR"));
+        return Err(Reject::malformed("an empty line comes too early"));
     }
     let (method, target, version) = (parsed.method, parsed.path, parsed.version);
     let count = parsed.headers.len();
@@ -112,20 +114,20 @@ pub fn read_request(head: &[u8]) -> Result<Option<(Request<'_>, usize)>, Reject>
 /// # Errors
 /// [`Reject`], 400: whatever follows, this will be no request.
 pub fn check_beginning(bytes: &[u8], from: usize) -> Result<(), Reject> {
+    let checked = bytes.get(..from).unwrap_or(bytes);
     // Few line breaks are passed over: with two of them a head is complete.
-    if let Some(first) = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))
-        && first >= from
-        && !is_token_byte(bytes[first])
-    {
-        return Err(Reject::malformed("the request is not HTTP"));
-    }
-    let mut before = from.checked_sub(1).and_then(|last| bytes.get(last).copied());
+    let mut has_begun = checked.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+    let mut before = checked.last().copied();
     for &byte in bytes.get(from..).unwrap_or_default() {
         match byte {
             b'\n' if before != Some(b'\r') => return Err(Reject::malformed("a line ends without CR")),
             b'\n' => {}
             _ if before == Some(b'\r') => return Err(Reject::malformed("a CR ends no line")),
-            b'\r' | b'\t' | b' '..=b'~' | 0x80.. => {}
+            b'\r' => {}
+            _ if !has_begun && !is_token_byte(byte) => {
+                return Err(Reject::malformed("the request is not HTTP"));
+            }
+            b'\t' | b' '..=b'~' | 0x80.. => has_begun = true,
             _ => return Err(Reject::malformed("a control character is in the head")),
         }
         before = Some(byte);

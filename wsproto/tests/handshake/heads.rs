@@ -67,6 +67,25 @@ proptest! {
     }
 }
 
+#[test]
+fn every_head_that_becomes_a_request_could_become_one_at_each_of_its_bytes() {
+    for at in 0..COMPLETE.len() {
+        for byte in 0..=u8::MAX {
+            let mut replaced = COMPLETE.as_bytes().to_vec();
+            replaced[at] = byte;
+            let mut inserted = COMPLETE.as_bytes().to_vec();
+            inserted.insert(at, byte);
+            let shortened = [&COMPLETE.as_bytes()[..at], &COMPLETE.as_bytes()[at + 1..]].concat();
+            for head in [replaced, inserted, shortened] {
+                if let Ok(Some((_, len))) = read_request(&head) {
+                    let trickled = (0..len).try_for_each(|from| check_beginning(&head[..=from], from));
+                    assert_eq!(trickled, Ok(()), "{}", head.escape_ascii());
+                }
+            }
+        }
+    }
+}
+
 /// The beginning of the example with one byte replaced or put in, or line breaks before it.
 fn beginnings() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![prop::sample::select(b"\r\n \t\0\x16\x7F(a:".to_vec()), any::<u8>()];
