@@ -22,7 +22,7 @@ fn answers(pieces: &[&[u8]], limits: &Limits, in_place: bool) -> (Vec<u8>, Optio
             assert_eq!(echoed.frames.is_empty(), echoed.messages == 0);
             said.extend_from_slice(&bytes[echoed.frames]);
             turned += echoed.messages;
-            end = end.or(echoed.violation.map(Seen::Violation));
+            end = echoed.violation.map(Seen::Violation).or(end);
         }
         let at = if in_place { bytes.len() - rest } else { 0 };
         let mut input = &mut bytes[at..];
