@@ -26,7 +26,7 @@ pub(crate) struct Counters {
     pub(crate) failed: u64,
     /// Connections that were lost after they had become usable and before the end.
     pub(crate) dropped: u64,
-    /// Connections that ended with a close frame from both sides.
+    /// Connections that ended with a close frame from both sides, or were cut off at the end because that was asked for.
     pub(crate) closed: u64,
     /// Connections that the server did not close properly at the end.
     pub(crate) unclean: u64,

@@ -250,6 +250,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "S", value_parser = duration, default_value = "0", help_heading = "Load")]
     pub(crate) hold_after: Seconds,
 
+    /// At the end, end connections without close frames, as a crash of their clients does: sooner done with many
+    #[arg(long, help_heading = "Load")]
+    pub(crate) cut: bool,
+
     /// Payload of a message, in bytes, or with a unit: 16KiB [default: echo 20, fanout 128]
     #[arg(short, long, value_name = "B", value_parser = size, help_heading = "Load")]
     pub(crate) size: Option<usize>,

@@ -331,8 +331,8 @@ impl Clients {
         self.parted_at = turn.now;
     }
 
-    /// Sends close frames to a bounded number of connections, and no more than a bounded number ahead of the answers.
-    /// True: more can be sent at once.
+    /// Sends close frames to a bounded number of connections, and no more than a bounded number ahead of the answers; or
+    /// cuts them off, where that is asked for. True: more can be sent at once.
     pub(crate) fn part(&mut self, turn: &mut Turn) -> bool {
         let mut count = 0;
         while self.parted < self.records.len()
@@ -342,7 +342,12 @@ impl Clients {
             let socket = Socket(self.parted as u32);
             let client = &mut self.records[self.parted];
             self.parted += 1;
-            if client.state == State::Open {
+            if client.state == State::Open && self.plan.cuts {
+                turn.ledger.counters.open -= 1;
+                turn.ledger.counters.closed += 1;
+                count += 1;
+                self.end(socket);
+            } else if client.state == State::Open {
                 client.send_close(socket, Some(wsproto::code::NORMAL), &mut turn.outbound, &mut turn.random);
                 client.state = State::Parting;
                 self.parting += 1;

@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) hold: Nanos,
     /// Time to hold them after the last.
     pub(crate) hold_after: Nanos,
+    /// At the end connections are cut off instead of closed.
+    pub(crate) cuts: bool,
     /// Threads. Client `number` lives on thread `number % threads`.
     pub(crate) threads: u32,
     /// Cores that threads are pinned to, in turn; empty: they are not.
@@ -152,6 +154,7 @@ impl Plan {
             drain: nanos(flags.drain),
             hold: nanos(flags.hold),
             hold_after: nanos(flags.hold_after),
+            cuts: flags.cut,
             threads,
             cores: cores(flags)?,
             io: flags.io,

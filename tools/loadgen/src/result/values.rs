@@ -98,7 +98,7 @@ pub(crate) struct Connections {
     pub(crate) failed: u64,
     /// The latter part of `failed`.
     pub(crate) dropped: u64,
-    /// Ended with a close frame from both sides.
+    /// Ended with a close frame from both sides, or cut off at the end with `--cut`.
     pub(crate) closed: u64,
     /// Not properly closed by the server at the end.
     pub(crate) unclean: u64,

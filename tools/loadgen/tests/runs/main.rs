@@ -105,6 +105,7 @@ fn has_uring() -> bool {
 
 suite!(
     connections_open_and_close,
+    connections_can_be_cut_at_the_end,
     an_echo_at_a_rate_is_complete,
     an_echo_in_a_closed_loop_is_complete,
     every_size_comes_back,
@@ -154,6 +155,12 @@ fn connections_open_and_close(kind: Kind) {
     run.assert_ok();
     assert_eq!((run.number("/connections/opened"), run.number("/connections/closed")), (300, 300));
     assert_eq!(run.number("/latency_us/handshake/count"), 300);
+}
+
+/// A server that answers no close frame shows that none is sent.
+fn connections_can_be_cut_at_the_end(kind: Kind) {
+    let run = run(kind, Behaviour::Deaf, "idle --connections 50 --duration 100ms --cut");
+    run.assert_ok();
 }
 
 fn an_echo_at_a_rate_is_complete(kind: Kind) {
