@@ -24,6 +24,10 @@ pub const WEIGHT_DEFAULT: u16 = 100;
 /// a small fleet (5 s).
 pub const STABILITY_WINDOW: Duration = Duration::from_secs(10);
 
+/// How long a node must have been heard of before ownership moves for it if it says itself that it has stayed as it is for the
+/// window. Longer than a dead one that is played back takes to be found dead.
+pub const SETTLED_WAIT: Duration = Duration::from_secs(5);
+
 /// Changes that would mature within this time of a View that is published anyway are taken along: nodes that start
 /// together move ownership once.
 pub const STABILITY_BATCH: Duration = Duration::from_millis(2_500);
@@ -114,5 +118,6 @@ const _: () = {
     assert!(PROBE_REPLY.as_millis() * 2 <= PROBE_PERIOD.as_millis());
     assert!(STALL.as_millis() < SUSPICION.as_millis());
     assert!(WEIGHT_DEFAULT <= WEIGHT_MAX);
-    assert!(STABILITY_BATCH.as_millis() < STABILITY_WINDOW.as_millis());
+    assert!(STABILITY_BATCH.as_millis() < SETTLED_WAIT.as_millis());
+    assert!(SETTLED_WAIT.as_millis() < STABILITY_WINDOW.as_millis());
 };

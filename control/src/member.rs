@@ -13,8 +13,9 @@ use crate::wire::{Malformed, Reader, push_address, push_text};
 /// The version of a record's encoding. A later one only adds at the end.
 const ENCODING: u8 = 1;
 
-/// The bit of the flags that says draining.
+/// The bits of the flags.
 const DRAINING: u8 = 1;
+const SETTLED: u8 = 2;
 
 /// Where a node stands: a name by the rules of [`NodeName`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,6 +50,8 @@ pub struct Member {
     pub shards: u16,
     /// It is leaving: it keeps its clients for now, takes no new ones and owns nothing.
     pub draining: bool,
+    /// It has stayed as it is for a window, by its own count: others need not wait for it any more, whenever they heard of it.
+    pub settled: bool,
     /// Client connections it holds. A hint for operators and balancers, never for ownership.
     pub connections: u32,
 }
@@ -123,7 +126,8 @@ impl Member {
         for part in [self.version.0, self.version.1, self.version.2, self.shards] {
             out.extend_from_slice(&part.to_le_bytes());
         }
-        out.push(if self.draining { DRAINING } else { 0 });
+        let flag = |bit, is_set| if is_set { bit } else { 0 };
+        out.push(flag(DRAINING, self.draining) | flag(SETTLED, self.settled));
         out.extend_from_slice(&self.connections.to_le_bytes());
     }
 
@@ -140,7 +144,7 @@ impl Member {
         if reader.u8()? < ENCODING {
             return Err(Malformed);
         }
-        let member = Self {
+        let mut member = Self {
             name: NodeName::new(reader.text()?).map_err(|_| Malformed)?,
             incarnation: Incarnation(reader.u64()?),
             revision: reader.u32()?,
@@ -149,9 +153,13 @@ impl Member {
             weight: Weight::new(reader.u16()?).ok_or(Malformed)?,
             version: Version(reader.u16()?, reader.u16()?, reader.u16()?),
             shards: reader.u16()?,
-            draining: reader.u8()? & DRAINING != 0,
-            connections: reader.u32()?,
+            draining: false,
+            settled: false,
+            connections: 0,
         };
+        let flags = reader.u8()?;
+        (member.draining, member.settled) = (flags & DRAINING != 0, flags & SETTLED != 0);
+        member.connections = reader.u32()?;
         if member.shards == 0 { Err(Malformed) } else { Ok(member) }
     }
 }
@@ -171,6 +179,7 @@ mod tests {
             version: Version(0, 1, 0),
             shards: 2,
             draining: false,
+            settled: true,
             connections: 7,
         }
     }

@@ -52,6 +52,7 @@ mod tests {
             version: Version(0, 1, 0),
             shards: 2,
             draining: false,
+            settled: false,
             connections: 0,
         };
         let roster = Roster::alone(own.clone());

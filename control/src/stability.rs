@@ -3,7 +3,7 @@
 //! Invariants: a dead or draining node is relied upon no more from the next View on; whoever is alive is in the next View, so
 //! that it has its links and hears what it asks for, but nothing is given to a node that has not stayed as it is for the window,
 //! unless nobody else is left; there is no View at all before the first window has passed, so a node that starts does not own
-//! everything for a moment (the first View takes all whose lives have lasted for it); one node that flaps delays no other.
+//! everything for a moment; one node that flaps delays no other.
 //!
 //! A node, as this sees it:
 //!
@@ -16,24 +16,20 @@
 //!   a later incarnation is the death of the one before and a join; draining is published at once
 //! ```
 //!
-//! A node that waits to join is in Views as [`Duty::Waiting`]. While the own node waits, or has just waited for its first View, it
-//! is the newcomer, and when it heard of others says nothing: those whose lives have lasted for a window it takes for what the
-//! rest of the fleet does. (An incarnation is the time at which a life began, by its node's clock. Where clocks differ by many
-//! seconds, a newcomer's View may differ from the others' for a window.)
+//! A node that waits to join is in Views as [`Duty::Waiting`]. Everybody counts the window from when it heard of the node, and that
+//! may be late: after a freeze, a partition, a start. The node itself counts best, and says when it has *settled*: then it is
+//! taken for what it is as soon as it has been heard of for [`SETTLED_WAIT`], so that all Views agree on it soon.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::limits::{STABILITY_BATCH, STABILITY_WINDOW, VIEW_NODES_MAX};
+use crate::limits::{SETTLED_WAIT, STABILITY_BATCH, STABILITY_WINDOW, VIEW_NODES_MAX};
 use crate::node::{Incarnation, NodeId};
 use crate::view::{Duty, View, ViewNode};
 
 /// Settles reports about nodes into Views.
 #[derive(Debug)]
 pub struct Stability {
-    own: NodeId,
-    /// The own node's life, and when it began here.
-    began: (Incarnation, Duration),
     nodes: BTreeMap<NodeId, Standing>,
     /// When the first View may be built; `None` once it was.
     first_at: Option<Duration>,
@@ -48,6 +44,8 @@ pub struct Stability {
 struct Standing {
     published: Option<ViewNode>,
     waiting: Option<Waiting>,
+    /// When the life that is published was first heard of.
+    heard: Duration,
 }
 
 /// A state that must last until `due`.
@@ -68,15 +66,15 @@ impl Stability {
         let due = now + STABILITY_WINDOW;
         let standing = Standing { waiting: Some(Waiting { node: own, due }), ..Standing::default() };
         let nodes = BTreeMap::from([(own.id, standing)]);
-        let began = (own.incarnation, now);
-        Self { own: own.id, began, nodes, first_at: Some(due), number: 0, changed: false }
+        Self { nodes, first_at: Some(due), number: 0, changed: false }
     }
 
-    /// Membership says that `node` is alive and as given. Reports of an earlier life are ignored.
+    /// Membership says that `node` is alive and as given, and the node, whether it has settled so; the own node settles here,
+    /// and never says so. Reports of an earlier life are ignored.
     ///
     /// # Errors
     /// [`Full`]: a new node, and the View cannot hold more.
-    pub fn handle_alive(&mut self, now: Duration, node: ViewNode) -> Result<(), Full> {
+    pub fn handle_alive(&mut self, now: Duration, node: ViewNode, settled: bool) -> Result<(), Full> {
         if self.nodes.len() >= VIEW_NODES_MAX && !self.nodes.contains_key(&node.id) {
             return Err(Full);
         }
@@ -85,20 +83,20 @@ impl Stability {
             return Ok(());
         }
         if standing.published.is_none_or(|published| published.incarnation < node.incarnation) {
-            standing.published = Some(ViewNode { duty: Duty::Waiting, ..node });
+            (standing.published, standing.heard) = (Some(ViewNode { duty: Duty::Waiting, ..node }), now);
             self.changed = true;
-            if node.id == self.own && node.incarnation > self.began.0 {
-                self.began = (node.incarnation, now);
-            }
         }
+        let is_owner = standing.published.is_some_and(|published| published.duty == Duty::Active);
+        // What has lasted by its own word must only show that it lives.
+        let due = if settled && !is_owner { standing.heard + SETTLED_WAIT } else { now + STABILITY_WINDOW };
         match &mut standing.published {
-            Some(published) if (published.duty, node.duty) == (Duty::Active, Duty::Draining) => {
+            Some(published) if *published == node => standing.waiting = None,
+            Some(published) if due <= now || is_owner && node.duty == Duty::Draining => {
                 *published = node;
                 standing.waiting = None;
                 self.changed = true;
             }
-            Some(published) if *published == node => standing.waiting = None,
-            _ => standing.wait_for(node, now + STABILITY_WINDOW),
+            _ => standing.wait_for(node, due),
         }
         Ok(())
     }
@@ -131,19 +129,10 @@ impl Stability {
         if self.poll_timeout().is_none_or(|at| at > now) {
             return None;
         }
-        let is_first = self.first_at.take().is_some();
+        self.first_at = None;
         self.changed = false;
-        let is_newcomer = is_first || self.nodes.get(&self.own).is_some_and(Standing::is_newcomer);
-        let (own, began) = self.began;
-        let unix = Duration::from_millis(own.0) + now.saturating_sub(began);
         for standing in self.nodes.values_mut() {
-            let is_newer = standing.is_newcomer();
-            let has_lasted = |node: &ViewNode| {
-                Duration::from_millis(node.incarnation.0) + STABILITY_WINDOW <= unix + STABILITY_BATCH
-            };
-            let is_ripe = |waiting: &Waiting| {
-                waiting.due <= now + STABILITY_BATCH || is_newcomer && is_newer && has_lasted(&waiting.node)
-            };
+            let is_ripe = |waiting: &Waiting| waiting.due <= now + STABILITY_BATCH;
             if let Some(ripe) = standing.waiting.take_if(|waiting| is_ripe(waiting)) {
                 standing.published = Some(ripe.node);
             }
@@ -156,21 +145,17 @@ impl Stability {
 }
 
 impl Standing {
-    /// Whether nothing of it is relied upon yet.
-    fn is_newcomer(&self) -> bool {
-        self.published.is_none_or(|node| node.duty == Duty::Waiting)
-    }
-
     /// The latest life that was heard of.
     fn incarnation(&self) -> Option<Incarnation> {
         let waiting = self.waiting.as_ref().map(|waiting| waiting.node.incarnation);
         waiting.max(self.published.map(|published| published.incarnation))
     }
 
-    /// Lets `node` wait until `due`; if it waits already as it is, its time goes on.
+    /// Lets `node` wait until `due`; if it waits already as it is, not longer than it would have.
     fn wait_for(&mut self, node: ViewNode, due: Duration) {
-        if self.waiting.as_ref().is_none_or(|waiting| waiting.node != node) {
-            self.waiting = Some(Waiting { node, due });
+        match &mut self.waiting {
+            Some(waiting) if waiting.node == node => waiting.due = waiting.due.min(due),
+            waiting => *waiting = Some(Waiting { node, due }),
         }
     }
 }

@@ -174,6 +174,7 @@ impl Host {
             version: Version(0, 1, 0),
             shards: self.parts.settings.shards,
             draining: false,
+            settled: false,
             connections: 0,
         };
         let links = FleetParts {

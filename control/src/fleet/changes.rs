@@ -107,7 +107,7 @@ impl Fleet {
         let record = self.records.get((life.id, life.incarnation));
         let Some(member) = record.filter(|member| member.address == life.address) else { return };
         let Some(stability) = &mut self.stability else { return };
-        let has_room = stability.handle_alive(now, member.in_view()).is_ok();
+        let has_room = stability.handle_alive(now, member.in_view(), member.settled).is_ok();
         let Some(peer) = self.peers.get_mut(life.id).filter(|peer| !peer.is_reported) else { return };
         peer.is_reported = true;
         if !has_room {
@@ -130,7 +130,7 @@ impl Fleet {
         let elapsed_ms = u64::try_from(now.saturating_sub(born_at).as_millis()).unwrap_or(u64::MAX);
         let next = (self.own.incarnation.0.max(outlived.0) + 1).max(born.0.saturating_add(elapsed_ms));
         self.own.incarnation = Incarnation(next.min(INCARNATION_MAX - 1));
-        self.own.revision = 0;
+        (self.own.revision, self.own.settled) = (0, false);
         let salt = self.chance.next();
         self.sealer = Sealer::new(&self.keys, &self.cluster, self.own.id(), self.own.incarnation, salt);
         self.write_own_record();
@@ -138,7 +138,7 @@ impl Fleet {
         self.peers.forget_dead();
         if let Some(stability) = &mut self.stability {
             // The own node always has a place.
-            let _has_room = stability.handle_alive(now, self.own.in_view());
+            let _has_room = stability.handle_alive(now, self.own.in_view(), false);
         }
         self.tally.rejoins += 1;
         let event = FleetEvent::Rejoining { incarnation: self.own.incarnation };
@@ -153,7 +153,7 @@ impl Fleet {
         self.own.revision = self.own.revision.saturating_add(1);
         self.write_own_record();
         if let Some(stability) = &mut self.stability {
-            let _has_room = stability.handle_alive(now, self.own.in_view());
+            let _has_room = stability.handle_alive(now, self.own.in_view(), false);
         }
         let key = (self.own.id(), self.own.incarnation);
         self.records.spread(key, transmissions_for(self.peers.living_count() + 1));
@@ -183,6 +183,7 @@ mod tests {
             version: Version(0, 1, 0),
             shards: 2,
             draining: false,
+            settled: false,
             connections: 0,
         };
         let keys = ClusterKeys::parse(&"A".repeat(43)).unwrap();
@@ -205,13 +206,13 @@ mod tests {
             roster.view.node(fleet.own().id()).map(|node| (node.incarnation, node.duty))
         };
         assert_eq!(duty(&mut fleet, now), Some((Incarnation(5), Duty::Active)));
-        assert_eq!(fleet.standing(), Standing::Serving);
+        assert_eq!((fleet.standing(), fleet.own().settled), (Standing::Serving, true));
         fleet.outlive(Incarnation(1_000_000), None);
         fleet.settle(now);
         assert_eq!(fleet.standing(), Standing::Settling, "the View has an earlier life of this node");
         let own = fleet.own().incarnation;
         assert_eq!(duty(&mut fleet, now), Some((own, Duty::Waiting)));
-        assert_eq!(fleet.standing(), Standing::Serving);
+        assert_eq!((fleet.standing(), fleet.own().settled), (Standing::Serving, false));
         now += STABILITY_WINDOW;
         assert_eq!(duty(&mut fleet, now), Some((own, Duty::Active)));
     }

@@ -194,12 +194,17 @@ impl Fleet {
         if self.has_left || self.own.draining == draining {
             return;
         }
-        self.own.draining = draining;
+        (self.own.draining, self.own.settled) = (draining, false);
+        self.tell_record(now);
+        self.settle(now);
+    }
+
+    /// Tells some of the others at once that the own record has changed.
+    fn tell_record(&mut self, now: Duration) {
         self.revise(now);
         for life in self.some_living(TOLD_AT_ONCE) {
             self.say(life.address, &Said::News { records: datagram::Records::NONE });
         }
-        self.settle(now);
     }
 
     /// Notes how many connections this node holds. Told to the fleet now and then.
@@ -239,6 +244,10 @@ impl Fleet {
             return None;
         }
         let view = self.stability.as_mut()?.poll_view(now)?;
+        if !self.own.settled && view.node(self.own.id()) == Some(&self.own.in_view()) {
+            self.own.settled = true;
+            self.tell_record(now);
+        }
         let record = |node: &crate::view::ViewNode| {
             let record = self.records.get((node.id, node.incarnation));
             record.cloned().expect("a life is reported with its record, which stays while it is in the View")

@@ -93,6 +93,7 @@ impl Network {
                 version: Version(0, 1, 0),
                 shards: 2,
                 draining: false,
+                settled: false,
                 connections: 0,
             },
             seeds: (0..seeds).map(address).collect(),

@@ -51,6 +51,7 @@ pub(super) fn fleet() -> FleetSubject {
         version: Version(0, 1, 0),
         shards: 2,
         draining: false,
+        settled: false,
         connections: 70,
     };
     let status = |name, state| MemberStatus { member: member(name), state };

@@ -49,6 +49,7 @@ impl Joining {
             version: own_version(),
             shards: settings.shards,
             draining: false,
+            settled: false,
             connections: 0,
         };
         let fleet = FleetSettings {

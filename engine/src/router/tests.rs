@@ -108,6 +108,7 @@ fn member(number: usize) -> Member {
         version: Version(0, 1, 0),
         shards: SHARDS,
         draining: false,
+        settled: false,
         connections: 0,
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn member(name: &NodeName, incarnation: u64, shards: u16, address: So
         version: Version(0, 1, 0),
         shards,
         draining: false,
+        settled: false,
         connections: 0,
     }
 }
