@@ -37,7 +37,11 @@ impl Fleet {
         }
         if is_stranger && is_refusal {
             self.tally.reject(&grounds);
-            self.note_refused_by(now, from, grounds);
+            // From anywhere else it is noise.
+            if self.joining.is_seed_address(from) || self.peers.at(from).is_some() {
+                self.tally.refused_unproven += 1;
+                self.events.push_refusal(now, &mut self.tally, FleetEvent::RefusedUnproven { from, grounds });
+            }
         } else if is_stranger {
             let nobody = Refused {
                 code: 0,

@@ -8,9 +8,11 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::hash::HASH_VERSION;
 use crate::limits::EVENTS_MAX;
 use crate::member::{Member, Region};
 use crate::node::{Incarnation, NodeName};
+use crate::seal::GOSSIP_VERSION;
 
 /// Refusals on the same grounds that are logged in a row, before one each [`REFUSAL_PAUSE`].
 const REFUSALS_IN_A_ROW: u32 = 3;
@@ -65,6 +67,14 @@ pub enum FleetEvent {
         /// By whom.
         from: SocketAddr,
         /// On which grounds.
+        grounds: Grounds,
+    },
+    /// Somebody at the address of a seed or a node says that it refuses this one, in a datagram that this one cannot open: of
+    /// another version, cluster or key. Anybody could send it from there.
+    RefusedUnproven {
+        /// Who says so.
+        from: SocketAddr,
+        /// Why it does not open.
         grounds: Grounds,
     },
     /// The fleet had taken this node for dead; it goes on under a new incarnation.
@@ -152,6 +162,8 @@ pub struct FleetTally {
     pub unknown: u64,
     /// Refusals of this node by others.
     pub refused_by_others: u64,
+    /// Refusals of this node that do not open, from addresses of seeds and nodes.
+    pub refused_unproven: u64,
     /// Nodes that were not taken up since there is no room.
     pub full: u64,
     /// Nodes asked at once because their link broke.
@@ -196,7 +208,7 @@ pub struct MemberStatus {
 #[derive(Default)]
 pub(crate) struct Events {
     queue: VecDeque<FleetEvent>,
-    refusals: BTreeMap<(bool, u8), Allowance>,
+    refusals: BTreeMap<(u8, u8), Allowance>,
 }
 
 /// How many refusals of a sort may still be logged.
@@ -218,8 +230,9 @@ impl Events {
     /// Queues a refusal, if there were not too many of its sort lately.
     pub(crate) fn push_refusal(&mut self, now: Duration, tally: &mut FleetTally, event: FleetEvent) {
         let sort = match &event {
-            FleetEvent::Refused { grounds, .. } => (false, grounds.code()),
-            FleetEvent::RefusedBy { grounds, .. } => (true, grounds.code()),
+            FleetEvent::Refused { grounds, .. } => (0, grounds.code()),
+            FleetEvent::RefusedBy { grounds, .. } => (1, grounds.code()),
+            FleetEvent::RefusedUnproven { grounds, .. } => (2, grounds.code()),
             _ => return self.push(tally, event),
         };
         let allowance =
@@ -303,9 +316,11 @@ impl fmt::Display for Grounds {
             Self::Malformed => f.write_str("is no datagram of a fleet"),
             Self::Oversized => f.write_str("is too long"),
             Self::Version { theirs } => {
-                write!(f, "has gossip version {theirs}, which this build does not know")
+                write!(f, "speaks gossip version {theirs}, this node {GOSSIP_VERSION}")
             }
-            Self::HashVersion { theirs } => write!(f, "has hash version {theirs}, another than this build"),
+            Self::HashVersion { theirs } => {
+                write!(f, "places channels by hash version {theirs}, this node by {HASH_VERSION}")
+            }
             Self::Cluster => f.write_str("belongs to a cluster of another name"),
             Self::Key => f.write_str("uses a key that is not in the key file"),
             Self::Forged => f.write_str("has a broken seal"),
@@ -343,6 +358,9 @@ impl fmt::Display for FleetEvent {
             Self::RefusedBy { from, grounds } => {
                 write!(f, "refused by {from}: this node {grounds}; asking on")
             }
+            Self::RefusedUnproven { from, grounds } => {
+                write!(f, "{from} {grounds} (it refuses this node, unproven); asking on")
+            }
             Self::Rejoining { incarnation } => {
                 write!(f, "was taken for dead, rejoining as incarnation {}", incarnation.0)
             }
@@ -366,6 +384,22 @@ mod tests {
         let logged: Vec<_> = std::iter::from_fn(|| events.pop()).collect();
         assert_eq!(logged.len(), 3 + 11 + 1, "three, one each 5 s, and one of another sort");
         assert_eq!(tally.events_dropped, 60_000 - 14);
+    }
+
+    #[test]
+    fn who_differs_in_what_is_told_as_it_is() {
+        let from = SocketAddr::from(([10, 0, 0, 5], 7800));
+        let grounds = Grounds::Version { theirs: 9 };
+        let refused = FleetEvent::Refused { from, grounds: grounds.clone() }.to_string();
+        assert_eq!(
+            refused,
+            format!("refused {from}: it speaks gossip version 9, this node {GOSSIP_VERSION}")
+        );
+        let unproven = FleetEvent::RefusedUnproven { from, grounds }.to_string();
+        let expected = format!(
+            "{from} speaks gossip version 9, this node {GOSSIP_VERSION} (it refuses this node, unproven)"
+        );
+        assert!(unproven.starts_with(&expected), "{unproven}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use roadstead_control::{ClusterKeys, ClusterName, Duty, FleetEvent, Grounds, Region, Roster, Standing};
 
-use crate::network::{self, Process, seconds, settled};
+use crate::network::{self, Network, Process, seconds, settled};
 
 #[test]
 fn a_second_node_of_a_name_is_refused_and_the_first_not_disturbed() {
@@ -95,11 +95,16 @@ fn strangers_are_refused_each_on_its_own_grounds() {
     ];
     for (at, grounds) in strangers.into_iter().zip(expected) {
         let node = &network.nodes[at];
+        // Of these only the one of another region can read what it is told.
+        let is_proven = matches!(grounds, Grounds::Region { .. });
         assert_eq!(node.fleet.standing(), Standing::Joining, "{grounds:?}");
+        assert_eq!(node.fleet.tally().refused_unproven > 0, !is_proven);
         assert!(
-            node.events.iter().any(
-                |(_, event)| matches!(event, FleetEvent::RefusedBy { grounds: found, .. } if *found == grounds)
-            ),
+            node.events.iter().any(|(_, event)| match event {
+                FleetEvent::RefusedBy { grounds: found, .. } => *found == grounds && is_proven,
+                FleetEvent::RefusedUnproven { grounds: found, .. } => *found == grounds && !is_proven,
+                _ => false,
+            }),
             "{grounds:?}: {:?}",
             node.events
         );
@@ -183,4 +188,25 @@ fn what_an_earlier_life_said_does_no_harm_when_played_again() {
     let is_believed = |roster: &Roster| roster.view.node(dead).is_some_and(|node| node.duty != Duty::Waiting);
     assert!(!later.iter().any(|(_, roster)| is_believed(roster)), "the dead stay dead");
     assert_eq!(network.nodes[again].fleet.tally().rejoins + network.nodes[2].fleet.tally().rejoins, 0);
+}
+
+#[test]
+fn a_refusal_that_does_not_open_is_noise_unless_a_node_could_have_sent_it() {
+    let mut network = settled(55, 2);
+    // Magic, another version, and the flag that makes it a refusal.
+    let refusal = [&b"rG"[..], &[9, 1], &[0; 60]].concat();
+    let heard = |network: &Network| {
+        let node = &network.nodes[0];
+        let told =
+            node.events.iter().filter(|(_, event)| matches!(event, FleetEvent::RefusedUnproven { .. }));
+        (told.count() as u64, node.fleet.tally().refused_unproven, node.fleet.tally().refused_by_others)
+    };
+    network.inject(0, network::address(99), &refusal);
+    network.run(seconds(1));
+    assert_eq!(heard(&network), (0, 0, 0));
+    network.inject(0, network::address(1), &refusal);
+    network.run(seconds(1));
+    assert_eq!(heard(&network), (1, 1, 0));
+    assert_eq!(network.nodes[0].fleet.tally().rejected_version, 2);
+    assert!(network.agree(&[0, 1]));
 }

@@ -35,6 +35,12 @@ const TALLIES: &[Row] = &[
     ("roadstead_fleet_refused_by_others_total", "Times that another node refused this one.", None, |t| {
         t.refused_by_others
     }),
+    (
+        "roadstead_fleet_refused_unproven_total",
+        "Refusals of this node that it cannot open, from addresses of seeds and nodes.",
+        None,
+        |t| t.refused_unproven,
+    ),
     ("roadstead_fleet_full_total", "Nodes that were not taken up since the fleet is full.", None, |t| t.full),
     ("roadstead_fleet_lost_links_asked_total", "Nodes asked at once since their link broke.", None, |t| {
         t.hints

@@ -313,6 +313,7 @@ fn log(event: &FleetEvent, seeds: &str) {
         FleetEvent::NoSeedAnswers { .. } => tracing::warn!("{event}: {seeds}"),
         FleetEvent::Refused { .. }
         | FleetEvent::RefusedBy { .. }
+        | FleetEvent::RefusedUnproven { .. }
         | FleetEvent::Rejoining { .. }
         | FleetEvent::FleetFull
         | FleetEvent::MemberDown { left: false, .. } => tracing::warn!("{event}"),
