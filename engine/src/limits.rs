@@ -203,6 +203,9 @@ pub const PEER_RETRY_MS: (u64, u64) = (100, 5_000);
 /// Longest pause after a refusal for a View that differs: Views of one fleet agree within a second or two.
 pub const PEER_RETRY_VIEW_MS_MAX: u64 = 1_000;
 
+/// For so long Views may differ without a word: a newcomer has none before its window, and others see it first.
+pub const PEER_VIEWS_MEET_MS: u64 = 15_000;
+
 /// A session that lived this long shows that the next pause may be the first again.
 pub const PEER_SETTLED_MS: u64 = 10_000;
 
@@ -221,6 +224,7 @@ pub const PEER_EVENTS_MAX: usize = 64;
 /// One thing about a peer, or about an address that is none, is logged in this time; more are only counted.
 pub const PEER_EVENT_INTERVAL_MS: u64 = 10_000;
 
+const _: () = assert!(PEER_VIEWS_MEET_MS as u128 > roadstead_control::limits::STABILITY_WINDOW.as_millis());
 const _: () = assert!(PEER_PING_MS * 3 <= PEER_SILENCE_MS && PEER_REFUSED_MS < PEER_GREETING_MS);
 const _: () =
     assert!(2 * PEER_QUEUE_BYTES_MAX + roadstead_protocol::RELAY_FRAME_BYTES_MAX + 1024 <= u32::MAX as usize);

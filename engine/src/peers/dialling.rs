@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use roadstead_control::{Incarnation, NodeId, Roster};
 
 use super::greeting::Target;
-use crate::limits::{PEER_RETRY_MS, PEER_RETRY_VIEW_MS_MAX, PEER_SETTLED_MS};
+use crate::limits::{PEER_RETRY_MS, PEER_RETRY_VIEW_MS_MAX, PEER_SETTLED_MS, PEER_VIEWS_MEET_MS};
 
 /// How an attempt at a link ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +31,8 @@ struct Line {
     state: State,
     /// Pauses since the last settled session.
     pauses: u32,
+    /// Since when it has not come up for nothing but Views that differ.
+    unseen_ms: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +77,10 @@ impl Dialling {
     pub(super) fn follow(&mut self, roster: &Roster, now_ms: u64) {
         let mut before = std::mem::take(&mut self.lines);
         for member in roster.view.nodes().iter().filter(|node| node.id > self.own) {
-            for index in (0..self.links).filter(|&index| u16::from(index) % self.shards == self.shard) {
+            let shards = roster.member(member.id).map_or(1, |record| record.shards);
+            for index in (0..links_to(self.links, shards))
+                .filter(|&index| u16::from(index) % self.shards == self.shard)
+            {
                 let place = (member.id, index);
                 let line = before
                     .remove(&place)
@@ -84,6 +89,7 @@ impl Dialling {
                         incarnation: member.incarnation,
                         state: State::Waiting { due_ms: now_ms },
                         pauses: 0,
+                        unseen_ms: None,
                     });
                 if let State::Waiting { due_ms } = line.state {
                     self.due_ms = self.due_ms.min(due_ms);
@@ -113,7 +119,7 @@ impl Dialling {
                 name: member.name.clone(),
                 incarnation: member.incarnation,
                 index,
-                links: self.links,
+                links: links_to(self.links, member.shards),
             };
             return Some((target, member.address));
         }
@@ -126,12 +132,15 @@ impl Dialling {
         self.sessions
     }
 
-    /// The link is dialled again after a pause, if it is still wanted.
-    pub(super) fn ended(&mut self, target: &Target, ended: Ended, now_ms: u64) {
-        let Some(line) = self.lines.get_mut(&(target.name.id(), target.index)) else { return };
+    /// The link is dialled again after a pause, if it is still wanted. Returns whether that is worth a word: Views that differ are
+    /// not, until they have had the time to meet.
+    pub(super) fn ended(&mut self, target: &Target, ended: Ended, now_ms: u64) -> bool {
+        let Some(line) = self.lines.get_mut(&(target.name.id(), target.index)) else { return false };
         if line.incarnation != target.incarnation || line.state != State::Busy {
-            return;
+            return false;
         }
+        line.unseen_ms = (ended == Ended::Unseen).then(|| line.unseen_ms.unwrap_or(now_ms));
+        let is_told = line.unseen_ms.is_none_or(|since_ms| now_ms - since_ms >= PEER_VIEWS_MEET_MS);
         if let Ended::Lived { ms } = ended
             && ms >= PEER_SETTLED_MS
         {
@@ -145,12 +154,18 @@ impl Dialling {
         let due_ms = now_ms + first_ms + drawn(&mut self.chance) % (bound_ms - first_ms + 1);
         line.state = State::Waiting { due_ms };
         self.due_ms = self.due_ms.min(due_ms);
+        is_told
     }
 
     /// When a link is due; `None`: all are busy.
     pub(super) fn due_ms(&self) -> Option<u64> {
         (self.due_ms < u64::MAX).then_some(self.due_ms)
     }
+}
+
+/// Links to a node: one for each of its shards at most, as for each of this node's.
+fn links_to(links: u8, shards: u16) -> u8 {
+    u16::from(links).min(shards).max(1) as u8
 }
 
 /// The next number of a splitmix64 generator.

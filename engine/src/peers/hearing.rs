@@ -196,10 +196,20 @@ impl Peers {
             None => Concern::Stranger(link.address.ip()),
         };
         let (peer, address) = (link.peer().cloned(), link.address);
-        self.events.push(concern, self.now_ms, || PeersEvent::Refused { peer, address, side, why, words });
-        if let Some(target) = &link.target {
-            let ended = if why.passes() { Ended::Unseen } else { Ended::Failed };
-            self.dialling.ended(target, ended, self.now_ms);
+        let ended = if why.passes() { Ended::Unseen } else { Ended::Failed };
+        // Of Views that differ the dialler tells, if they do for long: whatever changes in a fleet is seen here before there.
+        let is_told = match &link.target {
+            Some(target) => self.dialling.ended(target, ended, self.now_ms),
+            None => !why.passes(),
+        };
+        if is_told {
+            self.events.push(concern, self.now_ms, || PeersEvent::Refused {
+                peer,
+                address,
+                side,
+                why,
+                words,
+            });
         }
     }
 }

@@ -210,7 +210,9 @@ impl Peers {
                 self.links.insert(Link::new(slot, address, Some(target), (now_ms, due_ms)));
                 self.wake_at(due_ms);
             }
-            (Some((_, target, _)), None) => self.dialling.ended(&target, Ended::Failed, now_ms),
+            (Some((_, target, _)), None) => {
+                self.dialling.ended(&target, Ended::Failed, now_ms);
+            }
             (_, Some(slot)) => self.links.close_socket(slot),
             (None, None) => {}
         }

@@ -62,6 +62,25 @@ fn links_are_spread_over_the_diallers_shards() {
 }
 
 #[test]
+fn links_are_no_more_than_either_node_has_shards() {
+    for (shards, expected) in [([4, 1], 1), ([1, 4], 1), ([4, 2], 2), ([2, 4], 2), ([4, 4], 4)] {
+        let mut world = World::new(8);
+        let names = names(2);
+        let rooms = [0, 1].map(|number| world.add(|| parts(&names[number], 5, shards[number])));
+        let members = [0, 1]
+            .map(|number| member(&names[number], 5, shards[number], world.rooms[rooms[number]].address));
+        world.tell(&roster(1, &members));
+        world.run(3_000);
+        let mut links: Vec<(u8, u8)> = (0..usize::from(shards[0]))
+            .flat_map(|room| world.up(room))
+            .map(|link| (link.index, link.links))
+            .collect();
+        links.sort_unstable();
+        assert_eq!(links, (0..expected).map(|index| (index, expected)).collect::<Vec<_>>(), "{shards:?}");
+    }
+}
+
+#[test]
 fn keys_change_while_the_fleet_runs() {
     let (old, both, new) =
         (KEY.to_owned(), format!("{OTHER_KEY}\n{KEY}"), format!("{OTHER_KEY}\n# the old one is gone"));

@@ -216,12 +216,11 @@ fn who_has_the_key_is_judged_by_the_view() {
         let answer = door.greet(&mut greeter(name, incarnation), 0, 1);
         assert_eq!(refusal(&answer).map(|(code, _)| code), Some(code), "{name} in life {incarnation}");
         assert_eq!(door.tally().refused[why as usize], 1);
-        let event = door.peers.poll_event().expect("an event");
-        assert!(
-            matches!(&event, PeersEvent::Refused { peer: Some(peer), side: Side::Here, why: told, .. }
-                if (peer, *told) == (name, why)),
-            "{event:?}"
-        );
+        // Views that differ for a moment are counted and not told.
+        let event = door.peers.poll_event();
+        let is_told = matches!(&event, Some(PeersEvent::Refused { peer: Some(peer), side: Side::Here, why: told, .. })
+            if (peer, *told) == (name, why));
+        assert_eq!((event.is_some(), is_told), (!why.passes(), !why.passes()), "{event:?}");
         assert_eq!(door.peers.poll_change(), None);
     }
 }
@@ -263,8 +262,12 @@ fn a_view_that_is_late_costs_a_second_at_most() {
         let both = roster(2, &members);
         world.rooms[0].peers.handle_roster(&both, world.now_ms);
         world.rooms[1].peers.handle_roster(&roster(1, &members[1..]), world.now_ms);
-        world.run(20_000);
-        assert!(world.told(0, Side::There, Refusal::NotInView) && world.up(0).is_empty());
+        world.run(14_000);
+        assert!(world.refused(0, Refusal::NotInView) > 5 && world.up(0).is_empty());
+        assert!(world.rooms.iter().all(|room| room.events.is_empty()), "it passes by itself");
+        world.run(4_000);
+        assert!(world.told(0, Side::There, Refusal::NotInView), "or it does not, and is told");
+        assert!(world.rooms[1].events.is_empty(), "by the one that dials");
         world.rooms[1].peers.handle_roster(&both, world.now_ms);
         world.run(1_200);
         assert_eq!((world.up(0).len(), world.up(1).len()), (1, 1), "seed {seed}");
@@ -284,8 +287,8 @@ fn another_node_at_the_address_is_refused_by_the_dialler() {
         member(&names[2], 5, 1, address()),
     ];
     world.tell(&roster(1, &members));
-    world.run(900);
-    assert!(world.told(0, Side::Here, Refusal::NotInView) && world.told(1, Side::There, Refusal::NotInView));
+    world.run(18_000);
+    assert!(world.told(0, Side::Here, Refusal::NotInView) && world.refused(1, Refusal::NotInView) > 5);
     assert!(world.up(0).is_empty() && world.up(1).is_empty());
     assert!(world.rooms[0].tally.unreachable > 0, "and nobody is where the third should be");
 }
