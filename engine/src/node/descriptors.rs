@@ -64,6 +64,14 @@ pub(super) fn make_room(kind: Kind, settings: &Settings) -> Result<Room, Failure
         )
     };
     let configured = settings.limits.connections;
+    let (links, all_links) = (links_within(kind, limit, settings), links_of_shard(settings));
+    if links < all_links {
+        tracing::warn!(
+            "the descriptor limit of {limit} leaves {links} sockets of each shard for links to other nodes, where {all_links} are \
+             meant to be: a larger fleet is not wholly linked; {}",
+            advice()
+        );
+    }
     if room.connections == 0 {
         return Err(Failure::Demand(format!(
             "the descriptor limit of {limit} leaves no room for clients; {}",
@@ -93,13 +101,23 @@ fn links_of_shard(settings: &Settings) -> u64 {
     if settings.cluster.listen.is_some() { LINK_SLOTS.into() } else { 0 }
 }
 
+/// The same, as far as the limit has room for them.
+fn links_within(kind: Kind, limit: u64, settings: &Settings) -> u64 {
+    let wanted = links_of_shard(settings);
+    match kind {
+        // A ring has the limit for itself.
+        Kind::Uring => wanted.min(limit),
+        Kind::Epoll => wanted.min(limit / 16),
+    }
+}
+
 fn fit(kind: Kind, limit: u64, settings: &Settings) -> Room {
     let shards = u64::from(settings.shards);
     let configured = settings.limits.connections;
     let left = |all: u64, reserved: u64| all.saturating_sub(reserved);
     let by_shard = RESERVED_BY_SHARD
         + u64::from(REFUSAL_SLOTS).min(limit / 16)
-        + links_of_shard(settings).min(limit / 16);
+        + links_within(Kind::Epoll, limit, settings);
     let fitted = |connections: u64| u32::try_from(connections).unwrap_or(u32::MAX).min(configured);
     match kind {
         // Direct descriptors count against the limit ring by ring; a ring costs one ordinary descriptor.
@@ -156,5 +174,9 @@ mod tests {
         settings.shards = 1;
         let room = fit(Kind::Epoll, 10_000, &settings);
         assert_eq!(room.connections, 9_812 - 10_000 / 16, "links need room of their own");
+        let links = |kind, limit| links_within(kind, limit, &settings);
+        assert_eq!(links(Kind::Epoll, 1_000_000), u64::from(LINK_SLOTS));
+        assert_eq!(links(Kind::Uring, 10_000), u64::from(LINK_SLOTS));
+        assert_eq!(links(Kind::Epoll, 1_024), 64, "fewer than a large fleet needs, which is said");
     }
 }
