@@ -172,7 +172,7 @@ impl fmt::Debug for ClusterKeys {
 
 impl fmt::Display for BadKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cure = "make one with: head -c 32 /dev/urandom | base64";
+        let cure = "make one with: roadstead cluster-key";
         match self {
             Self::Empty => write!(f, "holds no key; {cure}"),
             Self::Base64 { line } => write!(f, "line {line} is not base64; {cure}"),

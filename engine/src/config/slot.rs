@@ -145,7 +145,9 @@ impl Slot {
                 "an IP address with a port, such as 127.0.0.1:9000 or [::1]:9000, or off".into()
             }
             Self::Addresses { min, max, .. } => {
-                format!("{min} to {max} IP addresses with ports, such as 127.0.0.1:8000 or [::]:8000")
+                format!(
+                    "{min} to {max} IP addresses with ports, such as 127.0.0.1:8000 or [::]:8000; host names are not looked up"
+                )
             }
             Self::Path(_) => "a path".into(),
             Self::Name(_) => NAME.into(),

@@ -112,7 +112,7 @@ fn file_problems_name_place_key_value_and_what_is_allowed() {
         (
             "listen = []",
             "file r.toml:1: listen = []: allowed is 1 to 16 IP addresses with ports, such as 127.0.0.1:8000 or \
-             [::]:8000\n",
+             [::]:8000; host names are not looked up\n",
         ),
         (
             "admin = \"localhost\"",
@@ -135,7 +135,7 @@ fn file_problems_name_place_key_value_and_what_is_allowed() {
         (
             "cluster.join = [\"gate-1:7800\"]",
             "file r.toml:1: cluster.join = [\"gate-1:7800\"]: allowed is 0 to 64 IP addresses with ports, such as \
-             127.0.0.1:8000 or [::]:8000\n",
+             127.0.0.1:8000 or [::]:8000; host names are not looked up\n",
         ),
         (
             "[echoo]\n",
