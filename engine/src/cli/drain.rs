@@ -1,5 +1,8 @@
 //! `drain`: takes a running node out of service, or back.
 
+use std::thread;
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::Value;
 
@@ -9,9 +12,10 @@ use super::{Exit, Output, QueryArguments, answer, complain};
 pub(super) const AFTER: &str = "\
 A draining node fails /ready and hands its channels to the other nodes at once; it accepts clients for another
 shutdown.ready_delay_ms, then closes those it has, spread over shutdown.window_ms or longer (shutdown.max_rate), and ends with
-exit code 0. SIGTERM does the same. The command returns at once; --status tells how far it is.
+exit code 0. SIGTERM does the same. The command returns at once; --status tells how far it is, and --wait waits.
 
 Examples:
+  roadstead drain --wait                        until the node has ended, or with --no-exit until it has no client
   roadstead drain --no-exit                     keep the process when no client is left
   roadstead drain --status --output json
   roadstead drain --cancel                      serve again
@@ -30,10 +34,20 @@ pub struct DrainArguments {
     /// Stay when no client is left, not ready, until SIGTERM or --cancel
     #[arg(long)]
     pub no_exit: bool,
+    /// Wait until the node has ended (with --no-exit: until it is drained), and say how far it is meanwhile
+    #[arg(long, conflicts_with_all = ["status", "cancel"])]
+    pub wait: bool,
     /// Which node, and the form of the answer.
     #[command(flatten)]
     pub query: QueryArguments,
 }
+
+/// Between two questions of `--wait`.
+const LOOK: Duration = Duration::from_millis(200);
+/// Looks between two lines while the phase stays.
+const LOOKS_PER_LINE: u32 = 25;
+/// Questions in a row without an answer that show that a node has ended.
+const SILENT_MAX: u32 = 5;
 
 /// Begins, shows or cancels a drain.
 #[must_use]
@@ -45,13 +59,79 @@ pub fn run(arguments: &DrainArguments) -> Exit {
         _ => ("POST", "/drain"),
     };
     match ask_node(&arguments.query, method, path).and_then(Said::ok) {
-        Ok(said) => match arguments.query.output.output {
-            Output::Json => answer(&said.to_string()),
-            Output::Text => answer(&text(&said)),
-        },
+        Ok(said) if arguments.wait => wait(&arguments.query, said),
+        Ok(said) => show(&arguments.query, &said),
         Err(reason) => {
             complain(&reason);
             Exit::Failure
+        }
+    }
+}
+
+fn show(query: &QueryArguments, drain: &Value) -> Exit {
+    match query.output.output {
+        Output::Json => answer(&drain.to_string()),
+        Output::Text => answer(&text(drain)),
+    }
+}
+
+/// Follows a drain to its end.
+fn wait(query: &QueryArguments, mut drain: Value) -> Exit {
+    let mut looks = 0;
+    let mut silent = 0;
+    loop {
+        match Outcome::of(&drain) {
+            Outcome::UnderWay => {}
+            Outcome::Drained => return show(query, &drain),
+            Outcome::Cancelled => {
+                complain(&format!("the drain was taken back: {}", text(&drain)));
+                return Exit::Failure;
+            }
+        }
+        if looks % LOOKS_PER_LINE == 0 && silent == 0 {
+            let shown = show(query, &drain);
+            if shown != Exit::Ok {
+                return shown;
+            }
+        }
+        looks += 1;
+        thread::sleep(LOOK);
+        match ask_node(query, "GET", "/drain").and_then(Said::ok) {
+            Ok(next) => {
+                if next["phase"] != drain["phase"] {
+                    looks = 0;
+                }
+                (drain, silent) = (next, 0);
+            }
+            Err(_) if silent < SILENT_MAX => silent += 1,
+            Err(_) => {
+                let node = drain["node"].as_str().unwrap_or("the node");
+                return match query.output.output {
+                    Output::Json => Exit::Ok,
+                    Output::Text => answer(&format!("{node} has ended")),
+                };
+            }
+        }
+    }
+}
+
+/// What a drain has come to, for who waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// It goes on; also when all clients are gone and the process has yet to end.
+    UnderWay,
+    /// No client is left, and the process stays.
+    Drained,
+    /// The node serves again.
+    Cancelled,
+}
+
+impl Outcome {
+    fn of(drain: &Value) -> Self {
+        match drain["phase"].as_str() {
+            Some("serving") => Self::Cancelled,
+            Some("drained") if drain["exit"] != true => Self::Drained,
+            _ => Self::UnderWay,
         }
     }
 }
@@ -76,6 +156,20 @@ fn text(drain: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn who_waits_knows_when_it_is_over() {
+        for (phase, exit, expected) in [
+            ("announced", true, Outcome::UnderWay),
+            ("closing", false, Outcome::UnderWay),
+            ("drained", true, Outcome::UnderWay),
+            ("stopping", true, Outcome::UnderWay),
+            ("drained", false, Outcome::Drained),
+            ("serving", false, Outcome::Cancelled),
+        ] {
+            assert_eq!(Outcome::of(&json!({ "phase": phase, "exit": exit })), expected, "{phase} {exit}");
+        }
+    }
 
     #[test]
     fn every_phase_is_a_sentence() {
