@@ -78,8 +78,10 @@ fn escaped(text: &str) -> String {
 fn nodes_text(said: &Value) -> String {
     let rows = said["nodes"].as_array().into_iter().flatten().map(|node| {
         let text = |key: &str| node[key].as_str().unwrap_or("-").to_owned();
-        let state = match (node["state"].as_str(), node["draining"] == true) {
-            (Some("alive"), true) => "draining".into(),
+        let state = match node["state"].as_str() {
+            Some("alive") if node["in_view"] == false => "not in the View".into(),
+            Some("alive") if node["draining"] == true => "draining".into(),
+            Some("alive") if node["active"] == false => "waiting".into(),
             _ => text("state"),
         };
         let share = format!("{:.1} %", node["ownership"].as_f64().unwrap_or(0.0) * 100.0);
@@ -150,13 +152,20 @@ mod tests {
               "address": "10.0.0.1:7800", "version": "0.1.0" },
             { "name": "longer", "id": "2", "state": "alive", "draining": true, "region": "fra", "ownership": 0.0 },
             { "name": "c", "id": "3", "state": "left", "draining": true, "region": "fra", "connections": 7 },
+            { "name": "d", "id": "4", "state": "alive", "in_view": false, "active": false, "draining": true },
+            { "name": "e", "id": "5", "state": "alive", "in_view": true, "active": false, "draining": false },
         ] });
         let text = nodes_text(&said);
         let rows: Vec<&str> = text.lines().collect();
-        assert_eq!(rows[0], "name    id  state     region  connections  owns    address        version");
-        assert_eq!(rows[1], "a       1   alive     fra     12           50.0 %  10.0.0.1:7800  0.1.0");
-        assert_eq!(rows[2], "longer  2   draining  fra     -            0.0 %   -              -");
-        assert_eq!(rows[3], "c       3   left      fra     -            0.0 %   -              -");
+        assert_eq!(
+            rows[0],
+            "name    id  state            region  connections  owns    address        version"
+        );
+        assert_eq!(rows[1], "a       1   alive            fra     12           50.0 %  10.0.0.1:7800  0.1.0");
+        assert_eq!(rows[2], "longer  2   draining         fra     -            0.0 %   -              -");
+        assert_eq!(rows[3], "c       3   left             fra     -            0.0 %   -              -");
+        assert_eq!(rows[4], "d       4   not in the View  -       -            0.0 %   -              -");
+        assert_eq!(rows[5], "e       5   waiting          -       -            0.0 %   -              -");
     }
 
     #[test]
