@@ -22,6 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         version: Version(0, 1, 0),
         shards: 2,
         draining: false,
+        settled: false,
         connections: 0,
     };
     let settings = FleetSettings {

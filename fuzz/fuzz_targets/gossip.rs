@@ -44,6 +44,7 @@ fn member(name: &str, number: u8) -> Member {
         version: Version(0, 1, 0),
         shards: 2,
         draining: false,
+        settled: false,
         connections: 0,
     }
 }

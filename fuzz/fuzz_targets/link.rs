@@ -90,6 +90,7 @@ fn nodes() -> [Peers; 2] {
             version: Version(0, 1, 0),
             shards: 1,
             draining: false,
+            settled: false,
             connections: 0,
         })
         .collect();
