@@ -74,6 +74,28 @@ async def test_fanout(server, tmp_path, encoding):
 
 
 @pytest.mark.limit(90)
+@pytest.mark.parametrize(
+    "scenario, flags",
+    [
+        ("direct", ["--rate", "300"]),
+        ("slow", ["--slow-share", "0.2", "--channels", "4", "--rate", "50", "--size", "4KiB"]),
+        ("storm", ["--storm-share", "1", "--channels", "10", "--subscriptions", "5", "--backoff-min", "200ms"]),
+        ("churn", ["--churn-rate", "200", "--channels", "10"]),
+        ("mixed", ["--channels", "10", "--rate", "50", "--storm-share", "0.3"]),
+    ],
+    ids=["direct", "slow", "storm", "churn", "mixed"],
+)
+async def test_unrest(server, tmp_path, scenario, flags):
+    """Nobody but those who stall or are cut off loses anything, and all come back."""
+    line = [scenario, "--url", server.url, "--connections", "200", "--duration", "3", *flags]
+    code, result, said = await run(tmp_path, *line)
+    assert code == 0, said
+    assert result["messages"]["received"] >= 100 and result["messages"]["lost"] == 0
+    unrest = result["unrest"]
+    assert unrest["back"] == unrest["cut"] + unrest["churned"] and unrest["away"] == 0
+
+
+@pytest.mark.limit(90)
 async def test_users_with_tokens(guarded, tmp_path):
     flags = ["--connections", "50", "--subscribe", "--token-secret", SECRET, "--duration", "1"]
     code, _, said = await run(tmp_path, "idle", "--url", guarded.url, *flags)
