@@ -15,7 +15,7 @@ import time
 import pytest
 
 from conftest import SECRET
-from fleet import Fleet, JsDevice, PyDevice, eventually, free_port
+from fleet import DRAIN, Fleet, JsDevice, PyDevice, eventually, free_port
 from roadstead import clean_environment
 
 LOADGEN = os.environ.get("ROADSTEAD_LOADGEN", "")
@@ -30,6 +30,8 @@ COLD_START_SECONDS = 15
 LOSS_SECONDS = 8
 # Joins wait for their stability window before ownership moves.
 JOIN_SECONDS = 20
+# What a drained node's clients may take to be elsewhere: the delay, the window, and the SDKs' back-off with the way there.
+MOVED_SECONDS = (DRAIN["shutdown.ready_delay_ms"] + DRAIN["shutdown.window_ms"]) / 1_000 + 10
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +44,14 @@ def fleet():
 
 
 async def agreed(fleet, names):
-    """Waits until every node says that exactly `names` are alive; gives what one of them says."""
+    """Waits until every node says that exactly `names` are alive and own channels; gives what one of them says."""
     said = {}
 
     async def agree():
         said.clear()
         for name in names:
             nodes = (await fleet.ask(name, "nodes"))["nodes"]
-            said[name] = {node["name"]: node for node in nodes if node["state"] == "alive"}
+            said[name] = {node["name"]: node for node in nodes if node["state"] == "alive" and node["active"]}
         views = [
             {name: (node["incarnation"], node["ownership"]) for name, node in nodes.items()} for nodes in said.values()
         ]
@@ -358,7 +360,7 @@ async def test_a_drained_node_hands_its_clients_over(fleet):
     traffic = asyncio.create_task(traffic_until(fleet, staying, lambda: all(d.connections >= 2 for d in moving)))
     await eventually(
         lambda: all(device.connections >= 2 for device in moving),
-        30,
+        MOVED_SECONDS,
         lambda: [(device.name, device.happened[:6]) for device in moving],
     )
     await traffic
