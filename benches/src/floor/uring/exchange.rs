@@ -148,9 +148,10 @@ impl Exchange {
     }
 
     fn receive(&mut self) -> io::Result<()> {
-        while let (Some((ring, slot)), Some(buffer)) = (self.ready.front().copied(), self.free.pop()) {
-            self.ready.pop_front();
-            self.rings[usize::from(ring)].receive(slot, buffer, &self.memory)?;
+        for _ in 0..self.ready.len().min(self.free.len()) {
+            if let (Some((ring, slot)), Some(buffer)) = (self.ready.pop_front(), self.free.pop()) {
+                self.rings[usize::from(ring)].receive(slot, buffer, &self.memory)?;
+            }
         }
         Ok(())
     }
