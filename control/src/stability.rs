@@ -132,7 +132,9 @@ impl Stability {
         self.first_at = None;
         self.changed = false;
         for standing in self.nodes.values_mut() {
-            let is_ripe = |waiting: &Waiting| waiting.due <= now + STABILITY_BATCH;
+            // Nobody is taken along before it has shown that it lives.
+            let at_latest = if now >= standing.heard + SETTLED_WAIT { now + STABILITY_BATCH } else { now };
+            let is_ripe = |waiting: &Waiting| waiting.due <= at_latest;
             if let Some(ripe) = standing.waiting.take_if(|waiting| is_ripe(waiting)) {
                 standing.published = Some(ripe.node);
             }

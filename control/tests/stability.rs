@@ -196,6 +196,16 @@ fn who_has_settled_need_only_show_that_it_lives() {
     ]);
 }
 
+#[test]
+fn a_view_for_another_reason_takes_nobody_along_who_has_not_shown_that_it_lives() {
+    check(&[
+        (20, Settled(node(4)), Some(&[node(1), node(2), node(3), waiting(node(4))])),
+        (23, Dead(3, 1), Some(&[node(1), node(2), waiting(node(4))])),
+        (24, Tick, None),
+        (25, Tick, Some(&[node(1), node(2), node(4)])),
+    ]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
