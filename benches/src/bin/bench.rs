@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use benches::limits;
-use benches::run::machine::Machine;
+use benches::run::command::{self, Keeping};
 use benches::run::measuring::{self, Task};
 use benches::run::plan::{BENCHES, Backend, Effort, Family};
 use benches::run::record::{self, Run};
@@ -40,15 +40,11 @@ struct Arguments {
     /// Bytes of a floor's receive buffer.
     #[arg(long, default_value_t = limits::FLOOR_BUFFER_BYTES)]
     floor_buffer: usize,
-    /// Title of the run, behind its date in the directory's name.
-    #[arg(long, value_parser = record::parse_title)]
-    name: Option<String>,
     /// The server that is measured; the one beside this program if not given.
     #[arg(long)]
     server: Option<PathBuf>,
-    /// Where runs are kept.
-    #[arg(long, default_value = "benches/runs")]
-    runs: PathBuf,
+    #[command(flatten)]
+    keeping: Keeping,
     /// Measure nothing: put the tables of the latest full run (or of the one named) into the README beside the runs.
     #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
     table: Option<String>,
@@ -57,39 +53,26 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.table {
-        Some(name) => write_table(&arguments.runs, name).map(|()| true),
+        Some(name) => write_table(&arguments.keeping.runs, name).map(|()| true),
         None => measure(&arguments),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::exit("bench", done)
 }
 
 /// Measures and keeps the run; false if something in it failed.
 fn measure(arguments: &Arguments) -> io::Result<bool> {
-    record::check_place(&arguments.runs)?;
-    let machine = Machine::describe()?;
-    if machine.cores < 2 {
-        return Err(io::Error::other("two cores are needed: one for the server, one for the driver"));
-    }
+    let mut say = |line: &str| eprintln!("{line}");
+    record::check_place(&arguments.keeping.runs)?;
+    let machine = command::machine_of_two(&mut say)?;
     let binaries = find_binaries(arguments)?;
     let task = task(arguments);
     let mut run = empty_run(arguments);
-    let mut say = |line: &str| eprintln!("{line}");
-    if machine.load_before > 0.5 {
-        say(&format!("the machine is not quiet (load {}): figures will be off", machine.load_before));
-    }
     fs::create_dir_all(&binaries.scratch)?;
     let measured = measuring::measure(&binaries, &task, &mut run, &mut say);
     fs::remove_dir_all(&binaries.scratch)?;
     measured?;
     let summary = table::summary(&run, &machine);
-    let directory = record::save(&arguments.runs, &run.name, &run, &machine, &summary)?;
+    let directory = record::save(&arguments.keeping.runs, &run.name, &run, &machine, &summary)?;
     let mut stdout = io::stdout();
     write!(stdout, "{summary}")?;
     writeln!(stdout, "\nkept in {}", directory.display())?;
@@ -111,9 +94,8 @@ fn empty_run(arguments: &Arguments) -> Run {
     let mut effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     effort.repeats = arguments.repeats.unwrap_or(effort.repeats).max(1);
     effort.seconds = arguments.seconds.unwrap_or(effort.seconds);
-    let title = arguments.name.as_deref().unwrap_or(if arguments.quick { "quick" } else { "full" });
     Run {
-        name: record::free_name(&arguments.runs, title),
+        name: arguments.keeping.free_name(if arguments.quick { "quick" } else { "full" }),
         effort,
         floor_buffer_bytes: arguments.floor_buffer,
         fan_out_message_bytes: limits::FAN_OUT_MESSAGE_BYTES,
@@ -123,25 +105,17 @@ fn empty_run(arguments: &Arguments) -> Run {
 }
 
 fn find_binaries(arguments: &Arguments) -> io::Result<Binaries> {
-    let own = std::env::current_exe()?;
-    let beside = |name: &str| own.with_file_name(name);
-    let binaries = Binaries {
-        floor: beside("floor"),
-        drive: beside("drive"),
-        roadstead: arguments.server.clone().unwrap_or_else(|| beside("roadstead")),
-        scratch: std::env::temp_dir().join(format!("roadstead-bench-{}", std::process::id())),
+    let roadstead = match &arguments.server {
+        // Not needed, so it may be missing.
+        None if arguments.floors_only => PathBuf::new(),
+        server => command::program(server.as_deref(), "roadstead")?,
     };
-    let mut needed: Vec<&Path> = vec![&binaries.floor, &binaries.drive];
-    if !arguments.floors_only {
-        needed.push(&binaries.roadstead);
-    }
-    match needed.iter().find(|path| !path.is_file()) {
-        None => Ok(binaries),
-        Some(path) => {
-            let path = path.display();
-            Err(io::Error::other(format!("{path} is missing: build all with `cargo build --release`")))
-        }
-    }
+    Ok(Binaries {
+        floor: command::program(None, "floor")?,
+        drive: command::program(None, "drive")?,
+        roadstead,
+        scratch: std::env::temp_dir().join(format!("roadstead-bench-{}", std::process::id())),
+    })
 }
 
 fn write_table(runs: &Path, name: &str) -> io::Result<()> {

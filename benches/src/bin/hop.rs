@@ -11,7 +11,7 @@ use benches::hop::plan::Effort;
 use benches::hop::record::HopRun;
 use benches::hop::table;
 use benches::kernel;
-use benches::run::machine::Machine;
+use benches::run::command::{self, Keeping};
 use benches::run::plan::Backend;
 use benches::run::record;
 use benches::run::serving::DRIVER_CORE;
@@ -34,18 +34,14 @@ struct Arguments {
     /// Seconds of one measurement.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Title of the run, behind its date in the directory's name.
-    #[arg(long, value_parser = record::parse_title)]
-    name: Option<String>,
     /// The server that is measured; the one beside this program if not given.
     #[arg(long)]
     server: Option<PathBuf>,
     /// The load generator; the one beside this program if not given.
     #[arg(long)]
     loadgen: Option<PathBuf>,
-    /// Where runs are kept.
-    #[arg(long, default_value = "benches/runs")]
-    runs: PathBuf,
+    #[command(flatten)]
+    keeping: Keeping,
     /// Measure nothing: put the tables of the latest full run (or of the one named) into the README beside the runs.
     #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
     table: Option<String>,
@@ -54,35 +50,22 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.table {
-        Some(name) => write_table(&arguments.runs, name).map(|()| true),
+        Some(name) => write_table(&arguments.keeping.runs, name).map(|()| true),
         None => measure(&arguments),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("hop: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::exit("hop", done)
 }
 
 /// Measures and keeps the run; false if something in it failed, as it does when a message is lost, doubled or out of order.
 fn measure(arguments: &Arguments) -> io::Result<bool> {
-    record::check_place(&arguments.runs)?;
-    let machine = Machine::describe()?;
-    if machine.cores < 2 {
-        return Err(io::Error::other("two cores are needed: one for the nodes, one for the load generator"));
-    }
+    let mut say = |line: &str| eprintln!("{line}");
+    record::check_place(&arguments.keeping.runs)?;
+    let machine = command::machine_of_two(&mut say)?;
     let binaries = find_binaries(arguments)?;
     let backends = match arguments.backend.as_slice() {
         [] => vec![Backend::Epoll, Backend::IoUring],
         chosen => chosen.to_vec(),
     };
-    let mut say = |line: &str| eprintln!("{line}");
-    if machine.load_before > 0.5 {
-        say(&format!("the machine is not quiet (load {}): figures will be off", machine.load_before));
-    }
     let mut run = empty_run(arguments);
     // What this program does itself must not cost the nodes.
     kernel::pin(DRIVER_CORE)?;
@@ -90,7 +73,7 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     measuring::measure(&binaries, &backends, &mut run, &mut say);
     fs::remove_dir_all(&binaries.scratch)?;
     let summary = table::summary(&run, &machine);
-    let directory = record::save(&arguments.runs, &run.name, &run, &machine, &summary)?;
+    let directory = record::save(&arguments.keeping.runs, &run.name, &run, &machine, &summary)?;
     let mut stdout = io::stdout();
     write!(stdout, "{summary}")?;
     writeln!(stdout, "\nkept in {}", directory.display())?;
@@ -101,29 +84,16 @@ fn empty_run(arguments: &Arguments) -> HopRun {
     let mut effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds).max(1);
     effort.seconds = arguments.seconds.unwrap_or(effort.seconds);
-    let title = arguments.name.as_deref().unwrap_or(if arguments.quick { "fleet-quick" } else { "fleet" });
-    let name = record::free_name(&arguments.runs, title);
+    let name = arguments.keeping.free_name(if arguments.quick { "fleet-quick" } else { "fleet" });
     HopRun { name, effort, samples: Vec::new(), failures: Vec::new() }
 }
 
 fn find_binaries(arguments: &Arguments) -> io::Result<Binaries> {
-    let own = std::env::current_exe()?;
-    let beside =
-        |given: &Option<PathBuf>, name: &str| given.clone().unwrap_or_else(|| own.with_file_name(name));
-    let binaries = Binaries {
-        roadstead: beside(&arguments.server, "roadstead"),
-        loadgen: beside(&arguments.loadgen, "loadgen"),
+    Ok(Binaries {
+        roadstead: command::program(arguments.server.as_deref(), "roadstead")?,
+        loadgen: command::program(arguments.loadgen.as_deref(), "loadgen")?,
         scratch: std::env::temp_dir().join(format!("roadstead-hop-{}", std::process::id())),
-    };
-    for path in [&binaries.roadstead, &binaries.loadgen] {
-        if !path.is_file() {
-            let path = path.display();
-            return Err(io::Error::other(format!(
-                "{path} is missing: build all with `cargo build --release`"
-            )));
-        }
-    }
-    Ok(binaries)
+    })
 }
 
 fn write_table(runs: &Path, name: &str) -> io::Result<()> {

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use benches::million::report::Report;
 use benches::million::stand::{Load, Programs};
 use benches::million::{load, network};
-use benches::run::machine::Machine;
+use benches::run::command::{self, Keeping};
+use benches::run::plan::Backend;
+use benches::run::record;
 use benches::{kernel, limits};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 /// Holds many connections to one server on this machine, both ends on it: each speaks the client protocol, has a user of its
 /// own and is subscribed to one channel. Holds them in silence for two rounds of pings, publishes, closes them, and does the
@@ -24,7 +25,7 @@ struct Arguments {
     connections: Option<u32>,
     /// Back end of server and load generator.
     #[arg(long, value_enum, default_value = "io_uring")]
-    io: Io,
+    io: Backend,
     /// Connections for each channel: a publication reaches as many subscribers.
     #[arg(long, default_value_t = 100)]
     subscribers: u32,
@@ -43,75 +44,59 @@ struct Arguments {
     /// Holds as many connections to the bare loop as well (io_uring only).
     #[arg(long)]
     floor: bool,
-    /// Title of the run, behind its date in the directory's name.
-    #[arg(long, default_value = "million")]
-    name: String,
-    /// Where runs are kept; empty: nowhere.
-    #[arg(long, default_value = "benches/runs")]
-    runs: PathBuf,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Io {
-    #[value(name = "io_uring")]
-    IoUring,
-    Epoll,
+    #[command(flatten)]
+    keeping: Keeping,
 }
 
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(failed) => ExitCode::from(u8::from(failed > 0)),
-        Err(error) => {
-            eprintln!("million: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::exit("million", measure(&Arguments::parse()))
 }
 
-/// Measures, keeps the run, prints it; the number of failures.
-fn measure(arguments: &Arguments) -> io::Result<u64> {
-    let machine = Machine::describe()?;
-    if machine.cores < 2 {
-        return Err(io::Error::other("two cores are needed: one for each end"));
-    }
+/// Measures, keeps the run, prints it; false if something failed.
+fn measure(arguments: &Arguments) -> io::Result<bool> {
+    let mut say = |line: &str| eprintln!("{line}");
+    record::check_place(&arguments.keeping.runs)?;
+    let machine = command::machine_of_two(&mut say)?;
     let programs = find_programs()?;
     let load = planned(arguments);
     network::enter(load.connections)?;
     fs::create_dir_all(&programs.scratch)?;
-    let report = go_through(arguments, &programs, &load);
+    let report = go_through(arguments, &programs, &load, &mut say);
     fs::remove_dir_all(&programs.scratch)?;
     let report = report?;
-    let mut stdout = io::stdout();
-    write!(stdout, "{}", report.summary(&arguments.name, &machine, &load))?;
-    if !arguments.runs.as_os_str().is_empty() {
-        let kept = report.keep(&arguments.runs, &arguments.name, &machine, &load)?;
-        writeln!(stdout, "\nkept in {}", kept.display())?;
-    }
+    let name = arguments.keeping.free_name("million");
+    let summary = report.summary(&name, &machine, &load);
+    let kept = record::save(&arguments.keeping.runs, &name, &report, &machine, &summary)?;
     let figures = report.figures();
-    writeln!(stdout, "{}", figures.line())?;
-    Ok(figures.failed)
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{summary}\nkept in {}\n{}", kept.display(), figures.line())?;
+    Ok(figures.failed == 0)
 }
 
-fn go_through(arguments: &Arguments, programs: &Programs, large: &Load) -> io::Result<Report> {
-    let mut say = |line: &str| eprintln!("{line}");
+fn go_through(
+    arguments: &Arguments,
+    programs: &Programs,
+    large: &Load,
+    say: &mut dyn FnMut(&str),
+) -> io::Result<Report> {
     let small_load = Load {
         connections: arguments.small,
-        channels: (arguments.small / arguments.subscribers).max(1),
+        channels: (arguments.small / arguments.subscribers.max(1)).max(1),
         hold_s: 6,
         ..large.clone()
     };
     say(&format!("{} connections", small_load.connections));
-    let small = load::run(programs, &small_load, false, &mut say)?;
+    let small = load::run(programs, &small_load, false, say)?;
     say(&format!("{} connections", large.connections));
-    let measured = load::run(programs, large, false, &mut say)?;
-    let floor = if arguments.floor && arguments.io == Io::IoUring {
+    let measured = load::run(programs, large, false, say)?;
+    let floor = if arguments.floor && arguments.io == Backend::IoUring {
         say(&format!("{} connections to the bare loop", large.connections));
-        Some(load::run(programs, &Load { hold_s: large.hold_s / 2, ..large.clone() }, true, &mut say)?)
+        Some(load::run(programs, &Load { hold_s: large.hold_s / 2, ..large.clone() }, true, say)?)
     } else {
         None
     };
     Ok(Report {
-        io: large.io.clone(),
+        backend: large.backend,
         connections: large.connections,
         small_connections: small_load.connections,
         small,
@@ -121,17 +106,17 @@ fn go_through(arguments: &Arguments, programs: &Programs, large: &Load) -> io::R
 }
 
 fn planned(arguments: &Arguments) -> Load {
-    let by_default = if arguments.io == Io::Epoll { 200_000 } else { 1_000_000 };
+    let by_default = if arguments.io == Backend::Epoll { 200_000 } else { 1_000_000 };
     let connections = arguments.connections.unwrap_or(by_default).max(1);
     let shards = match arguments.io {
-        Io::IoUring => 1,
-        Io::Epoll => {
+        Backend::IoUring => 1,
+        Backend::Epoll => {
             let fits = kernel::raise_descriptor_limit().unwrap_or(0) > u64::from(connections) * 2;
             if fits { 1 } else { connections.div_ceil(limits::TABLE_CONNECTIONS) }
         }
     };
     Load {
-        io: if arguments.io == Io::Epoll { "epoll" } else { "io_uring" }.into(),
+        backend: arguments.io,
         connections,
         channels: (connections / arguments.subscribers.max(1)).max(1),
         rate: arguments.rate,
@@ -142,18 +127,10 @@ fn planned(arguments: &Arguments) -> Load {
 }
 
 fn find_programs() -> io::Result<Programs> {
-    let own = std::env::current_exe()?;
-    let programs = Programs {
-        roadstead: own.with_file_name("roadstead"),
-        loadgen: own.with_file_name("loadgen"),
-        floor: own.with_file_name("floor"),
+    Ok(Programs {
+        roadstead: command::program(None, "roadstead")?,
+        loadgen: command::program(None, "loadgen")?,
+        floor: command::program(None, "floor")?,
         scratch: std::env::temp_dir().join(format!("roadstead-million-{}", std::process::id())),
-    };
-    match [&programs.roadstead, &programs.loadgen, &programs.floor].iter().find(|path| !path.is_file()) {
-        None => Ok(programs),
-        Some(path) => {
-            let path = path.display();
-            Err(io::Error::other(format!("{path} is missing: build all with `cargo build --release`")))
-        }
-    }
+    })
 }

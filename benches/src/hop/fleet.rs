@@ -59,7 +59,7 @@ impl Binaries {
     }
 
     fn node(&self, backend: Backend, shape: Shape, index: usize) -> Command {
-        let mut command = roadstead(&self.roadstead, backend);
+        let mut command = roadstead(&self.roadstead, backend, 1);
         let any_port = SocketAddrV4::new(address(index), 0).to_string();
         command.args(["--listen", &any_port, "--admin", &any_port]);
         command.arg("--admin-socket").arg(self.file(shape, index, "sock"));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +45,10 @@ pub fn run(
     is_floor: bool,
     say: &mut dyn FnMut(&str),
 ) -> io::Result<Measured> {
-    let (server, address) = if is_floor { programs.serve_floor(load) } else { programs.serve(load) }?;
+    let server = if is_floor { programs.serve_floor(load) } else { programs.serve(load) }?;
     let before = Look::at(server.pid())?;
     let result_file = programs.scratch.join("result.json");
-    let mut driver = programs.drive(load, &address, is_floor, &result_file)?;
+    let mut driver = programs.drive(load, &server, is_floor, &result_file)?;
     let (mut idle, mut publishing) = (None, None);
     let (mut held, mut idle_cores, mut publishing_cores) = (None, None, None);
     let mut said = 0.0;
@@ -88,7 +89,10 @@ pub fn run(
         }
     }
     let (Some(held), Some(idle_cores)) = (held, idle_cores) else {
-        return Err(driver.explain("ended before all connections were held"));
+        let log = driver.log_tail();
+        return Err(io::Error::other(format!(
+            "loadgen ended before all connections were held; it said:\n{log}"
+        )));
     };
     let mut measured =
         Measured { before, held, idle_cores, publishing_cores, after: None, result: None, exit_code: 0 };
@@ -96,7 +100,7 @@ pub fn run(
         measured.exit_code = driver.wait()?;
         measured.result = Some(read(&result_file)?);
         measured.after = Some(Look::at(server.pid())?);
-        server.stop()?;
+        server.stop(Duration::from_secs(limits::STOP_S))?;
     }
     Ok(measured)
 }

@@ -1,22 +1,19 @@
 //! What a run says at its end, and what it leaves behind.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::load::Measured;
 use super::stand::Load;
 use crate::run::machine::Machine;
-use crate::run::record;
+use crate::run::plan::Backend;
 
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Back end.
-    pub io: String,
+    /// Of both ends.
+    pub backend: Backend,
     /// Connections that were to be held.
     pub connections: u32,
     /// Connections of the small run beside it.
@@ -128,35 +125,10 @@ impl Report {
         let pings = self.large.count("/messages/pings");
         row("pings answered", pings.to_string());
         format!(
-            "# {name}\n\n{} ({} cores, {:.0} GiB), Linux {}, {}, commit {}.\nBack end {}, {} channels, {} publications \
-             a second of 128 bytes to channels drawn at random, {} s of silence, {} s of publications.\n\n\
-             | | |\n|---|---:|\n{text}",
-            machine.cpu,
-            machine.cores,
-            machine.memory_bytes as f64 / f64::from(1 << 30),
-            machine.kernel,
-            machine.rustc,
-            machine.revision,
-            self.io,
-            load.channels,
-            load.rate,
-            load.hold_s,
-            load.publish_s,
+            "# {name}\n\n{machine}\nBack end {}, {} channels, {} publications a second of 128 bytes to channels drawn at \
+             random, {} s of silence, {} s of publications.\n\n| | |\n|---|---:|\n{text}",
+            self.backend, load.channels, load.rate, load.hold_s, load.publish_s,
         )
-    }
-
-    /// Writes `raw.json`, `machine.json` and `summary.md` to a directory of the run's name; returns it.
-    ///
-    /// # Errors
-    /// The directory cannot be written.
-    pub fn keep(&self, runs: &Path, title: &str, machine: &Machine, load: &Load) -> io::Result<PathBuf> {
-        let name = record::free_name(runs, title);
-        let directory = runs.join(&name);
-        fs::create_dir_all(&directory)?;
-        fs::write(directory.join("raw.json"), serde_json::to_string_pretty(self)? + "\n")?;
-        fs::write(directory.join("machine.json"), serde_json::to_string_pretty(machine)? + "\n")?;
-        fs::write(directory.join("summary.md"), self.summary(&name, machine, load))?;
-        Ok(directory)
     }
 }
 
@@ -202,7 +174,14 @@ mod tests {
 
     fn report(lost: u64) -> Report {
         let (small, large) = (measured(10, 0, 1_500.0), measured(1_000, lost, 3_000.0));
-        Report { io: "io_uring".into(), connections: 1_000, small_connections: 10, small, large, floor: None }
+        Report {
+            backend: Backend::IoUring,
+            connections: 1_000,
+            small_connections: 10,
+            small,
+            large,
+            floor: None,
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::plan::{Backend, Bench, Contender};
 use crate::{kernel, limits};
@@ -80,7 +80,7 @@ impl Binaries {
     }
 
     fn roadstead_command(&self, backend: Backend) -> Command {
-        let mut command = roadstead(&self.roadstead, backend);
+        let mut command = roadstead(&self.roadstead, backend, 1);
         command.args(["--echo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.env("ROADSTEAD_ADMIN_SOCKET", self.scratch.join("admin.sock"));
         command.env("ROADSTEAD_TOKEN__HMAC_SECRET", TOKEN_SECRET);
@@ -88,14 +88,14 @@ impl Binaries {
     }
 }
 
-/// `roadstead serve` in development mode, with one shard.
-pub fn roadstead(program: &Path, backend: Backend) -> Command {
+/// `roadstead serve` in development mode.
+pub fn roadstead(program: &Path, backend: Backend, shards: u32) -> Command {
     let mut command = Command::new(program);
     // Settings of the person who runs the bench must not reach the server that is measured.
     for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"ROADSTEAD_")) {
         command.env_remove(name);
     }
-    command.args(["serve", "--insecure", "--shards", "1", "--io", &backend.to_string()]);
+    command.args(["serve", "--insecure", "--shards", &shards.to_string(), "--io", &backend.to_string()]);
     command
 }
 
@@ -158,6 +158,23 @@ impl Serving {
     pub fn log_tail(&self) -> String {
         tail(&self.process.log)
     }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// It takes longer than `patience`.
+    pub fn stop(mut self, patience: Duration) -> io::Result<()> {
+        kernel::terminate(self.pid())?;
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            if self.process.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        let (name, log) = (&self.process.name, self.log_tail());
+        Err(io::Error::other(format!("{name} did not end when it was asked to; it said:\n{log}")))
+    }
 }
 
 impl Drop for Starting {
@@ -174,7 +191,8 @@ fn ready_address(line: &str, name: &str, field: &str) -> Option<SocketAddrV4> {
     addresses.split(',').find_map(|address| address.parse().ok())
 }
 
-fn tail(log: &Path) -> String {
+/// The last lines of a log.
+pub fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")

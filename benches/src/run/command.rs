@@ -1,0 +1,72 @@
+//! What the programs that keep runs have in common: where runs go, which machine will do, how they end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::machine::Machine;
+use super::record;
+
+/// Where a run is kept.
+#[derive(Args, Debug)]
+pub struct Keeping {
+    /// Title of the run, behind its date in the directory's name.
+    #[arg(long, value_parser = record::parse_title)]
+    pub name: Option<String>,
+    /// Where runs are kept.
+    #[arg(long, default_value = "benches/runs")]
+    pub runs: PathBuf,
+}
+
+impl Keeping {
+    /// A free name for a run without a title of its own.
+    pub fn free_name(&self, title: &str) -> String {
+        record::free_name(&self.runs, self.name.as_deref().unwrap_or(title))
+    }
+}
+
+/// This machine, with a core for each end; a busy one is told to `say`.
+///
+/// # Errors
+/// One core only.
+pub fn machine_of_two(say: &mut dyn FnMut(&str)) -> io::Result<Machine> {
+    let machine = Machine::describe()?;
+    if machine.cores < 2 {
+        return Err(io::Error::other(
+            "two cores are needed: one for what is measured, one for what drives it",
+        ));
+    }
+    if machine.load_before > 0.5 {
+        say(&format!("the machine is not quiet (load {}): figures will be off", machine.load_before));
+    }
+    Ok(machine)
+}
+
+/// The program that was given, or the one of this name beside the running one.
+///
+/// # Errors
+/// It is not there.
+pub fn program(given: Option<&Path>, name: &str) -> io::Result<PathBuf> {
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name(name),
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(io::Error::other(format!("{} is missing: build all with `cargo build --release`", path.display())))
+}
+
+/// The exit code of a program whose run went well or not, or could not be made.
+pub fn exit(program: &str, done: io::Result<bool>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
