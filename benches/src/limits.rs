@@ -101,6 +101,18 @@ pub const JOIN_S: u64 = 30;
 /// Bytes of the longest answer taken from an admin address; the metrics of a node are a tenth of it.
 pub const ANSWER_BYTES: u64 = 1024 * 1024;
 
+/// Microseconds of one batch of a codec operation: a thousand times what reading the clock takes.
+pub const CODEC_BATCH_US: u64 = 2_000;
+
+/// Pairs of batches of a codec operation and its floor: enough for a median that other work does not move.
+pub const CODEC_PAIRS: usize = 25;
+
+/// Repetitions of an operation under callgrind: what comes once for all of them is then below one instruction each.
+pub const CODEC_COUNTED: u64 = 1_000;
+
+/// Repetitions before the counting begins.
+pub const CODEC_WARM_UP: u64 = 10;
+
 const _: () = assert!(JOIN_S > 2 * 12);
 const _: () = assert!(FLOOR_SLOTS > 18_000 && FLOOR_SLOTS < 20_000);
 const _: () = assert!(FLOOR_BUFFERS.is_power_of_two());

@@ -87,7 +87,8 @@ fn task(arguments: &Arguments) -> Task {
         [] => vec![Backend::Epoll, Backend::IoUring],
         chosen => chosen.to_vec(),
     };
-    Task { benches, backends, floors_only: arguments.floors_only }
+    let codec = wanted(&Family::Codec) && !arguments.floors_only;
+    Task { codec, benches, backends, floors_only: arguments.floors_only }
 }
 
 fn empty_run(arguments: &Arguments) -> Run {
@@ -99,6 +100,7 @@ fn empty_run(arguments: &Arguments) -> Run {
         effort,
         floor_buffer_bytes: arguments.floor_buffer,
         fan_out_message_bytes: limits::FAN_OUT_MESSAGE_BYTES,
+        codec: None,
         samples: Vec::new(),
         failures: Vec::new(),
     }
@@ -113,6 +115,7 @@ fn find_binaries(arguments: &Arguments) -> io::Result<Binaries> {
     Ok(Binaries {
         floor: command::program(None, "floor")?,
         drive: command::program(None, "drive")?,
+        codec: command::program(None, "codec")?,
         roadstead,
         scratch: std::env::temp_dir().join(format!("roadstead-bench-{}", std::process::id())),
     })

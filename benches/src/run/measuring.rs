@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::codec;
 use super::plan::{Backend, Bench, Contender, Effort, Idle};
 use super::record::{Failure, Run, Sample};
 use super::serving::{Binaries, DRIVER_CORE, ServerPlan, Serving, TOKEN_SECRET};
@@ -16,6 +17,8 @@ use crate::{kernel, limits};
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
 pub struct Task {
+    /// Measures the codec first.
+    pub codec: bool,
     /// Benches, in order.
     pub benches: Vec<Bench>,
     /// Back ends, in order.
@@ -31,6 +34,9 @@ pub fn measure(binaries: &Binaries, task: &Task, run: &mut Run, say: &mut dyn Fn
     let total =
         task.benches.iter().map(|bench| task.measurements(bench, run.effort.rounds(bench))).sum::<usize>();
     let mut number = 0;
+    if task.codec {
+        run.codec = Some(codec::measure(binaries, &run.effort, say)?);
+    }
     if !task.floors_only && task.benches.iter().any(|bench| matches!(bench, Bench::FanOut { .. })) {
         learn_message_bytes(binaries, task, run, say);
     }

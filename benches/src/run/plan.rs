@@ -4,10 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 /// A family of benches, as chosen by `--only`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
+    /// Reading and writing without any kernel.
+    Codec,
     /// Messages that come back.
     Echo,
     /// Publications to many subscribers.
@@ -159,17 +163,21 @@ pub struct Effort {
     pub warm_up_s: f64,
     /// Seconds an idle connection rests before memory is read.
     pub settle_s: f64,
+    /// Pairs of batches of each codec operation and its floor; runs before there were any have none.
+    #[serde(default)]
+    pub codec_pairs: usize,
 }
 
 impl Effort {
     /// For figures that are kept: many short rounds rather than few long ones, so that the contenders of
     /// one round meet the same machine.
-    pub const FULL: Self = Self { repeats: 5, seconds: 2.0, warm_up_s: 1.0, settle_s: 10.0 };
+    pub const FULL: Self =
+        Self { repeats: 5, seconds: 2.0, warm_up_s: 1.0, settle_s: 10.0, codec_pairs: limits::CODEC_PAIRS };
     /// Rounds of one bench. Memory does not change with the speed of the machine: two rounds show that.
     pub fn rounds(&self, bench: &Bench) -> usize {
         if bench.family() == Family::Idle { self.repeats.min(2) } else { self.repeats }
     }
 
     /// To see that everything works.
-    pub const QUICK: Self = Self { repeats: 1, seconds: 1.0, warm_up_s: 0.5, settle_s: 1.0 };
+    pub const QUICK: Self = Self { repeats: 1, seconds: 1.0, warm_up_s: 0.5, settle_s: 1.0, codec_pairs: 3 };
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::codec::Codec;
 use super::machine::Machine;
 use super::plan::{Backend, Contender, Effort, Family};
 use crate::kernel;
@@ -54,6 +55,9 @@ pub struct Run {
     pub floor_buffer_bytes: usize,
     /// Bytes of one message of the fan-out floor.
     pub fan_out_message_bytes: usize,
+    /// What the codec costs, if it was measured.
+    #[serde(default)]
+    pub codec: Option<Codec>,
     /// Measurements.
     pub samples: Vec<Sample>,
     /// What failed.

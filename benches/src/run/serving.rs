@@ -13,7 +13,7 @@ use super::plan::{Backend, Bench, Contender};
 use crate::{kernel, limits};
 
 /// The core that serves.
-const CORE: usize = 0;
+pub const CORE: usize = 0;
 
 /// The core that drives.
 pub const DRIVER_CORE: usize = 1;
@@ -28,6 +28,8 @@ pub struct Binaries {
     pub floor: PathBuf,
     /// `drive`.
     pub drive: PathBuf,
+    /// `codec`.
+    pub codec: PathBuf,
     /// `roadstead`.
     pub roadstead: PathBuf,
     /// For logs and the admin socket; made and removed by the run.

@@ -29,6 +29,9 @@ pub fn section(run: &Run, machine: &Machine) -> String {
 
 fn tables(run: &Run, machine: &Machine) -> String {
     let mut text = set_up(run, machine);
+    if let Some(codec) = &run.codec {
+        text.push_str(&codec.table());
+    }
     if run.samples.iter().any(|sample| sample.family != Family::Idle) {
         text.push_str(
             "\n| bench | back end | floor | polled floor | Roadstead | of the floor | range | notes |\n\
@@ -223,6 +226,7 @@ mod tests {
             effort: Effort::QUICK,
             floor_buffer_bytes: 65_536,
             fan_out_message_bytes: 180,
+            codec: None,
             samples: figures.iter().map(sample).collect(),
             failures: Vec::new(),
         }
