@@ -48,6 +48,37 @@ impl Guest {
     }
 }
 
+/// The steps of the pings at the times at which the timer is said to fire; each but the first asks when the one before said.
+fn steps(guest: &mut Guest, late_ms: &[u64]) -> Vec<u64> {
+    let mut due = Vec::new();
+    for late in late_ms {
+        let now = Now { ms: guest.wire.ping_due_ms + late, unix_ms: 0 };
+        let Guest { clients, wire, heard } = guest;
+        clients.tick(KEY, wire, false, now, heard).expect("it answers");
+        if wire.awaits_pong {
+            clients.message(KEY, wire, b"{}", now, &mut Tally::default(), heard).expect("a pong");
+        }
+        due.push(wire.ping_due_ms);
+    }
+    due
+}
+
+#[test]
+fn late_pings_stay_where_they_were_in_their_interval() {
+    let mut settings = Settings::default();
+    settings.client.allow_anonymous = true;
+    (settings.client.ping_s, settings.client.pong_timeout_s) = (25, 8);
+    let mut guest = Guest::of(settings.clone());
+    let first_ms = guest.wire.ping_due_ms;
+    assert!((12_500..25_000).contains(&first_ms));
+    let kept = [8_000, 25_000, 33_000, 50_000].map(|after| first_ms + after);
+    assert_eq!(steps(&mut guest, &[0, 900, 3_000, 40]), kept);
+    // So late that the answer would have no time: from there on.
+    let mut guest = Guest::of(settings);
+    let first_ms = guest.wire.ping_due_ms;
+    assert_eq!(steps(&mut guest, &[60_000]), [first_ms + 60_000 + 4_000]);
+}
+
 #[test]
 fn names_and_settings_decide_what_clients_may_do() {
     let mut open = Settings::default();
