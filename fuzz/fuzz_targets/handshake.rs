@@ -35,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
             let offered: Vec<&str> = request.protocols().collect();
             let mut answer = Vec::new();
             push_accept(&mut answer, request.key, offered.first().copied(), None);
-            let agreed = read_response(&answer, &KEY, &offered);
+            let agreed = read_response(&answer, &KEY, &offered, None);
             assert!(matches!(agreed, Ok(Some(_))) == (request.key == "dGhlIHNhbXBsZSBub25jZQ=="));
             // More bytes belong to the connection and change nothing.
             let more = [bytes, b"\r\n\r\n"].concat();
@@ -49,7 +49,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 
-    if let Ok(Some((response, len))) = read_response(bytes, &KEY, &["chat"]) {
+    if let Ok(Some((response, len))) = read_response(bytes, &KEY, &["chat"], None) {
         assert_eq!(end, Some(len));
         assert!(response.protocol.is_none_or(|protocol| protocol == "chat"));
     }

@@ -361,6 +361,7 @@ impl Guest {
             origin: None,
             protocols: &protocol,
             key,
+            deflate: None,
             headers: &[],
         };
         handshake::push_request(&mut self.outgoing, &request);
@@ -471,7 +472,7 @@ impl Guest {
         if let Stage::Knocking { key } = self.stage {
             self.head.append(bytes);
             let head = std::mem::take(&mut self.head);
-            let upgraded = handshake::read_response(&head, &key, &[self.encoding.subprotocol()]);
+            let upgraded = handshake::read_response(&head, &key, &[self.encoding.subprotocol()], None);
             match upgraded {
                 Ok(None) => self.head = head,
                 Ok(Some((_, end))) => {

@@ -123,7 +123,19 @@ pub fn frame_header(
 /// # Panics
 /// Debug builds: as [`frame_header`].
 pub fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
-    let header = frame_header(opcode, true, false, payload.len(), mask);
+    push_whole(out, opcode, false, payload, mask);
+}
+
+/// Appends one whole frame whose payload was deflated ([`crate::deflate::Deflater`]).
+///
+/// # Panics
+/// Debug builds: as [`frame_header`].
+pub fn push_deflated(out: &mut Vec<u8>, opcode: Opcode, deflated: &[u8], mask: Option<[u8; 4]>) {
+    push_whole(out, opcode, true, deflated, mask);
+}
+
+fn push_whole(out: &mut Vec<u8>, opcode: Opcode, rsv1: bool, payload: &[u8], mask: Option<[u8; 4]>) {
+    let header = frame_header(opcode, true, rsv1, payload.len(), mask);
     out.reserve(header.len() + payload.len());
     out.extend_from_slice(&header);
     let start = out.len();

@@ -33,6 +33,18 @@ pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// handshake. It also bounds the stack that parsing takes (32 bytes each).
 pub const HEADERS_MAX: usize = 64;
 
+/// Bytes that a message grows by while it is inflated: after each its size and its text are looked at, so that a bomb costs
+/// no more than one of them beyond the limit. Small enough for the first-level cache.
+pub const INFLATE_PIECE_BYTES: usize = 16 * 1024;
+
+/// The same for messages that look small, so that room is not made for nothing.
+pub const INFLATE_PIECE_BYTES_MIN: usize = 512;
+
+/// Room that a compressor keeps from one message to the next. A larger one is made and given back for each message that
+/// needs it.
+pub const DEFLATE_KEPT_BYTES: usize = 256 * 1024;
+
+const _: () = assert!(INFLATE_PIECE_BYTES_MIN < INFLATE_PIECE_BYTES);
 const _: () = assert!(CLOSE_REASON_BYTES_MAX + 2 == CONTROL_BYTES_MAX);
 const _: () = assert!(CONTROL_BYTES_MAX < 126, "a control length fits the seven bits of the second byte");
 const _: () =

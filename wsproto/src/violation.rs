@@ -36,6 +36,8 @@ pub enum Violation {
     TooManyFragments,
     /// The [`crate::Assembly`] was full: our memory, not the peer's fault.
     NoRoom,
+    /// A message that RSV1 calls deflated and that is not (RFC 7692 section 7.2.2).
+    NotDeflated,
     /// A text message that is not UTF-8 (section 8.1).
     InvalidUtf8,
     /// A Close payload of one byte (section 5.5.1).
@@ -50,7 +52,7 @@ impl Violation {
     /// The status code to close with: 1002, 1007, 1009, or 1013 where it is ours.
     pub const fn close_code(&self) -> u16 {
         match self {
-            Self::InvalidUtf8 | Self::CloseReasonUtf8 => code::INVALID_PAYLOAD,
+            Self::NotDeflated | Self::InvalidUtf8 | Self::CloseReasonUtf8 => code::INVALID_PAYLOAD,
             Self::FrameTooLong | Self::MessageTooLong | Self::TooManyFragments => code::MESSAGE_TOO_BIG,
             // The peer did nothing wrong, and clients give up for good after 1009.
             Self::NoRoom => code::TRY_AGAIN_LATER,
@@ -75,6 +77,7 @@ impl Violation {
             Self::MessageTooLong => "message too long",
             Self::TooManyFragments => "too many fragments",
             Self::NoRoom => "no room for the message",
+            Self::NotDeflated => "message is not deflated",
             Self::InvalidUtf8 => "text is not UTF-8",
             Self::CloseTooShort => "close payload of one byte",
             Self::CloseCode(_) => "close code not allowed",

@@ -4,9 +4,11 @@ use std::fmt;
 
 use httparse::{EMPTY_HEADER, Error, Status};
 
+use super::extension::Extensions;
 use super::head_is_complete;
 use super::headers::{Headers, is_token, is_value};
 use super::key;
+use crate::deflate::{Agreement, Offer};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// What a client asks for.
@@ -22,7 +24,9 @@ pub struct ClientRequest<'a> {
     pub protocols: &'a [&'a str],
     /// Random bytes, new for every connection.
     pub key: [u8; 16],
-    /// Further headers, e.g. `Authorization`. Extensions are not offered.
+    /// How messages may be deflated; `None`: not at all.
+    pub deflate: Option<Offer>,
+    /// Further headers, e.g. `Authorization`.
     pub headers: &'a [(&'a str, &'a str)],
 }
 
@@ -31,7 +35,7 @@ pub struct ClientRequest<'a> {
 /// # Panics
 /// Debug builds: a name that is no token, or a value that would end its line.
 pub fn push_request(out: &mut Vec<u8>, request: &ClientRequest<'_>) {
-    let ClientRequest { host, target, origin, protocols, key, headers } = request;
+    let ClientRequest { host, target, origin, protocols, key, deflate, headers } = request;
     debug_assert!(target.starts_with('/') && target.bytes().all(|byte| byte > b' ' && byte != 0x7F));
     for part in ["GET ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
@@ -49,6 +53,9 @@ pub fn push_request(out: &mut Vec<u8>, request: &ClientRequest<'_>) {
     for protocol in *protocols {
         debug_assert!(is_token(protocol));
         push_line(out, "Sec-WebSocket-Protocol", protocol);
+    }
+    if let Some(offer) = deflate {
+        push_line(out, "Sec-WebSocket-Extensions", &offer.to_string());
     }
     for (name, value) in *headers {
         push_line(out, name, value);
@@ -68,6 +75,8 @@ fn push_line(out: &mut Vec<u8>, name: &str, value: &str) {
 pub struct Response<'a> {
     /// The subprotocol that the server picked from those offered.
     pub protocol: Option<&'a str>,
+    /// How messages are deflated; `None`: not at all.
+    pub deflate: Option<Agreement>,
     headers: Headers<'a>,
 }
 
@@ -93,7 +102,7 @@ pub enum Refusal {
     WrongAccept,
     /// It picks a subprotocol that was not offered.
     UnofferedProtocol,
-    /// It agrees to an extension; this client offers none.
+    /// It agrees to an extension that was not offered, or not so.
     UnofferedExtension,
 }
 
@@ -106,16 +115,17 @@ impl fmt::Display for Refusal {
             Self::NotUpgraded => f.write_str("the answer does not upgrade to WebSocket"),
             Self::WrongAccept => f.write_str("the Sec-WebSocket-Accept does not fit the key"),
             Self::UnofferedProtocol => f.write_str("the server picks a subprotocol that was not offered"),
-            Self::UnofferedExtension => f.write_str("the server picks an extension that was not offered"),
+            Self::UnofferedExtension => {
+                f.write_str("the server agrees to an extension that was not offered, or not so")
+            }
         }
     }
 }
 
 impl std::error::Error for Refusal {}
 
-/// Reads the answer to a request with this `key` that offered the protocols `offered` and no extension; returns it
-/// with the length of its head. What follows the head are frames. `None`: the head is incomplete, and faultless so
-/// far.
+/// Reads the answer to a request with this `key` that offered the protocols `offered` and `deflate`; returns it with the
+/// length of its head. What follows the head are frames. `None`: the head is incomplete, and faultless so far.
 ///
 /// # Errors
 /// [`Refusal`]: the connection is of no use.
@@ -123,6 +133,7 @@ pub fn read_response<'a>(
     head: &'a [u8],
     key: &[u8; 16],
     offered: &[&str],
+    deflate: Option<&Offer>,
 ) -> Result<Option<(Response<'a>, usize)>, Refusal> {
     let end = head_is_complete(head, 0);
     if end.unwrap_or(head.len()) > HEAD_BYTES_MAX {
@@ -145,7 +156,24 @@ pub fn read_response<'a>(
         _ => return Err(Refusal::Malformed),
     }
     let protocol = check(&headers, key, offered)?;
-    Ok(Some((Response { protocol, headers }, len)))
+    let deflate = agreed(&headers, deflate)?;
+    Ok(Some((Response { protocol, deflate, headers }, len)))
+}
+
+/// The extension that the answer agrees to, if any.
+fn agreed(headers: &Headers<'_>, deflate: Option<&Offer>) -> Result<Option<Agreement>, Refusal> {
+    const NAME: &str = "Sec-WebSocket-Extensions";
+    let is_well_formed =
+        |value: Option<&str>| value.is_some_and(|value| Extensions::new(value).is_well_formed());
+    if !headers.values(NAME).all(is_well_formed) {
+        return Err(Refusal::UnofferedExtension);
+    }
+    let mut extensions = headers.values(NAME).flatten().flat_map(Extensions::new);
+    match deflate {
+        Some(offer) => offer.agreed(extensions).map_err(|_| Refusal::UnofferedExtension),
+        None if extensions.next().is_none() => Ok(None),
+        None => Err(Refusal::UnofferedExtension),
+    }
 }
 
 /// The rules of RFC 6455 section 4.1 for the answer; returns the protocol.
@@ -156,9 +184,6 @@ fn check<'a>(headers: &Headers<'a>, key: &[u8; 16], offered: &[&str]) -> Result<
     match headers.only("Sec-WebSocket-Accept") {
         Ok(Some(accept)) if accept.as_bytes() == key::accept(&key::encode(key)) => {}
         _ => return Err(Refusal::WrongAccept),
-    }
-    if headers.values("Sec-WebSocket-Extensions").any(|value| value != Some("")) {
-        return Err(Refusal::UnofferedExtension);
     }
     match headers.only("Sec-WebSocket-Protocol") {
         Ok(None) => Ok(None),

@@ -43,7 +43,7 @@ proptest! {
     #[test]
     fn heads_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = read_request(&bytes);
-        let _ = read_response(&bytes, &[0; 16], &[]);
+        let _ = read_response(&bytes, &[0; 16], &[], None);
     }
 
     #[test]
@@ -159,7 +159,7 @@ fn a_head_is_limited_in_bytes() {
     assert!(read_request(&followed).unwrap().is_some());
 
     let response = "HTTP/1.1 200 OK\r\nX: ".to_owned() + &"x".repeat(HEAD_BYTES_MAX);
-    assert_eq!(read_response(response.as_bytes(), &[0; 16], &[]).err(), Some(Refusal::TooLarge));
+    assert_eq!(read_response(response.as_bytes(), &[0; 16], &[], None).err(), Some(Refusal::TooLarge));
 }
 
 #[test]
@@ -170,5 +170,5 @@ fn a_head_is_limited_in_lines() {
     assert_eq!(read_request(lines(HEADERS_MAX - present + 1).as_bytes()).err().unwrap().status, 431);
 
     let response = "HTTP/1.1 200 OK\r\n".to_owned() + &"X: y\r\n".repeat(HEADERS_MAX + 1) + "\r\n";
-    assert_eq!(read_response(response.as_bytes(), &[0; 16], &[]).err(), Some(Refusal::TooLarge));
+    assert_eq!(read_response(response.as_bytes(), &[0; 16], &[], None).err(), Some(Refusal::TooLarge));
 }

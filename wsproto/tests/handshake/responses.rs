@@ -18,6 +18,7 @@ fn request() -> ClientRequest<'static> {
         origin: None,
         protocols: &[],
         key: KEY,
+        deflate: None,
         headers: &[],
     }
 }
@@ -44,18 +45,21 @@ fn a_request() {
 #[test]
 fn an_agreement() {
     let bytes = [AGREED.as_bytes(), b"\x81\x00"].concat();
-    let (response, len) = read_response(&bytes, &KEY, &["superchat", "chat"]).unwrap().unwrap();
+    let (response, len) = read_response(&bytes, &KEY, &["superchat", "chat"], None).unwrap().unwrap();
     assert_eq!((response.protocol, len), (Some("chat"), AGREED.len()));
     assert_eq!(response.header("connection"), Some("Upgrade"));
     for len in 0..AGREED.len() {
-        assert!(matches!(read_response(&AGREED.as_bytes()[..len], &KEY, &["chat"]), Ok(None)), "{len} bytes");
+        assert!(
+            matches!(read_response(&AGREED.as_bytes()[..len], &KEY, &["chat"], None), Ok(None)),
+            "{len} bytes"
+        );
     }
 }
 
 #[test]
 fn a_protocol_may_be_left_open() {
     let head = AGREED.replace("Sec-WebSocket-Protocol: chat\r\n", "");
-    let (response, _) = read_response(head.as_bytes(), &KEY, &["chat"]).unwrap().unwrap();
+    let (response, _) = read_response(head.as_bytes(), &KEY, &["chat"], None).unwrap().unwrap();
     assert_eq!(response.protocol, None);
 }
 
@@ -84,23 +88,23 @@ fn refusals() {
     for (from, to, refusal) in cases {
         let head = AGREED.replacen(from, to, 1);
         assert_ne!(head, AGREED);
-        assert_eq!(read_response(head.as_bytes(), &KEY, &["chat"]).err(), Some(*refusal), "{to}");
+        assert_eq!(read_response(head.as_bytes(), &KEY, &["chat"], None).err(), Some(*refusal), "{to}");
     }
-    assert_eq!(read_response(AGREED.as_bytes(), &KEY, &[]).err(), Some(Refusal::UnofferedProtocol));
-    assert_eq!(read_response(AGREED.as_bytes(), &[0; 16], &["chat"]).err(), Some(Refusal::WrongAccept));
+    assert_eq!(read_response(AGREED.as_bytes(), &KEY, &[], None).err(), Some(Refusal::UnofferedProtocol));
+    assert_eq!(read_response(AGREED.as_bytes(), &[0; 16], &["chat"], None).err(), Some(Refusal::WrongAccept));
 }
 
 #[test]
 fn an_empty_extension_header_agrees_to_nothing() {
     let head = AGREED.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: \r\n\r\n");
-    assert!(read_response(head.as_bytes(), &KEY, &["chat"]).unwrap().is_some());
+    assert!(read_response(head.as_bytes(), &KEY, &["chat"], None).unwrap().is_some());
 }
 
 #[test]
 fn a_refusal_of_ours_is_read_as_its_status() {
     let mut out = Vec::new();
     push_reject(&mut out, 404, "nothing is here", "");
-    assert_eq!(read_response(&out, &KEY, &[]).err(), Some(Refusal::Status(404)));
+    assert_eq!(read_response(&out, &KEY, &[], None).err(), Some(Refusal::Status(404)));
 }
 
 proptest! {
@@ -121,6 +125,7 @@ proptest! {
             origin: origin.as_deref(),
             protocols: &offered,
             key,
+            deflate: None,
             headers: &headers,
             ..request()
         });
@@ -135,7 +140,7 @@ proptest! {
         let picked = if offered.is_empty() { None } else { Some(offered[pick.index(offered.len())]) };
         let mut answered = Vec::new();
         push_accept(&mut answered, read.key, picked, None);
-        let (response, len) = read_response(&answered, &key, &offered).unwrap().unwrap();
+        let (response, len) = read_response(&answered, &key, &offered, None).unwrap().unwrap();
         prop_assert_eq!((response.protocol, len), (picked, answered.len()));
     }
 }

@@ -151,6 +151,7 @@ impl Clients {
             origin: plan.origin.as_deref(),
             protocols: offered(plan),
             key: handshake_key(plan.seed, client.number),
+            deflate: None,
             headers: &[],
         };
         push_request(turn.outbound.begin(socket, &mut client.piece), &request);

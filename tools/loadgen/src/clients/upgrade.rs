@@ -25,7 +25,7 @@ impl Clients {
             held.extend_from_slice(bytes);
             held.as_mut_slice()
         };
-        match read_response(head, &key, offered(&self.plan)) {
+        match read_response(head, &key, offered(&self.plan), None) {
             Ok(Some((_, len))) => {
                 client.release();
                 if client.attempt == 0 {
