@@ -24,6 +24,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// Bytes of the name of a key for session tickets.
+pub const TICKET_NAME_BYTES: usize = 16;
+
+/// A key for the TLS session tickets of one period.
+pub struct TicketKey {
+    name: [u8; TICKET_NAME_BYTES],
+    secret: [u8; 32],
+}
+
 /// The keys of a cluster, in the order of the file.
 #[derive(Clone)]
 pub struct ClusterKeys {
@@ -117,6 +126,20 @@ impl ClusterKeys {
         self.keys.iter().fold(false, |any, key| any | hmac::verify(&key.link, &message, proof).is_ok())
     }
 
+    /// The key that seals session tickets in the period of this number.
+    #[must_use]
+    pub fn ticket_key(&self, period: u64) -> TicketKey {
+        let key = self.first();
+        TicketKey { name: key.ticket_name(period), secret: key.ticket_secret(period) }
+    }
+
+    /// The key of this name, if one of these keys gives it in the period of this number. Names are no secret.
+    #[must_use]
+    pub fn ticket_key_named(&self, period: u64, name: &[u8; TICKET_NAME_BYTES]) -> Option<TicketKey> {
+        let key = self.keys.iter().find(|key| key.ticket_name(period) == *name)?;
+        Some(TicketKey { name: *name, secret: key.ticket_secret(period) })
+    }
+
     /// The key that seals and proves.
     pub(crate) fn first(&self) -> &ClusterKey {
         self.keys.first().expect("parse gives at least one key")
@@ -138,6 +161,18 @@ impl ClusterKey {
         Self { id, link: hmac::Key::new(hmac::HMAC_SHA256, &link), root }
     }
 
+    fn ticket_name(&self, period: u64) -> [u8; TICKET_NAME_BYTES] {
+        let mut name = [0; TICKET_NAME_BYTES];
+        expand(&self.root, &[b"ticket name", &period.to_le_bytes()], &mut name);
+        name
+    }
+
+    fn ticket_secret(&self, period: u64) -> [u8; 32] {
+        let mut secret = [0; 32];
+        expand(&self.root, &[b"ticket key", &period.to_le_bytes()], &mut secret);
+        secret
+    }
+
     /// The sub-key for datagrams that `context` describes; its parts are of fixed length or carry it.
     pub(crate) fn datagram_key(&self, context: &[&[u8]]) -> [u8; 32] {
         let mut info = vec![b"datagram".as_slice()];
@@ -145,6 +180,20 @@ impl ClusterKey {
         let mut key = [0; 32];
         expand(&self.root, &info, &mut key);
         key
+    }
+}
+
+impl TicketKey {
+    /// Stands in each ticket, so that its key is found.
+    #[must_use]
+    pub fn name(&self) -> &[u8; TICKET_NAME_BYTES] {
+        &self.name
+    }
+
+    /// The secret itself, for the cipher.
+    #[must_use]
+    pub fn secret(&self) -> &[u8; 32] {
+        &self.secret
     }
 }
 
@@ -167,6 +216,12 @@ impl KeyType for Bytes {
 impl fmt::Debug for ClusterKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClusterKeys")
+    }
+}
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketKey").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -262,5 +317,17 @@ mod tests {
         assert_ne!(one.datagram_key(&[b"a"]), one.datagram_key(&[b"b"]));
         assert_ne!(one.datagram_key(&[b"a"]), two.datagram_key(&[b"a"]));
         assert!(keys.by_id(two.id).is_some() && keys.by_id([0; 4]).is_none());
+    }
+
+    #[test]
+    fn keys_of_tickets_follow_from_key_and_period() {
+        let (old, both) = (keys(ONE), keys(&format!("{TWO}\n{ONE}")));
+        let key = old.ticket_key(7);
+        assert_ne!(key.secret(), old.ticket_key(8).secret());
+        assert_ne!(key.secret(), both.ticket_key(7).secret(), "the first key seals");
+        let found = both.ticket_key_named(7, key.name()).expect("all open");
+        assert_eq!(found.secret(), key.secret());
+        assert!(both.ticket_key_named(8, key.name()).is_none());
+        assert!(!format!("{key:?}").contains("secret"));
     }
 }

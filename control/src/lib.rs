@@ -26,7 +26,7 @@ pub use announcers::{Announcer, Refusal, SessionKey};
 pub use digest::{Digest, entry_hash};
 pub use fleet::{Fleet, FleetEvent, FleetSettings, FleetTally, Grounds, MemberState, MemberStatus, Standing};
 pub use hash::{HASH_VERSION, channel_hash, hub_shard};
-pub use keys::{BadKeys, ClusterKeys};
+pub use keys::{BadKeys, ClusterKeys, TICKET_NAME_BYTES, TicketKey};
 pub use member::{Member, Region, Version, Weight};
 pub use node::{BadName, ClusterName, Incarnation, NodeId, NodeName};
 pub use ownership::{Rank, owner, rank};

@@ -41,6 +41,11 @@ pub enum Metric {
     Upgrades,
     UpgradesRefusedBusy,
     UpgradesRefusedRequest,
+    TlsHandshakesFull,
+    TlsHandshakesResumed,
+    TlsHandshakesFailed,
+    TlsHandshakesRefused,
+    TlsHandshakesWaiting,
     Sessions,
     Users,
     Channels,
@@ -122,6 +127,14 @@ const fn labelled(spec: MetricSpec, value: &'static str) -> MetricSpec {
     MetricSpec { label: Some(("reason", value)), ..spec }
 }
 
+const fn of_kind(spec: MetricSpec, value: &'static str) -> MetricSpec {
+    MetricSpec { label: Some(("kind", value)), ..spec }
+}
+
+const TLS_HANDSHAKES: &str = "roadstead_tls_handshakes_total";
+const TLS_HANDSHAKES_HELP: &str = "TLS handshakes with clients that were finished.";
+const TLS_FAILED: &str = "roadstead_tls_handshakes_failed_total";
+const TLS_FAILED_HELP: &str = "TLS handshakes that went wrong, or were not begun since too many waited.";
 const UPGRADES_REFUSED: &str = "roadstead_upgrades_refused_total";
 const UPGRADES_REFUSED_HELP: &str = "Upgrade requests answered with an HTTP error status.";
 const PUBLICATIONS_DROPPED: &str = "roadstead_publications_dropped_total";
@@ -137,7 +150,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 75] = [
+pub static METRICS: [MetricSpec; 80] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     counter(
@@ -150,6 +163,15 @@ pub static METRICS: [MetricSpec; 75] = [
     counter(Metric::Upgrades, "roadstead_upgrades_total", "Requests upgraded to WebSocket."),
     labelled(counter(Metric::UpgradesRefusedBusy, UPGRADES_REFUSED, UPGRADES_REFUSED_HELP), "busy"),
     labelled(counter(Metric::UpgradesRefusedRequest, UPGRADES_REFUSED, UPGRADES_REFUSED_HELP), "request"),
+    of_kind(counter(Metric::TlsHandshakesFull, TLS_HANDSHAKES, TLS_HANDSHAKES_HELP), "full"),
+    of_kind(counter(Metric::TlsHandshakesResumed, TLS_HANDSHAKES, TLS_HANDSHAKES_HELP), "resumed"),
+    labelled(counter(Metric::TlsHandshakesFailed, TLS_FAILED, TLS_FAILED_HELP), "failed"),
+    labelled(counter(Metric::TlsHandshakesRefused, TLS_FAILED, TLS_FAILED_HELP), "busy"),
+    gauge(
+        Metric::TlsHandshakesWaiting,
+        "roadstead_tls_handshakes_waiting",
+        "Connections whose TLS handshake waits to begin.",
+    ),
     gauge(Metric::Sessions, "roadstead_sessions", "Clients that have connected in the client protocol."),
     gauge(Metric::Users, "roadstead_users", "Users connected, counted once in each shard."),
     gauge(Metric::Channels, "roadstead_channels", "Channels known, counted once in each shard."),

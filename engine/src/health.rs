@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::limits::{FULL_PERCENT, IDLE_WAIT_MS, ROOM_PERCENT};
+use crate::limits::{FULL_PERCENT, IDLE_WAIT_MS, ROOM_PERCENT, TLS_EXPIRY_NEAR_S};
 
 /// A shard without a turn for this long has failed. Far above any bounded turn, even on an overloaded machine; far
 /// below the patience of clients (ping plus 10 s).
@@ -96,6 +96,34 @@ impl DrainPhase {
     }
 }
 
+/// Until when a certificate is good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateHealth {
+    /// Whom it is shown to: `clients` or `links`.
+    pub usage: &'static str,
+    /// The first name in it.
+    pub name: String,
+    /// When its time began, Unix seconds.
+    pub not_before_s: i64,
+    /// When its time ends, and that of every certificate above it, Unix seconds.
+    pub not_after_s: i64,
+}
+
+impl CertificateHealth {
+    /// Seconds until its end; negative: it is over.
+    #[must_use]
+    pub fn left_s(&self, unix_s: i64) -> i64 {
+        self.not_after_s.saturating_sub(unix_s)
+    }
+
+    /// Whether somebody should have renewed it.
+    #[must_use]
+    pub fn is_near_its_end(&self, unix_s: i64) -> bool {
+        let life_s = self.not_after_s.saturating_sub(self.not_before_s);
+        self.left_s(unix_s) < TLS_EXPIRY_NEAR_S.min(life_s / 6)
+    }
+}
+
 /// The health of all shards.
 #[derive(Debug)]
 pub struct Health {
@@ -106,6 +134,9 @@ pub struct Health {
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
     drain: Mutex<DrainStatus>,
+    certificates: Mutex<Vec<CertificateHealth>>,
+    certificates_applied: AtomicU64,
+    certificates_refused: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -139,6 +170,9 @@ impl Health {
                 connections: 0,
                 left_ms: 0,
             }),
+            certificates: Mutex::new(Vec::new()),
+            certificates_applied: AtomicU64::new(0),
+            certificates_refused: AtomicU64::new(0),
         }
     }
 
@@ -223,6 +257,29 @@ impl Health {
     #[must_use]
     pub fn reloads(&self) -> (u64, u64) {
         (self.reloads_applied.load(Ordering::Relaxed), self.reloads_refused.load(Ordering::Relaxed))
+    }
+
+    /// These certificates are in use now.
+    pub fn set_certificates(&self, certificates: Vec<CertificateHealth>) {
+        *self.certificates.lock().unwrap_or_else(PoisonError::into_inner) = certificates;
+    }
+
+    /// The certificates in use.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateHealth> {
+        self.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a reload of the certificates; `applied` is false if they were of no use.
+    pub fn count_certificates(&self, applied: bool) {
+        if applied { &self.certificates_applied } else { &self.certificates_refused }
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reloads of certificates that were applied, and those refused.
+    #[must_use]
+    pub fn certificate_reloads(&self) -> (u64, u64) {
+        (self.certificates_applied.load(Ordering::Relaxed), self.certificates_refused.load(Ordering::Relaxed))
     }
 
     /// Takes how many connections there are, of how many. Some, with whether the node is full now, if that has changed.
@@ -324,6 +381,24 @@ mod tests {
         assert_eq!(health.observe_room(1, 1), Some(true));
         health.set_state(State::Draining);
         assert_eq!((health.word(), health.is_ready()), ("draining", false));
+    }
+
+    #[test]
+    fn certificates_are_near_their_end_by_their_length() {
+        const DAY_S: i64 = 24 * 60 * 60;
+        for (life_days, left_days, is_near) in
+            [(365, 15, false), (365, 13, true), (90, 15, false), (90, 13, true), (6, 2, false), (6, 0, true)]
+        {
+            let certificate = CertificateHealth {
+                usage: "clients",
+                name: "a".into(),
+                not_before_s: 0,
+                not_after_s: life_days * DAY_S,
+            };
+            let now_s = (life_days - left_days) * DAY_S;
+            assert_eq!(certificate.left_s(now_s), left_days * DAY_S);
+            assert_eq!(certificate.is_near_its_end(now_s), is_near, "{left_days} of {life_days}");
+        }
     }
 
     #[test]

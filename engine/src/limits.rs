@@ -124,6 +124,26 @@ pub const TLS_ROOM_BYTES: usize = 2 * 1024;
 /// one. More ends the connection; so does the budget for incomplete input of the shard.
 pub const TLS_PENDING_BYTES_MAX: usize = TLS_FRAGMENT_BYTES + 2 * 1024;
 
+/// Certificates of one node besides the first. Each client's host is looked up by name; more hosts than these want a proxy that
+/// reads certificates as they are asked for.
+pub const TLS_CERTIFICATES_MAX: usize = 1_024;
+
+/// TLS handshakes that begin in one turn. Each takes the time of hundreds of messages (a millisecond with an RSA key), and
+/// whoever is served already is heard between two turns.
+pub const HANDSHAKES_PER_TURN: usize = 4;
+
+/// Connections of a shard that wait for their handshake to begin, with their first record each. A further one is closed, and its
+/// client comes back when it likes.
+pub const HANDSHAKES_WAITING_MAX: usize = 8 * 1024;
+
+/// Seconds for which one key makes session tickets; it opens them for as long again. Short, since whoever learns the key can read
+/// what TLS 1.2 clients said in that time; long enough that clients which come back within hours resume.
+pub const TLS_TICKET_PERIOD_S: u32 = 6 * 60 * 60;
+
+/// A certificate is near its end when so little of its time is left, unless a sixth of all of it is less: renewals are due long
+/// before, at a third.
+pub const TLS_EXPIRY_NEAR_S: i64 = 14 * 24 * 60 * 60;
+
 /// Connections of one admin listener. Probes, Prometheus and a few browsers need fewer; a further one takes the place of
 /// the one that has been idle longest.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;

@@ -39,7 +39,7 @@ ROOMS = {
     "outbox": (set(), RUNTIME),
     "siblings": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "peers": (set(), {"wsproto"} | RUNTIME),  # of roadstead_io it knows only what is to be sent
-    "tls": (set(), RUNTIME),
+    "tls": ({"health"}, RUNTIME),  # says how long its certificates are good
     "token": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "config": (set(), {"wsproto"} | RUNTIME),
     "tuning": (set(), {"roadstead_io", "wsproto"} | RUNTIME),

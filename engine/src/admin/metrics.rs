@@ -1,9 +1,10 @@
 //! Prometheus text (exposition format 0.0.4) of a node.
 //!
 //! Invariants: each name has one HELP and one TYPE line, directly before its samples; labels are fixed words, shard
-//! numbers, and the names of node, region and fleet in one series.
+//! numbers, the names of node, region and fleet in one series, and those of the certificates in another.
 
 use std::fmt::{Display, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::process::Process;
 use super::{Subject, VERSION, fleet_metrics};
@@ -29,6 +30,8 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
     text.sample(name, &[("result", "applied")], applied);
     text.sample(name, &[("result", "refused")], refused);
 
+    of_certificates(&mut text, subject);
+
     let mut last = "";
     for (index, metric) in METRICS.iter().enumerate() {
         if metric.name != last {
@@ -42,6 +45,27 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
     fleet_metrics::of_fleet(&mut text, subject);
     of_process(&mut text, process);
     text.0
+}
+
+fn of_certificates(text: &mut Text, subject: &Subject) {
+    let certificates = subject.health.certificates();
+    if certificates.is_empty() {
+        return;
+    }
+    let (applied, refused) = subject.health.certificate_reloads();
+    let name = "roadstead_tls_certificate_reloads_total";
+    let help = "Times that certificates were read again; refused if they were of no use.";
+    text.name(name, help, Kind::Counter);
+    text.sample(name, &[("result", "applied")], applied);
+    text.sample(name, &[("result", "refused")], refused);
+    let name = "roadstead_tls_certificate_expires_in_seconds";
+    text.name(name, "Seconds until a certificate in use, or one above it, ends.", Kind::Gauge);
+    let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    for (place, certificate) in certificates.iter().enumerate() {
+        let labels =
+            [("usage", certificate.usage), ("place", &place.to_string()), ("name", &certificate.name)];
+        text.sample(name, &labels, certificate.left_s(unix_s));
+    }
 }
 
 /// The sum of one number over all shards.

@@ -3,7 +3,7 @@
 use super::given::sources;
 use super::{ConfigAction, ConfigCommand, Exit, Output, answer, complain, complain_of};
 use crate::config::{self, Configuration, Problem, print_json, print_text, problems_json};
-use crate::tls::Identity;
+use crate::tls::{Identity, Tickets};
 
 /// Checks or prints the configuration.
 #[must_use]
@@ -35,7 +35,9 @@ pub fn run(command: &ConfigCommand) -> Exit {
 
 /// A node loads certificate and key before it serves; what would stop it is a problem here too.
 fn with_tls(configuration: Configuration) -> Result<Configuration, Vec<Problem>> {
-    match Identity::of(&configuration.settings.tls) {
+    let nothing = |reason: String| vec![Problem { key: None, value: None, origin: None, reason }];
+    let tickets = Tickets::of_node().map_err(|error| nothing(error.to_string()))?;
+    match Identity::load(&configuration.settings.tls, &tickets) {
         Ok(_) => Ok(configuration),
         Err(error) => Err(vec![Problem {
             key: Some(error.setting.into()),

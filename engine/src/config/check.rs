@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::cluster;
 use super::entry::{Origin, Problem};
-use crate::settings::Settings;
+use crate::settings::{ClientUser, Settings};
 
 /// An HMAC key shorter than its hash is weaker than the hash (RFC 7518 section 3.2).
 const HS256_SECRET_BYTES: usize = 32;
@@ -68,7 +68,23 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
         (None, Some(path)) => {
             refuse("tls.key", path.display().to_string(), "it needs tls.certificate as well")
         }
-        (Some(_), Some(_)) | (None, None) => {}
+        (Some(_), Some(_)) => {}
+        (None, None) => {
+            let without = "it needs tls.certificate and tls.key as well";
+            if let Some(entry) = settings.tls.certificates.first() {
+                refuse("tls.certificates", entry.clone(), without);
+            }
+            if let Some(path) = &settings.tls.client_ca {
+                refuse("tls.client_ca", path.display().to_string(), without);
+            }
+        }
+    }
+    if settings.tls.client_user != ClientUser::Off && settings.tls.client_ca.is_none() {
+        refuse(
+            "tls.client_user",
+            settings.tls.client_user.word().into(),
+            "it needs tls.client_ca as well: nobody else says that a certificate is true",
+        );
     }
     if settings.insecure
         && !settings.insecure_force

@@ -8,8 +8,8 @@ use roadstead_control::{ClusterName, Region};
 use roadstead_io::{Choice, Congestion};
 
 use super::slot::{NAME, Slot};
-use crate::limits::{HANDSHAKE_BYTES_MAX, SEEDS_MAX, SHARDS_MAX};
-use crate::settings::{LogFormat, LogLevel, Settings};
+use crate::limits::{HANDSHAKE_BYTES_MAX, SEEDS_MAX, SHARDS_MAX, TLS_CERTIFICATES_MAX};
+use crate::settings::{ClientCertificates, ClientUser, LogFormat, LogLevel, Settings};
 
 /// One setting.
 pub(super) struct Row {
@@ -274,12 +274,45 @@ pub(super) static TABLE: &[Row] = &[
         Slot::Text { at: |s| &mut s.token.issuer, bytes_max: 255 },
         "tokens must name this issuer (iss)",
     ),
-    fixed(
+    live(
         "tls.certificate",
         Slot::Path(|s| &mut s.tls.certificate),
         "certificate chain (PEM); with it and its key, every listen address speaks TLS",
     ),
-    fixed("tls.key", Slot::Path(|s| &mut s.tls.key), "private key (PEM) of the certificate"),
+    live("tls.key", Slot::Path(|s| &mut s.tls.key), "private key (PEM) of the certificate"),
+    live(
+        "tls.certificates",
+        Slot::Texts { at: |s| &mut s.tls.certificates, max: TLS_CERTIFICATES_MAX },
+        "certificates for further hosts: CHAIN:KEY, or one file with both; shown to clients that ask for a host they name",
+    ),
+    live(
+        "tls.client_ca",
+        Slot::Path(|s| &mut s.tls.client_ca),
+        "authorities (PEM) of clients' certificates; without it clients are not asked for one",
+    ),
+    live(
+        "tls.client_certificates",
+        Slot::Word {
+            allowed: "required or optional",
+            set: set_client_certificates,
+            get: client_certificates,
+        },
+        "whether a client without a certificate is refused, where tls.client_ca is set",
+    ),
+    live(
+        "tls.client_user",
+        Slot::Word {
+            allowed: "off, common_name, dns, email or uri",
+            set: set_client_user,
+            get: |s| s.tls.client_user.word().into(),
+        },
+        "name in a verified client certificate that is the user of a client without a token",
+    ),
+    fixed(
+        "tls.handshakes_per_s",
+        Slot::Count { at: |s| &mut s.tls.handshakes_per_s, min: 0, max: 1_000_000 },
+        "TLS handshakes that each shard begins in a second; others wait, or are closed if they are too many; 0: no limit",
+    ),
     live(
         "log.level",
         Slot::Word { allowed: "error, warn, info, debug or trace", set: set_level, get: level },
@@ -385,6 +418,20 @@ fn format(settings: &Settings) -> String {
         LogFormat::Json => "json",
     }
     .into()
+}
+
+fn set_client_certificates(settings: &mut Settings, word: &str) -> bool {
+    let known = ClientCertificates::WORDS.iter().find(|(_, known)| *known == word);
+    known.map(|(demanded, _)| settings.tls.client_certificates = *demanded).is_some()
+}
+
+fn client_certificates(settings: &Settings) -> String {
+    ClientCertificates::WORDS[settings.tls.client_certificates as usize].1.into()
+}
+
+fn set_client_user(settings: &mut Settings, word: &str) -> bool {
+    let known = ClientUser::WORDS.iter().find(|(_, known)| *known == word);
+    known.map(|(rule, _)| settings.tls.client_user = *rule).is_some()
 }
 
 /// The kernel's names have at most 15 bytes (TCP_CA_NAME_MAX with its zero).

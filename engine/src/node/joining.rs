@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Sender;
-use roadstead_control::{FleetSettings, Incarnation, Member, NodeName, Version, Weight};
+use roadstead_control::{ClusterKeys, FleetSettings, Incarnation, Member, NodeName, Version, Weight};
 use roadstead_io::{ListenOptions, bind};
 
 use super::Failure;
@@ -75,6 +75,11 @@ impl Joining {
         self.waiting.control()
     }
 
+    /// The fleet's keys.
+    pub(super) fn keys(&self) -> Arc<ClusterKeys> {
+        Arc::new(self.fleet.keys.clone())
+    }
+
     /// What shards must know.
     pub(super) fn parts(&self, settings: &Settings) -> FleetParts {
         let control = self.control();
@@ -82,7 +87,7 @@ impl Joining {
             cluster: self.fleet.cluster.as_str().into(),
             own: self.fleet.own.name.clone(),
             incarnation: self.fleet.own.incarnation,
-            keys: Arc::new(self.fleet.keys.clone()),
+            keys: self.keys(),
             links_per_peer: u8::try_from(settings.cluster.links_per_peer).unwrap_or(u8::MAX),
             link_queue_bytes: settings.cluster.link_queue_bytes as usize,
             listener: settings.listen.len() as u16,

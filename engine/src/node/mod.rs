@@ -7,6 +7,7 @@
 //! run: descriptors ─> doors ─> shards listen ─> control joins ─> admin ─> supervise: ready ... ─> all shards finished
 //! ```
 
+mod certificates;
 mod control;
 mod descriptors;
 mod doors;
@@ -35,9 +36,9 @@ use crate::health::Health;
 use crate::logging::Logging;
 use crate::settings::Settings;
 use crate::shard::Order;
-use crate::tls;
 use crate::token::Verifier;
 
+use certificates::Certificates;
 pub use descriptors::{Outlook, outlook};
 pub use failure::Failure;
 use happenings::Happening;
@@ -57,8 +58,6 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         tracing::warn!("{warning}");
     }
 
-    let tls =
-        tls::Identity::of(&configuration.settings.tls).map_err(|error| Failure::Demand(error.to_string()))?;
     let selected = roadstead_io::select(configuration.settings.io)
         .map_err(|error| Failure::Demand(error.to_string()))?;
     for note in &selected.notes {
@@ -72,11 +71,12 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
 
     let name = name(&settings);
     let joining = Joining::prepare(&settings, &name)?;
+    let certificates = Certificates::load(&settings, joining.as_ref().map(Joining::keys))?;
     let fleet = joining.as_ref().map(|joining| (joining.address, joining.parts(&settings)));
     let shards = shards::start(
         &settings,
         &verifier,
-        tls.as_ref(),
+        certificates.identity(),
         selected.kind,
         &room,
         started,
@@ -90,6 +90,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         joining.start(&shards, started, &told)?;
     }
     let health = Arc::new(Health::new(shards.len(), supervisor::milliseconds(started)));
+    certificates.show(&health);
     let subject = Subject {
         name: name.as_str().into(),
         io: selected.kind.to_string(),
@@ -122,6 +123,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         started,
         ready_line,
         course: supervisor::Course::new(),
+        certificates,
         control,
     };
     node.supervise(&happenings, sources, logging)

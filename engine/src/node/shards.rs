@@ -176,6 +176,11 @@ impl Shards {
         self.order(|| Order::Reload(Arc::clone(settings), Arc::clone(verifier)));
     }
 
+    /// Show these certificates to clients that come from now on.
+    pub(super) fn certify(&self, identity: &TlsIdentity) {
+        self.order(|| Order::Certificates(Box::new(identity.clone())));
+    }
+
     /// Take what waits to be accepted and nothing after it.
     pub(super) fn stop_listening(&self) {
         self.order(|| Order::StopListening);

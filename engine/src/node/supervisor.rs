@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use roadstead_control::Standing;
 
+use super::certificates::{Certificates, Fresh};
 use super::control::Control;
 use super::drain::{Drain, Step};
 use super::happenings::Happening;
@@ -54,6 +55,7 @@ pub(super) struct Node {
     /// Said on stdout as soon as clients are served.
     pub(super) ready_line: String,
     pub(super) course: Course,
+    pub(super) certificates: Certificates,
     /// `None`: the node has no fleet.
     pub(super) control: Option<Control>,
 }
@@ -133,6 +135,9 @@ impl Node {
             if looked.elapsed() >= look {
                 looked = Instant::now();
                 self.look(watchdog.is_some(), logging)?;
+                if let Some(identity) = self.certificates.look(&self.settings, &self.health) {
+                    self.shards.certify(identity);
+                }
                 self.show_state();
                 let is_under_way = !self.course.was_ready || !self.course.drain.is_serving();
                 if is_under_way || reported.elapsed() >= STATUS {
@@ -328,33 +333,41 @@ impl Node {
     /// A configuration that is not valid changes nothing.
     fn reload(&mut self, sources: &Sources, logging: &Logging) {
         service::reloading();
-        let read = config::load(sources);
+        let read = config::load(sources).map_err(|problems| {
+            problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        });
+        let read = read.and_then(|read| match self.certificates.read(&read.settings) {
+            Ok(fresh) => Ok((read, fresh)),
+            Err(error) => {
+                tracing::error!("{error}");
+                self.health.count_certificates(false);
+                Err(())
+            }
+        });
         let valid = read.is_ok();
         match read {
-            Ok(read) => {
+            Ok((read, fresh)) => {
                 for warning in &read.warnings {
                     tracing::warn!("{warning}");
                 }
-                self.apply(&read.settings, logging);
+                self.apply(&read.settings, fresh, logging);
             }
-            Err(problems) => {
-                for problem in &problems {
-                    tracing::error!("{problem}");
-                }
-                tracing::error!("the configuration is not valid; the running one stays");
-            }
+            Err(()) => tracing::error!("the configuration is not valid; the running one stays"),
         }
         self.health.count_reload(valid);
         service::ready(&self.summary());
     }
 
-    fn apply(&mut self, read: &Settings, logging: &Logging) {
+    fn apply(&mut self, read: &Settings, fresh: Fresh, logging: &Logging) {
         let (next, changes) = config::reload(&self.settings, read);
         self.settings = next;
         logging.set_level(self.settings.log.level);
         let settings = Arc::new(self.fitted.fit(&self.settings));
         let verifier = Arc::new(Verifier::new(&settings.token));
         self.shards.reload(&settings, &verifier);
+        if let Some(identity) = self.certificates.take(fresh, &self.health) {
+            self.shards.certify(identity);
+        }
         if !changes.need_restart.is_empty() {
             tracing::warn!("changed, but only a restart applies it: {}", changes.need_restart.join(", "));
         }

@@ -196,7 +196,11 @@ impl Clients {
         heard: &mut Heard,
     ) -> Result<(), DisconnectCode> {
         let insecure = self.settings.insecure;
-        let claims = match self.claims(&request.token, now) {
+        let certified = |wire: &Wire| {
+            let user = wire.certified.as_ref()?.0.clone();
+            Some(ConnectionClaims { user, ..ConnectionClaims::default() })
+        };
+        let claims = match self.claims(&request.token, now).map(|claims| claims.or_else(|| certified(wire))) {
             Ok(Some(claims)) if claims.user.len() > self.settings.limits.user_bytes_max() => {
                 return Err(DisconnectCode::InvalidToken);
             }

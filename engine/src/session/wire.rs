@@ -61,7 +61,13 @@ pub struct Wire {
     pub(super) ping_checked: bool,
     /// The connect command was answered by an error: nothing more is heard.
     pub(super) connect_failed: bool,
+    /// Who a verified certificate says the client is.
+    pub(super) certified: Option<Box<CertifiedUser>>,
 }
+
+/// A user's name from a certificate, for a session that has no token.
+#[derive(Debug)]
+pub(super) struct CertifiedUser(pub(super) String);
 
 pub(super) const NO_SESSION: u32 = u32::MAX;
 
@@ -83,7 +89,13 @@ impl Wire {
             awaits_pong: false,
             ping_checked: true,
             connect_failed: false,
+            certified: None,
         }
+    }
+
+    /// The client has shown, by a certificate that was verified, that it speaks for `user`.
+    pub fn certify(&mut self, user: &str) {
+        self.certified = Some(Box::new(CertifiedUser(user.to_owned())));
     }
 
     /// Looks whether the peer is in the middle of a message, and was in the same one at the last look.

@@ -13,7 +13,9 @@
 
 pub mod connection;
 mod decide;
+mod encrypted;
 mod ending;
+mod handshakes;
 pub mod leaving;
 mod links;
 pub mod mail;
@@ -44,6 +46,7 @@ use crate::siblings::Siblings;
 use crate::tls::Identity as TlsIdentity;
 use crate::token::Verifier;
 use connection::Connections;
+use handshakes::Handshakes;
 use leaving::Leaving;
 use links::{Brought, Questions};
 use mail::Mail;
@@ -57,6 +60,8 @@ pub enum Order {
     Stop,
     /// Use these settings (those that may change while running) and tokens' keys from now on.
     Reload(Arc<Settings>, Arc<Verifier>),
+    /// Use these certificates for streams that begin from now on.
+    Certificates(Box<TlsIdentity>),
     /// The fleet has changed.
     View(Arc<Roster>),
     /// Find a user's connections. Given to the hub shard of the user's channel.
@@ -223,6 +228,7 @@ pub struct Shard<I> {
     /// Connections that cannot carry a payload of their channel.
     unfit: Vec<u32>,
     tls: Option<TlsIdentity>,
+    handshakes: Handshakes,
     /// Memory of incomplete records, bytes.
     tls_held_bytes: usize,
     /// Plain bytes of the connection that is heard.
@@ -280,6 +286,8 @@ impl<I: Io> Shard<I> {
             Some(Fleet { peers, reporter, listener }) => (Some(peers), Some(reporter), Some(listener)),
             None => (None, None, None),
         };
+        let patience_ms = u64::from(settings.client.handshake_timeout_s) * 1_000 / 2;
+        let handshakes = Handshakes::new(settings.tls.handshakes_per_s, patience_ms, now.ms);
         let mut shard = Self {
             io,
             arena: Arena::new(ARENA_BYTES),
@@ -318,6 +326,7 @@ impl<I: Io> Shard<I> {
             stops: VecDeque::new(),
             unfit: Vec::new(),
             tls: parts.tls,
+            handshakes,
             tls_held_bytes: 0,
             plain: Vec::new(),
             tls_speakers: Vec::new(),
@@ -361,6 +370,7 @@ impl<I: Io> Shard<I> {
             self.router.next_tick_ms(),
             self.peers.as_ref().and_then(Peers::poll_timeout_ms),
             self.leaving.as_ref().map(Leaving::due_ms),
+            self.handshakes.due_ms(),
         ];
         for due_ms in dues.into_iter().flatten() {
             limit_ms = limit_ms.min(due_ms.saturating_sub(self.turned_ms));

@@ -16,7 +16,7 @@ use crate::outbox::{Full, LENT, Lane, NO_TAG, Outboxes, Watch};
 use crate::peers::Peers;
 use crate::router::{Subscriber, Walk};
 use crate::session::{Ending, Place, Urgency};
-use crate::tls::{Broken, Stream};
+use crate::tls::Broken;
 
 impl<I: Io> Shard<I> {
     /// One turn over what [`Shard::wait`] brought.
@@ -51,6 +51,7 @@ impl<I: Io> Shard<I> {
                     self.sessions.reload(Arc::clone(&settings), verifier);
                     self.settings = settings;
                 }
+                Order::Certificates(identity) => self.tls = Some(*identity),
                 Order::View(roster) => self.take_roster(&roster, now),
                 Order::Locate { user, answer } => self.questions.ask(user, answer),
                 Order::StopListening => self.stop_listening(),
@@ -70,6 +71,7 @@ impl<I: Io> Shard<I> {
             self.hear(event, now);
         }
         self.events = events;
+        self.begin_handshakes(now);
         self.tick_links(now);
         self.tick(now);
     }
@@ -147,42 +149,12 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    fn hear_encrypted(&mut self, slot: u32, start: u32, len: u32, now: Now) {
-        let Some((key, connection)) = self.connections.open_at(slot) else { return };
-        let Some(stream) = &mut connection.tls else { return };
-        self.plain.clear();
-        let held_bytes = stream.held_bytes();
-        let mut opened = stream.open(self.arena.received(start, len), &mut self.plain);
-        self.tls_held_bytes = self.tls_held_bytes + stream.held_bytes() - held_bytes;
-        let budget_bytes = self.settings.limits.inbound_bytes_per_shard as usize;
-        if self.tls_held_bytes > budget_bytes && stream.held_bytes() > 0 {
-            opened = Err(Broken);
-        }
-        if stream.has_outgoing() {
-            self.tls_speakers.push(slot);
-        }
-        let has_ended = stream.is_closed() || opened == Err(Broken);
-        if opened == Ok(()) && !self.plain.is_empty() {
-            let opened = (&mut self.plain[..], None);
-            self.sessions.hear(key, &mut connection.wire, opened, now, &mut self.heard);
-        }
-        if has_ended {
-            self.sessions.hear_end(key, &mut connection.wire, now, &mut self.heard);
-        }
-    }
-
     fn admit(&mut self, socket: Socket, now: Now) {
         self.counters.add(Metric::Accepted, 1);
         let has_room = self.admitted < self.connections_max;
         self.admitted += u32::from(has_room);
         let key = self.connections.open(socket, has_room);
-        if let Some(identity) = &self.tls {
-            match Stream::new(identity) {
-                Ok(stream) => self.connections.at(key.slot).tls = Some(Box::new(stream)),
-                Err(Broken) => return self.abandon(key.slot, now),
-            }
-        }
-        if self.course == Course::Serving {
+        if self.course == Course::Serving && self.encrypt(key.slot) {
             let due_ms = self.sessions.upgrade_due_ms(&self.connections.at(key.slot).wire, now);
             self.timers.arm(&mut self.connections, key.slot, due_ms);
         } else {
@@ -239,7 +211,7 @@ impl<I: Io> Shard<I> {
     }
 
     /// Closes a socket at once; nothing more is said on it.
-    fn abandon(&mut self, slot: u32, now: Now) {
+    pub(super) fn abandon(&mut self, slot: u32, now: Now) {
         if self.connections.open_at(slot).is_some() {
             self.release(slot, now);
             self.connections.at(slot).life = Life::Closing;
@@ -374,27 +346,6 @@ impl<I: Io> Shard<I> {
         self.speak_to_nodes(now);
     }
 
-    /// Sends what TLS has to say of its own, on sockets that did not speak in this turn: then it went along.
-    fn speak_tls(&mut self, now: Now) {
-        for slot in self.tls_speakers.drain(..) {
-            let Some((_, connection)) = self.connections.open_at(slot) else { continue };
-            let Some(stream) = &mut connection.tls else { continue };
-            if connection.outbox.is_blocked() || !stream.has_outgoing() {
-                continue;
-            }
-            match stream.seal(&[]) {
-                Ok(records) => {
-                    self.sent_bytes += records.len() as u64;
-                    self.io.send(Socket(slot), Payload::from(records));
-                }
-                Err(Broken) => self.tls_broken.push(slot),
-            }
-        }
-        while let Some(slot) = self.tls_broken.pop() {
-            self.abandon(slot, now);
-        }
-    }
-
     /// Ends sockets that have said everything: what was sent in earlier turns is with the kernel unless the socket is
     /// blocked, and then the ending comes up again when it has drained.
     fn finish_endings(&mut self, now: Now) {
@@ -461,6 +412,7 @@ impl<I: Io> Shard<I> {
         }
         counters.add(Metric::MailboxBacklogTurns, u64::from(self.siblings.has_backlog()));
         counters.set(Metric::Connections, u64::from(self.admitted));
+        counters.set(Metric::TlsHandshakesWaiting, self.handshakes.len() as u64);
         counters.set(Metric::Sessions, self.sessions.len() as u64);
         counters.set(Metric::Users, self.sessions.users() as u64);
         counters.set(Metric::Channels, self.router.channels() as u64);

@@ -1,109 +1,37 @@
 //! TLS between the sockets and the sessions: records in, plain bytes out, and back.
 //!
 //! Invariants: knows no socket and no session; keeps an incomplete record and what the handshake wants to send, nothing
-//! else; a failed stream only sends its alert. The library is hidden here, so that it can be exchanged.
+//! else; a failed stream only sends its alert.
 //!
 //! ```text
 //! Handshake ── finished ──> Open ── peer's close_notify, or an error ──> Closed
 //! ```
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::HandshakeKind;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{Error, ServerConfig};
 
+use super::certificate::Subject;
+use super::identity::Identity;
 use crate::limits::{TLS_FRAGMENT_BYTES, TLS_OVERHEAD_BYTES, TLS_PENDING_BYTES_MAX, TLS_ROOM_BYTES};
-use crate::settings::Tls;
-
-const CERTIFICATE: &str = "tls.certificate";
-const KEY: &str = "tls.key";
-
-/// Why TLS could not be set up: the setting whose file is to blame, and what is wrong with it.
-#[derive(Debug)]
-pub struct SetupError {
-    /// `tls.certificate` or `tls.key`.
-    pub setting: &'static str,
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl SetupError {
-    fn new(setting: &'static str, path: &Path, reason: impl ToString) -> Self {
-        Self { setting, path: path.into(), reason: reason.to_string() }
-    }
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.setting, self.path.display(), self.reason)
-    }
-}
-
-impl std::error::Error for SetupError {}
-
-/// The process's part of every stream: certificate, key, and one ticketer, so that clients resume on any shard.
-#[derive(Clone)]
-pub struct Identity {
-    config: Arc<ServerConfig>,
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").finish_non_exhaustive()
-    }
-}
-
-impl Identity {
-    /// What the settings name; `None`: no TLS.
-    ///
-    /// # Errors
-    /// As [`Identity::load`].
-    pub fn of(settings: &Tls) -> Result<Option<Self>, SetupError> {
-        match (&settings.certificate, &settings.key) {
-            (Some(certificate), Some(key)) => Self::load(certificate, key).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// Reads a certificate chain and its key, both PEM.
-    ///
-    /// # Errors
-    /// A file that cannot be read or holds no certificate or key, or a key that is not the certificate's; named.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, SetupError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect)
-            .map_err(|error| SetupError::new(CERTIFICATE, certificate, error))?;
-        if chain.is_empty() {
-            return Err(SetupError::new(CERTIFICATE, certificate, "it holds no certificate"));
-        }
-        let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| SetupError::new(KEY, key, error))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let refused = |error: Error| SetupError::new(KEY, key, error);
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(refused)?
-            .with_no_client_auth()
-            .with_single_cert(chain, secret)
-            .map_err(refused)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(refused)?;
-        config.send_tls13_tickets = 1;
-        Ok(Self { config: Arc::new(config) })
-    }
-}
 
 /// The stream cannot go on: the peer broke the protocol, or sent more than may wait. Nothing of it was delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Broken;
+
+/// What a finished handshake has shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Established {
+    /// It went on from an earlier session.
+    pub is_resumed: bool,
+    /// Whom the client's certificate names, if it has shown one that was verified.
+    pub client: Option<Subject>,
+}
 
 /// One connection's TLS.
 pub struct Stream {
@@ -117,6 +45,9 @@ pub struct Stream {
     /// Nothing can be encrypted any more.
     is_broken: bool,
     has_said_goodbye: bool,
+    /// The library has been shown the first record.
+    has_begun: bool,
+    has_established: bool,
 }
 
 impl fmt::Debug for Stream {
@@ -139,7 +70,32 @@ impl Stream {
             is_closed: false,
             is_broken: false,
             has_said_goodbye: false,
+            has_begun: false,
+            has_established: false,
         })
+    }
+
+    /// Keeps the first records until the handshake may begin.
+    ///
+    /// # Errors
+    /// [`Broken`]: more than may wait.
+    pub fn keep(&mut self, records: &[u8]) -> Result<(), Broken> {
+        self.incoming.extend_from_slice(records);
+        self.bounded(Ok(()))
+    }
+
+    /// Begins the handshake with what was kept.
+    ///
+    /// # Errors
+    /// As [`Stream::open`].
+    pub fn begin(&mut self, plain: &mut Vec<u8>) -> Result<(), Broken> {
+        self.open(&mut [], plain)
+    }
+
+    /// Whether the handshake has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Takes records and appends what they carried to `plain`.
@@ -151,7 +107,12 @@ impl Stream {
             // What follows a goodbye or a fault is not looked at.
             return Ok(());
         }
+        self.has_begun = true;
         let outcome = self.take(records, plain);
+        self.bounded(outcome)
+    }
+
+    fn bounded(&mut self, outcome: Result<(), Broken>) -> Result<(), Broken> {
         if outcome.is_err() || self.incoming.len() > TLS_PENDING_BYTES_MAX {
             self.incoming = Vec::new();
             self.is_closed = true;
@@ -233,6 +194,23 @@ impl Stream {
         }
     }
 
+    /// What the handshake has shown, once, when it is finished.
+    pub fn take_established(&mut self) -> Option<Established> {
+        if self.has_established || self.is_broken || self.connection.is_handshaking() {
+            return None;
+        }
+        self.has_established = true;
+        let client = self.connection.peer_certificates().and_then(|chain| Subject::of(chain.first()?).ok());
+        let is_resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        Some(Established { is_resumed, client })
+    }
+
+    /// Whether the handshake is not finished.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        !self.has_established
+    }
+
     /// Whether the peer has ended the stream: no plain bytes come any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -284,7 +262,7 @@ impl Stream {
         room: usize,
         mut what: impl FnMut(&mut Traffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), Broken> {
-        if self.is_broken {
+        if self.is_broken || !self.has_begun {
             return Err(Broken);
         }
         // The library remembers places in what it has not discarded, so it must see the same bytes again.
@@ -355,23 +333,11 @@ mod tests {
     use rustls::pki_types::ServerName;
 
     use super::*;
-
-    /// A self-signed certificate for `roadstead`, of P-256, made with `openssl req -x509`; it is good until 2126.
-    const CHAIN: &str = include_str!("tls/test_certificate.pem");
-    const SECRET_KEY: &str = include_str!("tls/test_key.pem");
-
-    fn identity() -> Identity {
-        let folder = std::env::temp_dir().join(format!("roadstead-tls-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-        std::fs::write(&certificate, CHAIN).unwrap();
-        std::fs::write(&key, SECRET_KEY).unwrap();
-        Identity::load(&certificate, &key).unwrap()
-    }
+    use crate::tls::testing::{certificate, identity};
 
     fn client() -> ClientConnection {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(CHAIN.as_bytes()).unwrap()).unwrap();
+        roots.add(certificate()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

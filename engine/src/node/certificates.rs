@@ -1,0 +1,127 @@
+//! The node's certificates while it runs: read at the start, on a reload, and when their files change.
+//!
+//! Invariants: files that are of no use change nothing and are told of, once; whether clients speak TLS at all is settled at
+//! the start.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use roadstead_control::ClusterKeys;
+
+use super::Failure;
+use crate::health::{CertificateHealth, Health};
+use crate::settings::Settings;
+use crate::tls::{Identity, SetupError, Tickets, Watch};
+
+/// Between two looks at the files.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two words about a certificate that is near its end.
+const REMIND_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Certificates and where they come from.
+#[derive(Debug)]
+pub(super) struct Certificates {
+    tickets: Tickets,
+    watch: Watch,
+    /// `None`: clients do not speak TLS.
+    identity: Option<Identity>,
+    looked: Instant,
+    reminded: Option<Instant>,
+}
+
+impl Certificates {
+    /// Reads them for the first time. With `keys`, tickets are those of the fleet.
+    pub(super) fn load(settings: &Settings, keys: Option<Arc<ClusterKeys>>) -> Result<Self, Failure> {
+        let tickets = match keys {
+            Some(keys) => Tickets::of_fleet(keys),
+            None => Tickets::of_node()
+                .map_err(|error| Failure::Start(format!("cannot make keys for session tickets: {error}")))?,
+        };
+        let watch = Watch::new(Identity::files(&settings.tls));
+        let identity = Identity::load(&settings.tls, &tickets)
+            .map_err(|error: SetupError| Failure::Demand(error.to_string()))?;
+        Ok(Self { tickets, watch, identity, looked: Instant::now(), reminded: None })
+    }
+
+    /// What clients are shown.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Reads what `settings` name; nothing changes until [`Certificates::take`].
+    pub(super) fn read(&self, settings: &Settings) -> Result<Fresh, SetupError> {
+        let watch = Watch::new(Identity::files(&settings.tls));
+        Ok(Fresh { watch, identity: Identity::load(&settings.tls, &self.tickets)? })
+    }
+
+    /// Uses what was read. Some: what clients are shown from now on.
+    pub(super) fn take(&mut self, fresh: Fresh, health: &Health) -> Option<&Identity> {
+        if self.identity.is_none() || fresh.identity.is_none() {
+            if self.identity.is_some() != fresh.identity.is_some() {
+                tracing::warn!("only a restart turns TLS on the listen addresses on or off");
+            }
+            return None;
+        }
+        self.watch = fresh.watch;
+        self.identity = fresh.identity;
+        self.reminded = None;
+        health.count_certificates(true);
+        self.show(health);
+        self.identity.as_ref()
+    }
+
+    /// Looks whether the files have changed, and reads them if so. Some: what clients are shown from now on.
+    pub(super) fn look(&mut self, settings: &Settings, health: &Health) -> Option<&Identity> {
+        self.remind();
+        if self.identity.is_none() || self.looked.elapsed() < LOOK_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        if !self.watch.has_changed() {
+            return None;
+        }
+        match self.read(settings) {
+            Ok(fresh) => {
+                tracing::info!("certificates read again, since their files have changed");
+                self.take(fresh, health)
+            }
+            Err(error) => {
+                tracing::error!("{error}; the certificates in use stay");
+                health.count_certificates(false);
+                None
+            }
+        }
+    }
+
+    /// Lets everybody see the certificates in use.
+    pub(super) fn show(&self, health: &Health) {
+        health.set_certificates(self.in_use().to_vec());
+    }
+
+    fn in_use(&self) -> &[CertificateHealth] {
+        self.identity.as_ref().map_or(&[], Identity::health)
+    }
+
+    /// Says which certificates are near their end, once a day.
+    fn remind(&mut self) {
+        if self.reminded.is_some_and(|reminded| reminded.elapsed() < REMIND_EVERY) {
+            return;
+        }
+        self.reminded = Some(Instant::now());
+        let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        for certificate in self.in_use().iter().filter(|found| found.is_near_its_end(unix_s)) {
+            let (name, left_s) = (&certificate.name, certificate.left_s(unix_s));
+            match left_s {
+                ..=0 => tracing::error!("the certificate of {name} has expired: renew it"),
+                _ => tracing::warn!("the certificate of {name} ends in {} hours: renew it", left_s / 3_600),
+            }
+        }
+    }
+}
+
+/// What was read from the files.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    watch: Watch,
+    identity: Option<Identity>,
+}
