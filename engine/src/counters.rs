@@ -58,6 +58,11 @@ pub enum Metric {
     Violations,
     Disconnects,
     PongTimeouts,
+    DeflateReceivedBytes,
+    DeflateInflatedBytes,
+    DeflatePlainBytes,
+    DeflateDeflatedBytes,
+    DeflateWindowBytes,
     Published,
     PublishRefused,
     PublishGaps,
@@ -150,7 +155,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 80] = [
+pub static METRICS: [MetricSpec; 85] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     counter(
@@ -191,6 +196,31 @@ pub static METRICS: [MetricSpec; 80] = [
         Metric::PongTimeouts,
         "roadstead_pong_timeouts_total",
         "Clients that did not answer a ping in time.",
+    ),
+    counter(
+        Metric::DeflateReceivedBytes,
+        "roadstead_deflate_received_bytes_total",
+        "Payload of deflated messages as it was received.",
+    ),
+    counter(
+        Metric::DeflateInflatedBytes,
+        "roadstead_deflate_inflated_bytes_total",
+        "The same payload after it was inflated.",
+    ),
+    counter(
+        Metric::DeflatePlainBytes,
+        "roadstead_deflate_plain_bytes_total",
+        "Payload that was deflated, before; a publication counts once, however many get it.",
+    ),
+    counter(
+        Metric::DeflateDeflatedBytes,
+        "roadstead_deflate_deflated_bytes_total",
+        "The same payload after it was deflated.",
+    ),
+    gauge(
+        Metric::DeflateWindowBytes,
+        "roadstead_deflate_window_bytes",
+        "Memory that clients' windows may come to hold.",
     ),
     counter(Metric::Published, "roadstead_publications_total", "Publications ordered by their hubs."),
     counter(

@@ -33,6 +33,8 @@ pub struct Settings {
     pub insecure_force: bool,
     /// Serves `/echo`, a raw WebSocket echo.
     pub echo: bool,
+    /// Whether and how messages are deflated.
+    pub compression: Compression,
     /// How much of everything.
     pub limits: Limits,
     /// What connections must and may do.
@@ -53,6 +55,23 @@ pub struct Settings {
     pub node: Node,
     /// Which fleet it belongs to.
     pub cluster: Cluster,
+}
+
+/// permessage-deflate (RFC 7692), on all listen addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// Agrees to it where clients offer it.
+    pub enabled: bool,
+    /// From 1 (quick) to 9 (small).
+    pub effort: u32,
+    /// Messages below are sent as they are, bytes.
+    pub min_bytes: u32,
+    /// Lets clients' messages lean on earlier ones of the same connection.
+    pub takeover: bool,
+    /// How far they may lean back, as an exponent of bytes.
+    pub window_bits: u32,
+    /// Memory of one shard for what they may lean on, bytes; without it connections do without takeover.
+    pub window_bytes_per_shard: u32,
 }
 
 /// Upper bounds. What happens at each is in the table of [`crate::config`].
@@ -323,6 +342,7 @@ impl Default for Settings {
             insecure: false,
             insecure_force: false,
             echo: false,
+            compression: Compression::default(),
             limits: Limits::default(),
             client: Client::default(),
             channel: Channel::default(),
@@ -416,6 +436,19 @@ impl Default for Limits {
             outbox_messages: 256,
             slow_close_ms: 10_000,
             mailbox_messages: 16_384,
+        }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            effort: 4,
+            min_bytes: 128,
+            takeover: false,
+            window_bits: 12,
+            window_bytes_per_shard: 64 << 20,
         }
     }
 }

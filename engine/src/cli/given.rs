@@ -47,6 +47,9 @@ pub struct SettingFlags {
     /// Serve /echo, a raw WebSocket echo
     #[arg(long)]
     pub echo: bool,
+    /// Deflate messages of clients that offer it (permessage-deflate)
+    #[arg(long)]
+    pub compression: bool,
     /// Name of the node, unique in its fleet [default: made from the host's name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
@@ -107,6 +110,7 @@ impl SettingFlags {
             ("--insecure", "insecure", self.insecure),
             ("--insecure-force", "insecure_force", self.insecure_force),
             ("--echo", "echo", self.echo),
+            ("--compression", "compression.enabled", self.compression),
             ("--alone", "cluster.alone", self.alone),
         ] {
             entries.extend(given.then(|| Entry::flag(flag, key, "true")));

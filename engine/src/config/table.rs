@@ -80,6 +80,36 @@ pub(super) static TABLE: &[Row] = &[
     ),
     fixed("echo", Slot::Flag(|s| &mut s.echo), "serves /echo, a raw WebSocket echo"),
     fixed(
+        "compression.enabled",
+        Slot::Flag(|s| &mut s.compression.enabled),
+        "deflates messages of clients that offer it (permessage-deflate); pays on networks that are slow or dear",
+    ),
+    fixed(
+        "compression.effort",
+        Slot::Count { at: |s| &mut s.compression.effort, min: 1, max: 9 },
+        "1 is quick, 9 is small",
+    ),
+    fixed(
+        "compression.min_bytes",
+        Slot::Bytes { at: |s| &mut s.compression.min_bytes, min: 0, max: MESSAGE_BYTES_MAX },
+        "messages below are sent as they are",
+    ),
+    fixed(
+        "compression.takeover",
+        Slot::Flag(|s| &mut s.compression.takeover),
+        "lets clients' messages lean on earlier ones, which keeps a window for each of them",
+    ),
+    fixed(
+        "compression.window_bits",
+        Slot::Count { at: |s| &mut s.compression.window_bits, min: 8, max: 15 },
+        "size of such a window, as an exponent: 12 is 4 KiB",
+    ),
+    fixed(
+        "compression.window_bytes_per_shard",
+        Slot::Bytes { at: |s| &mut s.compression.window_bytes_per_shard, min: 0, max: u32::MAX },
+        "memory of a shard for such windows; then further clients do without",
+    ),
+    fixed(
         "node.name",
         Slot::Name(|s| &mut s.node.name),
         "name in the fleet, in logs and status; not set: made from the host's name",

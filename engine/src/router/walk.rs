@@ -21,6 +21,10 @@ pub struct Walk<W> {
     pub json: Option<W>,
     /// The batch as Protobuf connections get it, once the first of them was met.
     pub protobuf: Option<W>,
+    /// The same two as connections get them that deflate.
+    pub json_deflated: Option<W>,
+    /// As above.
+    pub protobuf_deflated: Option<W>,
     /// Subscribers below this place are still to be visited.
     pub(super) unvisited: usize,
     /// Publications that came since this walk began.
@@ -34,6 +38,8 @@ impl<W> Default for Walk<W> {
             publications: Vec::new(),
             json: None,
             protobuf: None,
+            json_deflated: None,
+            protobuf_deflated: None,
             unvisited: 0,
             queue: VecDeque::new(),
             queued_bytes: 0,

@@ -5,12 +5,14 @@
 //!
 //! ```text
 //! bytes ─> upgrade ─> echo ───────────────────────────> replies, from the arena where they can
+//!               │       (inflated before, and deflated behind, where that was agreed to)
 //!               └───> client: commands ─> permission ─> Command   (to the router)
 //!                                    └──> errors, pongs > replies
 //! Delivery (from the router) ─> answer ───────────────> replies
 //! ```
 
 mod client;
+mod deflation;
 pub mod inbound;
 pub mod replies;
 mod upgrade;
@@ -28,6 +30,8 @@ use crate::settings::Settings;
 use crate::token::Verifier;
 use client::Clients;
 pub use client::Identity;
+use deflation::Deflation;
+pub use deflation::{Compressor, DeflateTally, Deflates};
 use inbound::Blocks;
 pub use replies::{Place, Replies, Span, Urgency};
 pub use wire::{Ending, Phase, Wire};
@@ -66,6 +70,8 @@ pub struct Tally {
     pub disconnects: u64,
     /// Pings not answered in time.
     pub pongs_missing: u64,
+    /// What was deflated and inflated.
+    pub deflate: DeflateTally,
 }
 
 impl Tally {
@@ -80,6 +86,7 @@ pub struct Sessions {
     settings: Arc<Settings>,
     clients: Clients,
     blocks: Blocks,
+    deflation: Deflation,
     client_limits: Limits,
     echo_limits: Limits,
     tally: Tally,
@@ -97,6 +104,7 @@ impl Sessions {
         Self {
             clients: Clients::new(Arc::clone(&settings), verifier, identity),
             blocks: Blocks::new(settings.limits.inbound_bytes_per_shard as usize),
+            deflation: Deflation::new(settings.compression.clone()),
             client_limits: limits(settings.limits.message_bytes),
             echo_limits: limits(settings.limits.echo_message_bytes),
             tally: Tally::default(),
@@ -112,7 +120,7 @@ impl Sessions {
 
     /// What was counted since the last call.
     pub fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
+        Tally { deflate: self.deflation.take_tally(), ..std::mem::take(&mut self.tally) }
     }
 
     /// Clients that have connected.
@@ -137,6 +145,17 @@ impl Sessions {
     #[must_use]
     pub fn inbound_bytes(&self) -> usize {
         self.blocks.held_bytes()
+    }
+
+    /// Memory that the windows of connections that lean on earlier messages may come to hold, bytes.
+    #[must_use]
+    pub fn window_bytes(&self) -> usize {
+        self.deflation.window_bytes()
+    }
+
+    /// Deflates what is written for many connections at once.
+    pub fn compressor(&mut self) -> &mut Compressor {
+        &mut self.deflation.compressor
     }
 
     /// When the request of a connection that was just accepted must be there.
@@ -199,23 +218,38 @@ impl Sessions {
         let limits = if wire.phase == Phase::Echo { self.echo_limits } else { self.client_limits };
         // A message may lie in the block, so the block is the decoder's while messages are read.
         let mut block = wire.inbound.take();
+        let mut violation = None;
         loop {
             let mut assembly = self.blocks.assembly(&mut block);
             let event = match wire.decoder.decode(&mut input, &mut assembly, &limits) {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
-                Err(violation) => {
-                    self.violate(key, wire, violation, now, heard);
+                Err(found) => {
+                    violation = Some(found);
                     break;
                 }
             };
             match event {
                 _ if !wire.closing.receives() && !matches!(event, Event::Close(_)) => {}
-                Event::Message { kind, payload, .. } => {
+                Event::Message { kind, compressed, payload } => {
                     self.tally.messages += 1;
                     wire.was_in_message = false;
+                    let mut payload = &*payload;
+                    if compressed {
+                        let bytes_max = limits.message_bytes;
+                        if let Err(found) = self.deflation.inflate(key.slot, kind, payload, bytes_max) {
+                            violation = Some(found);
+                            break;
+                        }
+                        payload = &self.deflation.plain;
+                    }
                     if wire.phase == Phase::Echo {
-                        heard.replies.frame(key, opcode_of(kind), payload);
+                        let is_worth_it = compressed && wire.deflates.fits(payload.len());
+                        let compressor = &mut self.deflation.compressor;
+                        match is_worth_it.then(|| compressor.deflate(payload)).flatten() {
+                            Some(deflated) => heard.replies.deflated(key, opcode_of(kind), deflated),
+                            None => heard.replies.frame(key, opcode_of(kind), payload),
+                        }
                     } else if let Err(code) =
                         self.clients.message(key, wire, payload, now, &mut self.tally, heard)
                     {
@@ -239,6 +273,9 @@ impl Sessions {
                     end_after_flush(key, wire, Ending::Close, now, &self.settings, heard);
                 }
             }
+        }
+        if let Some(violation) = violation {
+            self.violate(key, wire, violation, now, heard);
         }
         if wire.phase == Phase::Echo && !wire.was_in_message && !wire.decoder.is_between_messages() {
             // `/echo` has no pings; its timer runs only while a message is incomplete.
@@ -314,9 +351,10 @@ impl Sessions {
         }
     }
 
-    /// The socket is gone: gives back what the connection held. Returns the user of its session, if it had one.
-    pub fn end(&mut self, wire: &mut Wire) -> Option<Arc<str>> {
+    /// The socket in `slot` is gone: gives back what the connection held. Returns the user of its session, if it had one.
+    pub fn end(&mut self, slot: u32, wire: &mut Wire) -> Option<Arc<str>> {
         self.blocks.release(&mut wire.inbound);
+        self.deflation.end(slot);
         wire.phase = Phase::Ended;
         self.clients.end(wire)
     }

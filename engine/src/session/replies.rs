@@ -77,6 +77,13 @@ impl Replies {
         self.note(to, start, Urgency::First);
     }
 
+    /// Appends one WebSocket frame whose payload was deflated.
+    pub fn deflated(&mut self, to: Key, opcode: Opcode, deflated: &[u8]) {
+        let start = self.buffer.len();
+        wsproto::push_deflated(&mut self.buffer, opcode, deflated, None);
+        self.note(to, start, Urgency::First);
+    }
+
     /// Appends one WebSocket frame whose payload `write` appends to the buffer.
     pub fn message(&mut self, to: Key, opcode: Opcode, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.buffer.len();

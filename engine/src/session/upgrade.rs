@@ -165,7 +165,15 @@ impl Sessions {
             wire.frame_ping = negotiated.frame_ping;
             subprotocol = negotiated.subprotocol;
         }
-        heard.replies.raw(key, |out| handshake::push_accept(out, request.key, subprotocol, None));
+        let mut extensions = None;
+        if let Some((deflates, agreement)) = self.deflation.agree(key.slot, &request) {
+            wire.decoder.allow_rsv1();
+            wire.deflates = deflates;
+            extensions = Some(agreement.to_string());
+        }
+        heard.replies.raw(key, |out| {
+            handshake::push_accept(out, request.key, subprotocol, extensions.as_deref());
+        });
         Ok(true)
     }
 

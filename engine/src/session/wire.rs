@@ -3,6 +3,7 @@
 use roadstead_protocol::Encoding;
 use wsproto::{Closing, Decoder, Role};
 
+use super::deflation::Deflates;
 use super::inbound::Block;
 
 /// What is spoken on a connection.
@@ -47,6 +48,7 @@ pub struct Wire {
     pub(super) session: u32,
     pub(super) phase: Phase,
     pub(super) closing: Closing,
+    pub(super) deflates: Deflates,
     pub(super) encoding: Encoding,
     pub(super) ending: Ending,
     /// RFC 6455 pings replace the protocol's own.
@@ -81,6 +83,7 @@ impl Wire {
             session: NO_SESSION,
             phase: if admitted { Phase::Upgrading } else { Phase::Refusing },
             closing: Closing::Open,
+            deflates: Deflates::NOT,
             encoding: Encoding::Json,
             ending: Ending::None,
             frame_ping: false,
@@ -120,6 +123,12 @@ impl Wire {
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    /// Which messages to the peer may be deflated.
+    #[must_use]
+    pub fn deflates(&self) -> Deflates {
+        self.deflates
     }
 
     /// Whether messages may still be sent to the peer.

@@ -15,7 +15,7 @@ use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES, TIMERS_PER_TURN};
 use crate::outbox::{Full, LENT, Lane, NO_TAG, Outboxes, Watch};
 use crate::peers::Peers;
 use crate::router::{Subscriber, Walk};
-use crate::session::{Ending, Place, Urgency};
+use crate::session::{Compressor, Ending, Place, Urgency};
 use crate::tls::Broken;
 
 impl<I: Io> Shard<I> {
@@ -224,7 +224,7 @@ impl<I: Io> Shard<I> {
         self.timers.cancel(&mut self.connections, slot);
         let connection = self.connections.at(slot);
         let (key, user) =
-            (Key { slot, generation: connection.generation }, self.sessions.end(&mut connection.wire));
+            (Key { slot, generation: connection.generation }, self.sessions.end(slot, &mut connection.wire));
         if let Some(user) = user {
             self.router.depart(key, user);
         }
@@ -292,6 +292,7 @@ impl<I: Io> Shard<I> {
                 counters: &self.counters,
                 slow: &mut self.slow,
                 unfit: &mut self.unfit,
+                compressor: self.sessions.compressor(),
             };
             let visit = |tag: u32, name: &str, walk: &mut Walk<Written>, subscribers: &[Subscriber]| {
                 round.visit(tag, name, walk, subscribers);
@@ -395,6 +396,11 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::Violations, heard.violations);
         counters.add(Metric::Disconnects, heard.disconnects);
         counters.add(Metric::PongTimeouts, heard.pongs_missing);
+        counters.add(Metric::DeflateReceivedBytes, heard.deflate.received);
+        counters.add(Metric::DeflateInflatedBytes, heard.deflate.inflated);
+        counters.add(Metric::DeflatePlainBytes, heard.deflate.plain);
+        counters.add(Metric::DeflateDeflatedBytes, heard.deflate.deflated);
+        counters.set(Metric::DeflateWindowBytes, self.sessions.window_bytes() as u64);
         let routed = self.router.take_tally();
         counters.add(Metric::Published, routed.published);
         counters.add(Metric::PublishRefused, routed.refused);
@@ -429,6 +435,7 @@ struct Round<'t> {
     counters: &'t Counters,
     slow: &'t mut Vec<u32>,
     unfit: &'t mut Vec<u32>,
+    compressor: &'t mut Compressor,
 }
 
 impl Round<'_> {
@@ -443,11 +450,22 @@ impl Round<'_> {
                 continue;
             }
             let encoding = subscriber.encoding();
-            let place = match encoding {
-                Encoding::Json => &mut walk.json,
-                Encoding::Protobuf => &mut walk.protobuf,
+            let (plain, deflated) = match encoding {
+                Encoding::Json => (&mut walk.json, &mut walk.json_deflated),
+                Encoding::Protobuf => (&mut walk.protobuf, &mut walk.protobuf_deflated),
             };
-            let written = place.get_or_insert_with(|| written::write(encoding, name, &walk.publications));
+            let (deflates, publications) = (connection.wire.deflates(), &walk.publications);
+            let mut written = None;
+            if deflates.any() {
+                let compressor = &mut *self.compressor;
+                let deflated = deflated
+                    .get_or_insert_with(|| written::write(encoding, name, publications, Some(compressor)));
+                // A peer may have too small a window for the largest message.
+                written = deflates.fits(deflated.deflated_bytes_max).then_some(&*deflated);
+            }
+            let written = written.unwrap_or_else(|| {
+                plain.get_or_insert_with(|| written::write(encoding, name, publications, None))
+            });
             let frames = written.frames.clone();
             if written.is_cut {
                 self.unfit.push(slot);

@@ -8,6 +8,7 @@ use roadstead_protocol::{self as protocol, ClientInfo, Encoding, Push, json_data
 use wsproto::Opcode;
 
 use crate::flow::Publication;
+use crate::session::Compressor;
 use crate::session::replies::push_message;
 
 /// Frames of one encoding.
@@ -18,16 +19,24 @@ pub struct Written {
     /// A payload of the batch cannot be carried in this encoding; the frames end before it, and its subscribers
     /// must be closed with 3506.
     pub is_cut: bool,
+    /// The longest payload that was deflated, before it was; 0: none.
+    pub deflated_bytes_max: usize,
 }
 
-/// Writes `publications` of `channel` for all connections of `encoding`.
+/// Writes `publications` of `channel` for all connections of `encoding`: for those that deflate, with a compressor.
 #[must_use]
-pub fn write(encoding: Encoding, channel: &str, publications: &[Arc<Publication>]) -> Written {
+pub fn write(
+    encoding: Encoding,
+    channel: &str,
+    publications: &[Arc<Publication>],
+    mut compressor: Option<&mut Compressor>,
+) -> Written {
     const FRAME_BYTES_TYPICAL: usize = 160;
     let bytes: usize =
         publications.iter().map(|publication| publication.data.len() + FRAME_BYTES_TYPICAL).sum();
     let mut out = Vec::with_capacity(bytes + channel.len() * publications.len());
-    let mut is_cut = false;
+    let (mut is_cut, mut deflated_bytes_max) = (false, 0);
+    let mut plain = Vec::new();
     for publication in publications {
         let (data, opcode) = match encoding {
             Encoding::Protobuf => (Cow::Borrowed(&publication.data[..]), Opcode::Binary),
@@ -47,7 +56,20 @@ pub fn write(encoding: Encoding, channel: &str, publications: &[Arc<Publication>
         };
         let pushed =
             protocol::Publication { data: &data, info: Some(info), ..protocol::Publication::default() };
-        push_message(&mut out, opcode, |out| push_push(out, encoding, channel, &Push::Publication(&pushed)));
+        let push = Push::Publication(&pushed);
+        let Some(compressor) = compressor.as_deref_mut() else {
+            push_message(&mut out, opcode, |out| push_push(out, encoding, channel, &push));
+            continue;
+        };
+        plain.clear();
+        push_push(&mut plain, encoding, channel, &push);
+        match compressor.deflate(&plain) {
+            Some(deflated) => {
+                wsproto::push_deflated(&mut out, opcode, deflated, None);
+                deflated_bytes_max = deflated_bytes_max.max(plain.len());
+            }
+            None => wsproto::push_frame(&mut out, opcode, &plain, None),
+        }
     }
-    Written { frames: Payload::from(out), is_cut }
+    Written { frames: Payload::from(out), is_cut, deflated_bytes_max }
 }
