@@ -8,7 +8,7 @@ SEEDS ?= 1000
 SIM_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run fleet build test check bench million fuzz sim toolchain
+.PHONY: help run fleet build test check conform bench million fuzz sim toolchain
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,13 +25,17 @@ fleet: toolchain ## build and serve three nodes as one fleet on loopback; more f
 build: toolchain ## build the release binaries: target/release/roadstead and target/release/loadgen
 	cargo build --release --locked --package roadstead-engine --package loadgen
 
-test: toolchain ## run every test, end to end with the real SDKs and a browser; ONLY="rules cargo tuning e2e" chooses
+test: toolchain ## run every test, end to end with the real SDKs and a browser; ONLY="rules cargo tuning e2e conform" chooses
 	@tests/run.py $(ONLY)
 
 check: toolchain ## formatting, clippy without warnings, the import rules
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@tools/check/imports.py
+
+conform: toolchain ## run the whole Autobahn suite against the server and against the client of loadgen, on each back end; flags in ARGS="..."
+	cargo build --release --locked --package roadstead-engine --package loadgen
+	@ROADSTEAD_BINARY=$(abspath $(TARGET))/release/roadstead ROADSTEAD_LOADGEN=$(abspath $(TARGET))/release/loadgen tests/conform/conform.py $(ARGS)
 
 bench: toolchain ## measure against the kernel's floor; flags for the bench in ARGS="..."
 	cargo build --release --locked

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs every test of the project and adds them up.
 
-    run.py [GROUP...]      groups: rules, cargo, tuning, e2e; all of them unless told
+    run.py [GROUP...]      groups: rules, cargo, tuning, e2e, conform; all of them unless told
 
 The end-to-end tests run once for each io back end against the release binary; those of a fleet once, with both back
-ends in it. Each step has a time limit; the last
+ends in it. Of the Autobahn suite the quick cases run; `make conform` runs all. Each step has a time limit; the last
 line is the sum. The exit code is 0 only if something ran and nothing failed.
 """
 
@@ -27,18 +27,21 @@ PYTHON = os.path.join(TESTS, "e2e", "python")
 TUNING = os.path.join(TESTS, "tuning")
 JS = os.path.join(TESTS, "e2e", "js")
 FLEET = "test_fleet.py"
-GROUPS = ("rules", "cargo", "tuning", "e2e")
+CONFORM = os.path.join(TESTS, "conform")
+GROUPS = ("rules", "cargo", "tuning", "e2e", "conform")
 
 # The closing lines of the runners: how each counts.
 COUNTED = {
     "passed": [
         r"^import rules: (\d+) passed",
+        r"^autobahn: (\d+) passed",
         r"^test result: \w+\. (\d+) passed",
         r"^=+ .*?(\d+) passed",
         r"^ℹ pass (\d+)",
     ],
     "failed": [
         r"^import rules: .*?(\d+) failed",
+        r"^autobahn: .*?(\d+) failed",
         r"^test result: .*?(\d+) failed",
         r"^=+ .*?(\d+) failed",
         r"^=+ .*?(\d+) errors?",
@@ -96,7 +99,7 @@ def steps(groups, skipped):
         if os.geteuid() != 0:
             skipped.append("network namespaces are for root: the tests of kernel tuning in them did not run")
         yield Step("kernel tuning", pytest, 300, TUNING, unwritten)
-    if "e2e" not in groups:
+    if "e2e" not in groups and "conform" not in groups:
         return
     build = [
         "cargo",
@@ -118,6 +121,11 @@ def steps(groups, skipped):
         "ROADSTEAD_LOADGEN": os.path.join(TARGET, "release", "loadgen"),
         **unwritten,
     }
+    if "conform" in groups:
+        suite = [sys.executable, os.path.join(CONFORM, "conform.py"), "--fast"]
+        yield Step("the Autobahn suite, quick cases", suite, 900, environment=environment)
+    if "e2e" not in groups:
+        return
     for number, io in enumerate(back_ends):
         environment = {
             **environment,

@@ -8,18 +8,26 @@ use crate::arguments::{IoChoice, ScenarioFlags};
 use crate::limits::DESCRIPTORS_RESERVED;
 use crate::plan::Plan;
 
+/// The back end that was asked for, or the best there is.
+///
+/// # Errors
+/// The machine does not have it.
+pub(crate) fn selected(asked: IoChoice) -> Result<Selected, String> {
+    let choice = match asked {
+        IoChoice::Auto => Choice::Auto,
+        IoChoice::Uring => Choice::Uring,
+        IoChoice::Epoll => Choice::Epoll,
+    };
+    select(choice).map_err(|error| error.to_string())
+}
+
 /// A run that can begin: its plan and its back end.
 ///
 /// # Errors
 /// What is wrong with the scenario, or what this machine lacks, as a sentence for the user.
 pub(crate) fn prepare(scenario: &ScenarioFlags) -> Result<(Arc<Plan>, Selected), String> {
     let mut plan = Plan::new(scenario)?;
-    let choice = match plan.io {
-        IoChoice::Auto => Choice::Auto,
-        IoChoice::Uring => Choice::Uring,
-        IoChoice::Epoll => Choice::Epoll,
-    };
-    let selected = select(choice).map_err(|error| error.to_string())?;
+    let selected = selected(plan.io)?;
     if selected.kind == Kind::Epoll {
         let wanted = u64::from(plan.clients) + DESCRIPTORS_RESERVED;
         let allowed = raise_descriptor_limit(wanted).map_err(|error| format!("descriptor limit: {error}"))?;

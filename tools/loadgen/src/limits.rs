@@ -169,6 +169,9 @@ pub(crate) const SCRAPE_MS_MAX: u64 = 2_000;
 /// Share of a core from which on a thread of the generator counts as saturated.
 pub(crate) const BUSY_SHARE: f64 = 0.9;
 
+/// How long one case of the Autobahn suite may take: longer than the suite itself gives any.
+pub(crate) const CONFORM_SECONDS_MAX: u64 = 600;
+
 const _: () = assert!(PUBLICATION_BYTES_MAX < PAYLOAD_BYTES_MAX);
 const _: () = assert!(LARGE_MESSAGE_BYTES < ARENA_BYTES);
 const _: () = assert!(ARENA_BYTES_MIN < ARENA_BYTES && LARGE_MESSAGE_BYTES <= ARENA_BYTES_MIN);

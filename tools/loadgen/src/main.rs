@@ -10,6 +10,7 @@
 //!         schedule, outstanding, outbound       when messages are due, and how they leave
 //!         ledger -> counters, latency, failure  what was counted
 //! outcome -> result -> expect, report, html     what came out; decides the exit code
+//! conform                                       apart from all this: sends back what the Autobahn suite's server sends
 //! ```
 //!
 //! Invariants: no runtime, no lock, no engine code; threads share a stage and hand over snapshots; every connection and
@@ -27,6 +28,7 @@ mod token;
 mod zipf;
 
 mod conductor;
+mod conform;
 mod launch;
 mod machines;
 mod stage;
@@ -79,7 +81,7 @@ use roadstead_io::{Kind, Selected};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
-use crate::arguments::{Arguments, Flags, ProgressChoice, ScenarioFlags, command_line};
+use crate::arguments::{Arguments, Flags, IoChoice, ProgressChoice, ScenarioFlags, command_line};
 use crate::conductor::Observers;
 use crate::histogram_log::HistogramLog;
 use crate::machines::Key;
@@ -87,6 +89,7 @@ use crate::outcome::Outcome;
 use crate::plan::{Plan, idle_flags};
 use crate::progress::Progress;
 use crate::result::RunResult;
+use crate::target::Url;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -108,6 +111,9 @@ fn main() -> ExitCode {
     if let Some(agent) = matches.subcommand_matches("agent") {
         return serve_controllers(agent)
             .map_or_else(|error| complain(&error, FAILED), |()| ExitCode::SUCCESS);
+    }
+    if let Some(conform) = matches.subcommand_matches("conform") {
+        return visit_suite(conform).map_or_else(|error| complain(&error, FAILED), |()| ExitCode::SUCCESS);
     }
     let (scenario, words) = match read_scenario(&matches) {
         Ok(read) => read,
@@ -150,6 +156,12 @@ fn serve_controllers(agent: &ArgMatches) -> Result<(), String> {
     let key = Key::read(agent.get_one::<PathBuf>("key").ok_or("no key")?)?;
     let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
     machines::serve(*address, &key, &is_interrupted, note).map_err(|error| format!("{address}: {error}"))
+}
+
+fn visit_suite(conform: &ArgMatches) -> Result<(), String> {
+    let url = conform.get_one::<Url>("url").ok_or("no URL")?;
+    let choice = *conform.get_one::<IoChoice>("io").ok_or("no back end")?;
+    conform::run(url, launch::selected(choice)?.kind)
 }
 
 fn run_here(plan: &Arc<Plan>, selected: &Selected, flags: &Flags) -> Result<RunResult, String> {

@@ -46,7 +46,18 @@ pub(crate) fn command_line() -> Command {
                 .required(true)
                 .value_parser(clap::value_parser!(PathBuf)),
         );
-    Arguments::command().subcommands([run, agent])
+    let conform = Command::new("conform")
+        .about("Run the cases of an Autobahn fuzzing server, as its client: sends back what it is sent")
+        .arg(
+            Arg::new("io")
+                .long("io")
+                .value_name("NAME")
+                .help("The io back end")
+                .default_value("auto")
+                .value_parser(clap::value_parser!(IoChoice)),
+        )
+        .arg(Arg::new("url").value_name("URL").required(true).value_parser(clap::value_parser!(Url)));
+    Arguments::command().subcommands([run, agent, conform])
 }
 
 /// A command line that names a scenario.
