@@ -108,6 +108,7 @@ pub enum Metric {
     PeerRefusedMalformed,
     PeerRefusedOversized,
     PeerRefusedTimeout,
+    PeerRefusedTls,
     PeerRefusedUnknown,
     PeerLostEnded,
     PeerLostSilent,
@@ -155,7 +156,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 85] = [
+pub static METRICS: [MetricSpec; 86] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     counter(
@@ -345,6 +346,7 @@ pub static METRICS: [MetricSpec; 85] = [
     labelled(counter(Metric::PeerRefusedMalformed, PEER_REFUSED, PEER_REFUSED_HELP), "malformed"),
     labelled(counter(Metric::PeerRefusedOversized, PEER_REFUSED, PEER_REFUSED_HELP), "oversized"),
     labelled(counter(Metric::PeerRefusedTimeout, PEER_REFUSED, PEER_REFUSED_HELP), "timeout"),
+    labelled(counter(Metric::PeerRefusedTls, PEER_REFUSED, PEER_REFUSED_HELP), "tls"),
     labelled(counter(Metric::PeerRefusedUnknown, PEER_REFUSED, PEER_REFUSED_HELP), "unknown"),
     labelled(counter(Metric::PeerLostEnded, PEER_LOST, PEER_LOST_HELP), "ended"),
     labelled(counter(Metric::PeerLostSilent, PEER_LOST, PEER_LOST_HELP), "silent"),

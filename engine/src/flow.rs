@@ -40,6 +40,23 @@ impl Key {
     }
 }
 
+/// The DNS names in a certificate that was verified, in lower case; one may begin with `*.`.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct CertifiedNames(pub Vec<String>);
+
+impl CertifiedNames {
+    /// Whether one of them is `name`, in any case, or a wildcard for its first label.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        self.0.iter().any(|dns| match dns.strip_prefix("*.") {
+            Some(suffix) => parent == Some(suffix),
+            None => *dns == name,
+        })
+    }
+}
+
 /// What a session asks of the router.
 #[derive(Debug)]
 pub enum Command {
@@ -374,4 +391,25 @@ pub struct LinkChange {
     pub session: u64,
     /// The shard that carries it; `None`: the session is over.
     pub carrier: Option<u16>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_matched_as_in_rfc_6125() {
+        let names = CertifiedNames(vec!["a.example".into(), "*.b.example".into()]);
+        for (name, expected) in [
+            ("a.example", true),
+            ("A.Example", true),
+            ("x.a.example", false),
+            ("x.b.example", true),
+            ("y.x.b.example", false),
+            ("b.example", false),
+            ("example", false),
+        ] {
+            assert_eq!(names.names(name), expected, "{name}");
+        }
+    }
 }

@@ -278,6 +278,12 @@ pub struct Cluster {
     pub join: Vec<SocketAddr>,
     /// The keys of the fleet, one a line.
     pub key_file: Option<PathBuf>,
+    /// The certificate chain shown to other nodes; with key and authority, links are TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key.
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of other nodes' certificates.
+    pub tls_ca: Option<PathBuf>,
     /// Serves without waiting for another node.
     pub alone: bool,
     /// Links to each other node.
@@ -414,6 +420,9 @@ impl Default for Cluster {
             advertise: None,
             join: Vec::new(),
             key_file: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_ca: None,
             alone: false,
             links_per_peer: LINKS_PER_PEER_DEFAULT.min(cores_available()),
             link_queue_bytes: 8 << 20,

@@ -186,6 +186,7 @@ impl Host {
             link_queue_bytes: self.parts.link_queue_bytes,
             listener: 1,
             reporter: Reporter(Arc::new(report)),
+            tls: None,
         };
         let settings = FleetSettings {
             cluster: ClusterName::new("sim").expect("letters"),

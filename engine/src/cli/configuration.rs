@@ -3,7 +3,7 @@
 use super::given::sources;
 use super::{ConfigAction, ConfigCommand, Exit, Output, answer, complain, complain_of};
 use crate::config::{self, Configuration, Problem, print_json, print_text, problems_json};
-use crate::tls::{Identity, Tickets};
+use crate::tls::{Identity, LinkIdentity, Tickets};
 
 /// Checks or prints the configuration.
 #[must_use]
@@ -37,7 +37,9 @@ pub fn run(command: &ConfigCommand) -> Exit {
 fn with_tls(configuration: Configuration) -> Result<Configuration, Vec<Problem>> {
     let nothing = |reason: String| vec![Problem { key: None, value: None, origin: None, reason }];
     let tickets = Tickets::of_node().map_err(|error| nothing(error.to_string()))?;
-    match Identity::load(&configuration.settings.tls, &tickets) {
+    let settings = &configuration.settings;
+    let loaded = Identity::load(&settings.tls, &tickets);
+    match loaded.and_then(|_| LinkIdentity::load(&settings.cluster)) {
         Ok(_) => Ok(configuration),
         Err(error) => Err(vec![Problem {
             key: Some(error.setting.into()),

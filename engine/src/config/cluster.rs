@@ -95,6 +95,16 @@ pub(super) fn problems(settings: &Settings) -> Vec<(&'static str, String, String
             "nobody can be reached there: name an address and a port of each node".into(),
         );
     }
+    let parts = [
+        ("cluster.tls_certificate", &cluster.tls_certificate),
+        ("cluster.tls_key", &cluster.tls_key),
+        ("cluster.tls_ca", &cluster.tls_ca),
+    ];
+    if let Some((key, Some(path))) = parts.iter().find(|(_, path)| path.is_some())
+        && let Some((missing, _)) = parts.iter().find(|(_, path)| path.is_none())
+    {
+        refuse(key, path.display().to_string(), format!("it needs {missing} as well"));
+    }
     let queue_bytes_min = u64::from(settings.limits.message_bytes) + (64 << 10);
     if u64::from(cluster.link_queue_bytes) < queue_bytes_min {
         refuse(
@@ -116,6 +126,7 @@ pub(super) fn warnings(cluster: &Cluster) -> Vec<String> {
         for (key, given) in [
             ("cluster.key_file", cluster.key_file.is_some()),
             ("cluster.advertise", cluster.advertise.is_some()),
+            ("cluster.tls_certificate", cluster.tls_certificate.is_some()),
             ("cluster.alone", cluster.alone),
         ] {
             if given {

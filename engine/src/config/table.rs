@@ -149,6 +149,17 @@ pub(super) static TABLE: &[Row] = &[
         Slot::Path(|s| &mut s.cluster.key_file),
         "keys of the fleet, one a line (roadstead cluster-key makes one); the first seals, all open",
     ),
+    live(
+        "cluster.tls_certificate",
+        Slot::Path(|s| &mut s.cluster.tls_certificate),
+        "certificate chain (PEM) shown to other nodes; with its key and tls_ca, links between nodes are TLS, on all of them",
+    ),
+    live("cluster.tls_key", Slot::Path(|s| &mut s.cluster.tls_key), "private key (PEM) of that certificate"),
+    live(
+        "cluster.tls_ca",
+        Slot::Path(|s| &mut s.cluster.tls_ca),
+        "authorities (PEM) of other nodes' certificates",
+    ),
     fixed(
         "cluster.alone",
         Slot::Flag(|s| &mut s.cluster.alone),

@@ -1,7 +1,7 @@
 //! The node's certificates while it runs: read at the start, on a reload, and when their files change.
 //!
-//! Invariants: files that are of no use change nothing and are told of, once; whether clients speak TLS at all is settled at
-//! the start.
+//! Invariants: files that are of no use change nothing and are told of, once; whether clients, or links between nodes, speak TLS at
+//! all is settled at the start.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use roadstead_control::ClusterKeys;
 use super::Failure;
 use crate::health::{CertificateHealth, Health};
 use crate::settings::Settings;
-use crate::tls::{Identity, SetupError, Tickets, Watch};
+use crate::tls::{Identity, LinkIdentity, SetupError, Tickets, Watch};
 
 /// Between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub(super) struct Certificates {
     watch: Watch,
     /// `None`: clients do not speak TLS.
     identity: Option<Identity>,
+    /// `None`: links are clear text, or there are none.
+    links: Option<LinkIdentity>,
     looked: Instant,
     reminded: Option<Instant>,
 }
@@ -37,10 +39,9 @@ impl Certificates {
             None => Tickets::of_node()
                 .map_err(|error| Failure::Start(format!("cannot make keys for session tickets: {error}")))?,
         };
-        let watch = Watch::new(Identity::files(&settings.tls));
-        let identity = Identity::load(&settings.tls, &tickets)
-            .map_err(|error: SetupError| Failure::Demand(error.to_string()))?;
-        Ok(Self { tickets, watch, identity, looked: Instant::now(), reminded: None })
+        let read = read(settings, &tickets).map_err(|error| Failure::Demand(error.to_string()))?;
+        let Fresh { watch, identity, links } = read;
+        Ok(Self { tickets, watch, identity, links, looked: Instant::now(), reminded: None })
     }
 
     /// What clients are shown.
@@ -48,37 +49,42 @@ impl Certificates {
         self.identity.as_ref()
     }
 
-    /// Reads what `settings` name; nothing changes until [`Certificates::take`].
-    pub(super) fn read(&self, settings: &Settings) -> Result<Fresh, SetupError> {
-        let watch = Watch::new(Identity::files(&settings.tls));
-        Ok(Fresh { watch, identity: Identity::load(&settings.tls, &self.tickets)? })
+    /// What other nodes are shown.
+    pub(super) fn links(&self) -> Option<&LinkIdentity> {
+        self.links.as_ref()
     }
 
-    /// Uses what was read. Some: what clients are shown from now on.
-    pub(super) fn take(&mut self, fresh: Fresh, health: &Health) -> Option<&Identity> {
-        if self.identity.is_none() || fresh.identity.is_none() {
-            if self.identity.is_some() != fresh.identity.is_some() {
-                tracing::warn!("only a restart turns TLS on the listen addresses on or off");
-            }
-            return None;
+    /// Reads what `settings` name; nothing changes until [`Certificates::take`].
+    pub(super) fn read(&self, settings: &Settings) -> Result<Fresh, SetupError> {
+        read(settings, &self.tickets)
+    }
+
+    /// Uses what was read. Whether something else is shown from now on.
+    pub(super) fn take(&mut self, fresh: Fresh, health: &Health) -> bool {
+        let was = (self.identity.is_some(), self.links.is_some());
+        if was != (fresh.identity.is_some(), fresh.links.is_some()) {
+            tracing::warn!("only a restart turns TLS on or off, on the listen addresses or on links");
+            return false;
         }
-        self.watch = fresh.watch;
-        self.identity = fresh.identity;
+        if was == (false, false) {
+            return false;
+        }
+        Fresh { watch: self.watch, identity: self.identity, links: self.links } = fresh;
         self.reminded = None;
         health.count_certificates(true);
         self.show(health);
-        self.identity.as_ref()
+        true
     }
 
-    /// Looks whether the files have changed, and reads them if so. Some: what clients are shown from now on.
-    pub(super) fn look(&mut self, settings: &Settings, health: &Health) -> Option<&Identity> {
+    /// Looks whether the files have changed, and reads them if so. Whether something else is shown from now on.
+    pub(super) fn look(&mut self, settings: &Settings, health: &Health) -> bool {
         self.remind();
-        if self.identity.is_none() || self.looked.elapsed() < LOOK_EVERY {
-            return None;
+        if self.looked.elapsed() < LOOK_EVERY {
+            return false;
         }
         self.looked = Instant::now();
         if !self.watch.has_changed() {
-            return None;
+            return false;
         }
         match self.read(settings) {
             Ok(fresh) => {
@@ -88,18 +94,19 @@ impl Certificates {
             Err(error) => {
                 tracing::error!("{error}; the certificates in use stay");
                 health.count_certificates(false);
-                None
+                false
             }
         }
     }
 
     /// Lets everybody see the certificates in use.
     pub(super) fn show(&self, health: &Health) {
-        health.set_certificates(self.in_use().to_vec());
+        health.set_certificates(self.in_use().cloned().collect());
     }
 
-    fn in_use(&self) -> &[CertificateHealth] {
-        self.identity.as_ref().map_or(&[], Identity::health)
+    fn in_use(&self) -> impl Iterator<Item = &CertificateHealth> {
+        let links = self.links.iter().map(LinkIdentity::health);
+        self.identity.iter().flat_map(Identity::health).chain(links)
     }
 
     /// Says which certificates are near their end, once a day.
@@ -109,7 +116,7 @@ impl Certificates {
         }
         self.reminded = Some(Instant::now());
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-        for certificate in self.in_use().iter().filter(|found| found.is_near_its_end(unix_s)) {
+        for certificate in self.in_use().filter(|found| found.is_near_its_end(unix_s)) {
             let (name, left_s) = (&certificate.name, certificate.left_s(unix_s));
             match left_s {
                 ..=0 => tracing::error!("the certificate of {name} has expired: renew it"),
@@ -124,4 +131,15 @@ impl Certificates {
 pub(super) struct Fresh {
     watch: Watch,
     identity: Option<Identity>,
+    links: Option<LinkIdentity>,
+}
+
+fn read(settings: &Settings, tickets: &Tickets) -> Result<Fresh, SetupError> {
+    let has_links = settings.cluster.listen.is_some();
+    let mut files = Identity::files(&settings.tls);
+    files.extend(has_links.then(|| LinkIdentity::files(&settings.cluster)).into_iter().flatten());
+    let watch = Watch::new(files);
+    let identity = Identity::load(&settings.tls, tickets)?;
+    let links = if has_links { LinkIdentity::load(&settings.cluster)? } else { None };
+    Ok(Fresh { watch, identity, links })
 }

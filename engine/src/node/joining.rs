@@ -17,6 +17,7 @@ use crate::admin::VERSION;
 use crate::config::read_keys;
 use crate::settings::Settings;
 use crate::shard::{FleetParts, Reporter};
+use crate::tls::LinkIdentity;
 
 /// Ports that the kernel chose for datagrams may be taken for streams; so many are tried.
 const PORTS_TRIED: u32 = 32;
@@ -59,12 +60,15 @@ impl Joining {
             keys: read_keys(key_file).map_err(Failure::Demand)?,
             alone: cluster.alone,
         };
+        let links = match cluster.tls_certificate {
+            Some(_) => "TLS, with certificates on both sides",
+            None => {
+                "clear text after a mutual challenge with the fleet's key: keep that address in a trusted network"
+            }
+        };
+        let (id, cluster, address) = (name.id(), &fleet.cluster, fleet.own.address);
         tracing::info!(
-            "node {name} ({}) of fleet {} joins at {}; links to other nodes are clear text after a mutual challenge with \
-             the fleet's key: keep that address in a trusted network",
-            name.id(),
-            fleet.cluster,
-            fleet.own.address
+            "node {name} ({id}) of fleet {cluster} joins at {address}; links to other nodes are {links}"
         );
         let waiting = control::prepare(&fleet);
         Ok(Some(Self { address, socket, fleet, waiting }))
@@ -81,7 +85,7 @@ impl Joining {
     }
 
     /// What shards must know.
-    pub(super) fn parts(&self, settings: &Settings) -> FleetParts {
+    pub(super) fn parts(&self, settings: &Settings, tls: Option<LinkIdentity>) -> FleetParts {
         let control = self.control();
         FleetParts {
             cluster: self.fleet.cluster.as_str().into(),
@@ -92,6 +96,7 @@ impl Joining {
             link_queue_bytes: settings.cluster.link_queue_bytes as usize,
             listener: settings.listen.len() as u16,
             reporter: Reporter(Arc::new(move |report| control.report(report))),
+            tls,
         }
     }
 

@@ -72,7 +72,9 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let name = name(&settings);
     let joining = Joining::prepare(&settings, &name)?;
     let certificates = Certificates::load(&settings, joining.as_ref().map(Joining::keys))?;
-    let fleet = joining.as_ref().map(|joining| (joining.address, joining.parts(&settings)));
+    let fleet = joining
+        .as_ref()
+        .map(|joining| (joining.address, joining.parts(&settings, certificates.links().cloned())));
     let shards = shards::start(
         &settings,
         &verifier,

@@ -15,6 +15,7 @@ use roadstead_control::NodeName;
 use roadstead_io::{Epoll, Io, Kind, ListenOptions, Options, Uring, Waker, bind};
 
 use super::Failure;
+use super::certificates::Certificates;
 use super::descriptors::Room;
 use super::failure::SHARD_THREAD;
 use super::happenings::Happening;
@@ -176,9 +177,11 @@ impl Shards {
         self.order(|| Order::Reload(Arc::clone(settings), Arc::clone(verifier)));
     }
 
-    /// Show these certificates to clients that come from now on.
-    pub(super) fn certify(&self, identity: &TlsIdentity) {
-        self.order(|| Order::Certificates(Box::new(identity.clone())));
+    /// Show these certificates on streams that begin from now on.
+    pub(super) fn certify(&self, certificates: &Certificates) {
+        let clients = || certificates.identity().cloned().map(Box::new);
+        let links = || certificates.links().cloned().map(Box::new);
+        self.order(|| Order::Certificates(clients(), links()));
     }
 
     /// Take what waits to be accepted and nothing after it.

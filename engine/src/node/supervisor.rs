@@ -135,8 +135,8 @@ impl Node {
             if looked.elapsed() >= look {
                 looked = Instant::now();
                 self.look(watchdog.is_some(), logging)?;
-                if let Some(identity) = self.certificates.look(&self.settings, &self.health) {
-                    self.shards.certify(identity);
+                if self.certificates.look(&self.settings, &self.health) {
+                    self.shards.certify(&self.certificates);
                 }
                 self.show_state();
                 let is_under_way = !self.course.was_ready || !self.course.drain.is_serving();
@@ -365,8 +365,8 @@ impl Node {
         let settings = Arc::new(self.fitted.fit(&self.settings));
         let verifier = Arc::new(Verifier::new(&settings.token));
         self.shards.reload(&settings, &verifier);
-        if let Some(identity) = self.certificates.take(fresh, &self.health) {
-            self.shards.certify(identity);
+        if self.certificates.take(fresh, &self.health) {
+            self.shards.certify(&self.certificates);
         }
         if !changes.need_restart.is_empty() {
             tracing::warn!("changed, but only a restart applies it: {}", changes.need_restart.join(", "));

@@ -35,6 +35,8 @@ pub enum Refusal {
     Oversized,
     /// The greeting took too long.
     Timeout,
+    /// TLS on one side only, a certificate that is not to be trusted, or that of another node.
+    Tls,
     /// The other node refused for a reason that this build does not know.
     Unknown,
 }
@@ -148,7 +150,7 @@ impl Events {
 
 impl Refusal {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Key,
         Self::Cluster,
         Self::Version,
@@ -159,6 +161,7 @@ impl Refusal {
         Self::Malformed,
         Self::Oversized,
         Self::Timeout,
+        Self::Tls,
         Self::Unknown,
     ];
 
@@ -172,7 +175,7 @@ impl Refusal {
             Self::Duplicate => RefuseCode::Duplicate,
             Self::Stale => RefuseCode::Stale,
             Self::Limit | Self::Timeout => RefuseCode::Limit,
-            Self::Malformed | Self::Oversized | Self::Unknown => RefuseCode::Malformed,
+            Self::Malformed | Self::Oversized | Self::Tls | Self::Unknown => RefuseCode::Malformed,
         }
     }
 

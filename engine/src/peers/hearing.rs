@@ -13,6 +13,9 @@ use super::{Ended, Peers, wire};
 use crate::flow::Parcel;
 use crate::limits::{PEER_PING_MS, PEER_REFUSED_MS};
 
+/// How TLS begins (RFC 8446 section 5.1): read as a greeting it would be longer than any.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
+
 /// What a frame came to.
 enum Heard {
     /// Nothing more to do.
@@ -48,6 +51,10 @@ impl Peers {
         let Some(key) = self.links.key(slot) else { return };
         self.tally.received_bytes += bytes.len() as u64;
         self.links[key].heard_ms = now_ms;
+        if self.links[key].expects_hello() && bytes.starts_with(&TLS_HANDSHAKE) {
+            let words = "the other node speaks TLS on links, and this one has no cluster.tls_certificate";
+            return self.refuse(key, Refused::new(Refusal::Tls, words));
+        }
         let mut rest = bytes;
         loop {
             match self.hear_next(key, &mut rest, heard) {
@@ -114,7 +121,8 @@ impl Peers {
                 self.links[key].queue.pong(view);
             }
             Heard::Proven(agreed) => {
-                if let Err(refused) = self.judge(&agreed) {
+                let judged = self.links[key].confirms(&agreed.peer).and_then(|()| self.judge(&agreed));
+                if let Err(refused) = judged {
                     self.refuse(key, refused);
                     return false;
                 }
@@ -173,11 +181,18 @@ impl Peers {
         self.wake_at(self.now_ms + PEER_PING_MS);
     }
 
-    /// Says why not, and leaves the socket open for a moment so that it is heard.
-    fn refuse(&mut self, key: usize, refused: Refused) {
+    /// Says why not.
+    pub(super) fn refuse(&mut self, key: usize, refused: Refused) {
+        self.turn_away(key, refused, true);
+    }
+
+    /// Leaves the socket open for a moment, so that what is said on it is heard: why not, if `says`, or what TLS says.
+    pub(super) fn turn_away(&mut self, key: usize, refused: Refused, says: bool) {
         let text = printable(&refused.words);
         let link = &mut self.links[key];
-        link.queue.greet(&Greeting::Refuse { code: refused.why.code(), text: &text });
+        if says {
+            link.queue.greet(&Greeting::Refuse { code: refused.why.code(), text: &text });
+        }
         self.tell_refused(key, Side::Here, refused);
         let due_ms = self.now_ms + PEER_REFUSED_MS;
         let link = &mut self.links[key];

@@ -15,9 +15,11 @@ use core::net::SocketAddr;
 use roadstead_control::NodeName;
 use roadstead_protocol::{GREETING_BYTES_MAX, RELAY_FRAME_BYTES_MAX};
 
+use super::events::{Refusal, Refused, printable};
 use super::greeting::{Agreed, HelloSaid, ProofSaid, Target, WelcomeSaid};
 use super::inbound::Inbound;
 use super::queue::Queue;
+use crate::flow::CertifiedNames;
 use crate::limits::{PEER_PING_MS, PEER_SILENCE_MS};
 
 /// How far a link has come.
@@ -40,6 +42,8 @@ pub(super) struct Link {
     pub(super) address: SocketAddr,
     /// What was dialled; `None`: it was accepted.
     pub(super) target: Option<Target>,
+    /// Whom its certificate names, if it has shown one; empty: anybody.
+    pub(super) certified: CertifiedNames,
     pub(super) stage: Stage,
     pub(super) inbound: Inbound,
     pub(super) queue: Queue,
@@ -72,6 +76,7 @@ impl Link {
             slot,
             address,
             target,
+            certified: CertifiedNames::default(),
             stage,
             inbound: Inbound::default(),
             queue: Queue::default(),
@@ -89,6 +94,20 @@ impl Link {
             Stage::Up(agreed) => Some(agreed),
             _ => None,
         }
+    }
+
+    /// Whether nothing was heard of the other node.
+    pub(super) fn expects_hello(&self) -> bool {
+        matches!(self.stage, Stage::HelloAwaited) && self.inbound.held_bytes() == 0
+    }
+
+    /// Whether its certificate is that of this node.
+    pub(super) fn confirms(&self, name: &NodeName) -> Result<(), Refused> {
+        if self.certified.0.is_empty() || self.certified.names(name.as_str()) {
+            return Ok(());
+        }
+        let names = printable(&self.certified.0.join(", "));
+        Err(Refused::new(Refusal::Tls, format!("its certificate is for {names}, and not for {name}")))
     }
 
     /// The longest frame that it may hear.

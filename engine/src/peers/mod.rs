@@ -36,7 +36,7 @@ pub use events::{Loss, PeersEvent, Refusal, Side};
 pub use tally::PeersTally;
 
 use crate::buffers::reclaim;
-use crate::flow::{LinkChange, Parcel};
+use crate::flow::{CertifiedNames, LinkChange, Parcel};
 use crate::limits::{
     KEPT_BUFFER_BYTES, PEER_GREETING_MS, PEER_GREETING_PLACE_MS, PEER_GREETINGS_MAX, PEER_PING_MS,
     PEER_QUEUE_BYTES_MAX, PEER_SPARE_BATCHES, TICK_MS,
@@ -245,6 +245,38 @@ impl Peers {
         }
         self.links.close(key);
         true
+    }
+
+    /// Where the link in `slot` leads to, or came from.
+    #[must_use]
+    pub fn address(&self, slot: u32) -> Option<SocketAddr> {
+        self.links.key(slot).map(|key| self.links[key].address)
+    }
+
+    /// The certificate at the other end of the socket in `slot` was verified, and names these; without any it is good for every node.
+    pub fn certify(&mut self, slot: u32, names: CertifiedNames, now_ms: u64) {
+        self.now_ms = now_ms;
+        let Some(key) = self.links.key(slot) else { return };
+        let link = &mut self.links[key];
+        link.certified = names;
+        if let Some(target) = &link.target
+            && let Err(refused) = link.confirms(&target.name)
+        {
+            self.refuse(key, refused);
+        }
+    }
+
+    /// What came on the socket in `slot` cannot be trusted. With `says`, the other node is told why.
+    pub fn distrust(&mut self, slot: u32, words: String, says: bool, now_ms: u64) {
+        self.now_ms = now_ms;
+        let Some(key) = self.links.key(slot) else { return };
+        if self.links[key].session().is_some() {
+            return self.lose(key, Loss::Malformed);
+        }
+        if matches!(self.links[key].stage, Stage::Refused) {
+            return;
+        }
+        self.turn_away(key, Refused::new(Refusal::Tls, words), says);
     }
 
     /// Whether the socket in `slot` is a link: dialled, accepted, or about to be closed by [`Peers::poll_close`].

@@ -81,6 +81,7 @@ fn refused(why: Refusal) -> Metric {
         Refusal::Malformed => Metric::PeerRefusedMalformed,
         Refusal::Oversized => Metric::PeerRefusedOversized,
         Refusal::Timeout => Metric::PeerRefusedTimeout,
+        Refusal::Tls => Metric::PeerRefusedTls,
         Refusal::Unknown => Metric::PeerRefusedUnknown,
     }
 }

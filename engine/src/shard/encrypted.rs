@@ -8,9 +8,19 @@ use super::Shard;
 use crate::counters::Metric;
 use crate::flow::Now;
 use crate::session::Ending;
-use crate::tls::{Broken, Established, Stream};
+use crate::tls::{Broken, Established, Identity, LinkIdentity, Stream};
 
 impl<I: Io> Shard<I> {
+    /// Shows these certificates from now on.
+    pub(super) fn certify(&mut self, clients: Option<Box<Identity>>, links: Option<Box<LinkIdentity>>) {
+        if let Some(identity) = clients {
+            self.tls = Some(*identity);
+        }
+        if let Some(identity) = links {
+            self.link_streams.certify(*identity);
+        }
+    }
+
     // listen
 
     /// Gives a client that was just accepted its stream, if the listeners are encrypted. False: it cannot be had.

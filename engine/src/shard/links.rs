@@ -66,13 +66,19 @@ impl<I: Io> Shard<I> {
     pub(super) fn admit_link(&mut self, socket: Socket, peer: SocketAddr, now: Now) {
         self.connections.open_link(socket);
         let is_welcome = self.peers.as_mut().is_some_and(|peers| peers.accept(socket.0, peer, now.ms));
-        if !is_welcome {
-            self.close_link(socket.0);
+        if !is_welcome || !self.encrypt_link(socket.0) {
+            self.end_link(socket.0, now);
         }
     }
 
     pub(super) fn hear_link(&mut self, slot: u32, start: u32, len: u32, now: Now) {
-        let Some(peers) = self.peers.as_mut().filter(|_| self.connections.is_link(slot)) else { return };
+        if self.peers.is_none() || !self.connections.is_link(slot) {
+            return;
+        }
+        if self.hear_encrypted_link(slot, start, len, now) {
+            return self.take_brought();
+        }
+        let Some(peers) = &mut self.peers else { return };
         peers.hear(slot, self.arena.received(start, len), now.ms, &mut self.parcels);
         self.take_brought();
     }
@@ -87,6 +93,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn forget_link(&mut self, slot: u32, now: Now) {
         if let Some(peers) = self.peers.as_mut().filter(|_| self.connections.is_link(slot)) {
             peers.end(slot, now.ms);
+            self.link_streams.forget(slot);
             self.take_brought();
         }
     }
@@ -119,10 +126,14 @@ impl<I: Io> Shard<I> {
 
     /// Sends what was said to other nodes, ends what is over, and dials who is missing.
     pub(super) fn speak_to_nodes(&mut self, now: Now) {
-        let Some(peers) = &mut self.peers else { return };
-        while let Some((slot, payload)) = peers.poll_send() {
-            self.io.send(Socket(slot), payload);
+        while let Some((slot, payload)) = self.peers.as_mut().and_then(Peers::poll_send) {
+            match self.seal_link(slot, payload) {
+                Some(payload) => self.io.send(Socket(slot), payload),
+                None => self.end_link(slot, now),
+            }
         }
+        self.speak_link_tls();
+        let Some(peers) = &mut self.peers else { return };
         while let Some(dial) = peers.poll_dial(now.ms) {
             let socket = self.io.connect(None, dial.address).ok();
             if let Some(socket) = socket {
@@ -156,6 +167,7 @@ impl<I: Io> Shard<I> {
     fn close_link(&mut self, slot: u32) {
         if self.connections.is_link(slot) {
             self.connections.at(slot).life = Life::Closing;
+            self.link_streams.forget(slot);
             self.io.close(Socket(slot));
         }
     }

@@ -17,6 +17,7 @@ mod encrypted;
 mod ending;
 mod handshakes;
 pub mod leaving;
+mod link_tls;
 mod links;
 pub mod mail;
 pub mod timers;
@@ -43,11 +44,12 @@ use crate::router::{Router, RouterSettings};
 use crate::session::{Heard, Identity, Sessions, Span};
 use crate::settings::Settings;
 use crate::siblings::Siblings;
-use crate::tls::Identity as TlsIdentity;
+use crate::tls::{Identity as TlsIdentity, LinkIdentity};
 use crate::token::Verifier;
 use connection::Connections;
 use handshakes::Handshakes;
 use leaving::Leaving;
+use link_tls::LinkStreams;
 use links::{Brought, Questions};
 use mail::Mail;
 use timers::Wheel;
@@ -60,8 +62,8 @@ pub enum Order {
     Stop,
     /// Use these settings (those that may change while running) and tokens' keys from now on.
     Reload(Arc<Settings>, Arc<Verifier>),
-    /// Use these certificates for streams that begin from now on.
-    Certificates(Box<TlsIdentity>),
+    /// Show these certificates to clients, and this one to other nodes, on streams that begin from now on.
+    Certificates(Option<Box<TlsIdentity>>, Option<Box<LinkIdentity>>),
     /// The fleet has changed.
     View(Arc<Roster>),
     /// Find a user's connections. Given to the hub shard of the user's channel.
@@ -125,6 +127,8 @@ pub struct FleetParts {
     pub listener: u16,
     /// Takes reports.
     pub reporter: Reporter,
+    /// What other nodes are shown; `None`: links are clear text.
+    pub tls: Option<LinkIdentity>,
 }
 
 /// Whether the shard wants another turn.
@@ -197,6 +201,7 @@ pub struct Shard<I> {
     /// `None`: the node has no fleet.
     peers: Option<Peers>,
     reporter: Option<Reporter>,
+    link_streams: LinkStreams,
     /// Said by links in this turn, not yet in order.
     parcels: Vec<Parcel>,
     brought: Vec<Brought>,
@@ -280,6 +285,7 @@ impl<I: Io> Shard<I> {
         counters.set(Metric::ConnectionsMax, u64::from(connections_max));
         counters.set(Metric::InboundBytesMax, u64::from(settings.limits.inbound_bytes_per_shard));
         counters.set(Metric::MailboxMessagesMax, u64::from(settings.limits.mailbox_messages));
+        let link_streams = LinkStreams::new(parts.fleet.as_ref().and_then(|fleet| fleet.tls.clone()));
         let fleet =
             parts.fleet.map(|fleet| Fleet::new(fleet, parts.index, parts.shards, parts.seeds[2], now));
         let (peers, reporter, cluster_listener) = match fleet {
@@ -304,6 +310,7 @@ impl<I: Io> Shard<I> {
             siblings: parts.siblings,
             peers,
             reporter,
+            link_streams,
             parcels: Vec::new(),
             brought: Vec::new(),
             holds_links: false,
@@ -360,6 +367,7 @@ impl<I: Io> Shard<I> {
             || self.outboxes.has_speakers()
             || !self.heard.endings.is_empty()
             || !self.tls_speakers.is_empty()
+            || self.link_streams.has_speakers()
             || !self.heard.replies.is_empty()
             || self.siblings.has_backlog();
         if busy {

@@ -51,7 +51,7 @@ impl<I: Io> Shard<I> {
                     self.sessions.reload(Arc::clone(&settings), verifier);
                     self.settings = settings;
                 }
-                Order::Certificates(identity) => self.tls = Some(*identity),
+                Order::Certificates(clients, links) => self.certify(clients, links),
                 Order::View(roster) => self.take_roster(&roster, now),
                 Order::Locate { user, answer } => self.questions.ask(user, answer),
                 Order::StopListening => self.stop_listening(),
@@ -116,6 +116,7 @@ impl<I: Io> Shard<I> {
                     self.io.pause(socket);
                 } else if let Some(peers) = &mut self.peers {
                     peers.block(socket.0);
+                    self.link_streams.set_blocked(socket.0, true);
                 }
             }
             Event::Drained { socket } => {
@@ -130,6 +131,7 @@ impl<I: Io> Shard<I> {
                     }
                 } else if let Some(peers) = &mut self.peers {
                     peers.drain(socket.0);
+                    self.link_streams.set_blocked(socket.0, false);
                 }
             }
             Event::Closed { socket } => {
@@ -142,9 +144,7 @@ impl<I: Io> Shard<I> {
             Event::Woken => self.has_mail = true,
             Event::AcceptFailed { .. } => self.counters.add(Metric::AcceptFailures, 1),
             Event::Connected { socket } => {
-                if let Some(peers) = &mut self.peers {
-                    peers.connected(socket.0, now.ms);
-                }
+                self.connected_link(socket.0, now);
             }
         }
     }

@@ -129,7 +129,7 @@ impl Chooser {
     fn new(certificates: &[Certificate]) -> Self {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (place, certificate) in certificates.iter().enumerate() {
-            for name in &certificate.subject.dns {
+            for name in &certificate.subject.dns.0 {
                 by_name.entry(name.clone()).or_default().push(place);
             }
         }

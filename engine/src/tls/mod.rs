@@ -6,16 +6,19 @@
 //! ```text
 //! files ──> certificate ──> identity ──> stream, one a connection
 //!   └─> watch: read again        └── tickets
+//! files ──> link identity ──> link stream, one a link to another node
 //! ```
 
 mod certificate;
 mod identity;
+mod links;
 mod stream;
 mod tickets;
 mod watch;
 
 pub use certificate::{SetupError, Subject};
 pub use identity::Identity;
+pub use links::{LinkFault, LinkIdentity, LinkStream};
 pub use stream::{Broken, Established, Stream};
 pub use tickets::Tickets;
 pub use watch::Watch;
