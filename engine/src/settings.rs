@@ -175,6 +175,17 @@ pub struct Tls {
     pub client_user: ClientUser,
     /// Handshakes that each shard begins in a second; 0: no limit.
     pub handshakes_per_s: u32,
+    /// Whether the kernel is asked for TLS of its own.
+    pub kernel: KernelTls,
+}
+
+/// Who reads and writes TLS records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelTls {
+    /// The kernel where it can; today that is only found out and said.
+    Auto,
+    /// This process.
+    Off,
 }
 
 /// What is demanded of clients where `client_ca` is set.
@@ -368,6 +379,11 @@ impl ClientCertificates {
     pub const WORDS: [(Self, &str); 2] = [(Self::Required, "required"), (Self::Optional, "optional")];
 }
 
+impl KernelTls {
+    /// Every choice, as it is configured.
+    pub const WORDS: [(Self, &str); 2] = [(Self::Auto, "auto"), (Self::Off, "off")];
+}
+
 impl ClientUser {
     /// Every name, as it is configured.
     pub const WORDS: [(Self, &str); 5] = [
@@ -395,6 +411,7 @@ impl Default for Tls {
             client_certificates: ClientCertificates::Required,
             client_user: ClientUser::Off,
             handshakes_per_s: 2_000,
+            kernel: KernelTls::Auto,
         }
     }
 }

@@ -9,7 +9,7 @@ use roadstead_io::{Choice, Congestion};
 
 use super::slot::{NAME, Slot};
 use crate::limits::{HANDSHAKE_BYTES_MAX, SEEDS_MAX, SHARDS_MAX, TLS_CERTIFICATES_MAX};
-use crate::settings::{ClientCertificates, ClientUser, LogFormat, LogLevel, Settings};
+use crate::settings::{ClientCertificates, ClientUser, KernelTls, LogFormat, LogLevel, Settings};
 
 /// One setting.
 pub(super) struct Row {
@@ -354,6 +354,15 @@ pub(super) static TABLE: &[Row] = &[
         Slot::Count { at: |s| &mut s.tls.handshakes_per_s, min: 0, max: 1_000_000 },
         "TLS handshakes that each shard begins in a second; others wait, or are closed if they are too many; 0: no limit",
     ),
+    fixed(
+        "tls.kernel",
+        Slot::Word {
+            allowed: "auto or off",
+            set: set_kernel_tls,
+            get: |s| KernelTls::WORDS[s.tls.kernel as usize].1.into(),
+        },
+        "whether the node looks for TLS in the kernel at start; it says what it found, and makes records itself in any case",
+    ),
     live(
         "log.level",
         Slot::Word { allowed: "error, warn, info, debug or trace", set: set_level, get: level },
@@ -473,6 +482,11 @@ fn client_certificates(settings: &Settings) -> String {
 fn set_client_user(settings: &mut Settings, word: &str) -> bool {
     let known = ClientUser::WORDS.iter().find(|(_, known)| *known == word);
     known.map(|(rule, _)| settings.tls.client_user = *rule).is_some()
+}
+
+fn set_kernel_tls(settings: &mut Settings, word: &str) -> bool {
+    let known = KernelTls::WORDS.iter().find(|(_, known)| *known == word);
+    known.map(|(choice, _)| settings.tls.kernel = *choice).is_some()
 }
 
 /// The kernel's names have at most 15 bytes (TCP_CA_NAME_MAX with its zero).

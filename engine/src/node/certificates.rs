@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roadstead_control::ClusterKeys;
+use roadstead_io::kernel_tls;
 
 use super::Failure;
 use crate::health::{CertificateHealth, Health};
-use crate::settings::Settings;
+use crate::settings::{KernelTls, Settings};
 use crate::tls::{Identity, LinkIdentity, SetupError, Tickets, Watch};
 
 /// Between two looks at the files.
@@ -41,6 +42,12 @@ impl Certificates {
         };
         let read = read(settings, &tickets).map_err(|error| Failure::Demand(error.to_string()))?;
         let Fresh { watch, identity, links } = read;
+        if identity.is_some() && settings.tls.kernel == KernelTls::Auto {
+            match kernel_tls() {
+                Ok(()) => tracing::info!("the kernel has TLS; this version does not use it"),
+                Err(error) => tracing::info!("the kernel has no TLS ({error}): records are made here"),
+            }
+        }
         Ok(Self { tickets, watch, identity, links, looked: Instant::now(), reminded: None })
     }
 

@@ -112,6 +112,14 @@ async def test_a_renewal_drops_nobody(authority, tmp_path, way):
         assert await client.recv() == "still here"
 
 
+@pytest.mark.parametrize("kernel", ["auto", "off"])
+def test_without_tls_in_the_kernel_records_are_made_here(authority, kernel):
+    cert, key = authority.issue("kernel", "DNS:a.example")
+    server = serve("--insecure", "--tls-cert", cert, "--tls-key", key, "--set", f"tls.kernel={kernel}")
+    assert names(server, trusting(authority), "a.example") == {"a.example"}
+    assert ("the kernel has" in server.log()) == (kernel == "auto")
+
+
 async def test_a_certificate_near_its_end_is_told_of(authority, tmp_path):
     expired = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     authority.issue("expired", "DNS:a.example", into=expired, days=0)
