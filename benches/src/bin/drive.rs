@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::drive::{Period, Protocol, Server, echo, fan_out, handshakes, idle};
+use benches::drive::{Period, Protocol, Server, echo, fan_out, handshakes, idle, tls};
 use benches::kernel;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -85,6 +86,35 @@ enum Bench {
         #[arg(long, default_value_t = 10_000, value_parser = parse_positive)]
         round: usize,
     },
+    /// Over TLS: messages that come back, one outstanding on each connection, or handshakes.
+    Tls {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        time: Time,
+        /// The server's certificate (PEM), which is trusted.
+        #[arg(long)]
+        certificate: PathBuf,
+        /// The name in it.
+        #[arg(long, default_value = "roadstead")]
+        name: String,
+        /// What is measured.
+        #[arg(long, value_enum)]
+        what: TlsArgument,
+        /// Open connections of the echo.
+        #[arg(long, default_value_t = 200, value_parser = parse_positive)]
+        connections: usize,
+        /// Bytes of the echo's payload.
+        #[arg(long, default_value_t = 20)]
+        bytes: usize,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TlsArgument {
+    Echo,
+    Full,
+    Resumed,
 }
 
 #[derive(Args)]
@@ -197,6 +227,18 @@ fn run(bench: Bench) -> io::Result<()> {
         }
         Bench::Handshakes { target, time, round } => {
             print(&handshakes::drive(&target.take()?, round, &time.period())?)
+        }
+        Bench::Tls { target, time, certificate, name, what, connections, bytes } => {
+            let resumes = what == TlsArgument::Resumed;
+            let trust = tls::Trust::new(&certificate, &name, resumes)?;
+            let (server, period) = (target.take()?, time.period());
+            let rate = match what {
+                TlsArgument::Echo => tls::echo(&server, &trust, (connections, bytes), &period)?,
+                TlsArgument::Full | TlsArgument::Resumed => {
+                    tls::handshakes(&server, &trust, resumes, &period)?
+                }
+            };
+            print(&rate)
         }
     }
 }

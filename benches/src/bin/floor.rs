@@ -1,11 +1,12 @@
 //! `floor`: serves bare TCP on loopback, as the budget that a protocol server is judged against.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use benches::floor::uring::{Buffers, Reading};
-use benches::floor::{Service, epoll, uring};
+use benches::floor::{Service, epoll, tls, uring};
 use benches::{kernel, limits};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -28,6 +29,17 @@ enum ServiceArgument {
         /// Bytes of one message of the publisher.
         #[arg(long)]
         message_bytes: std::num::NonZeroUsize,
+    },
+    /// Send back what is received, over TLS (epoll).
+    Tls {
+        #[command(flatten)]
+        serving: Serving,
+        /// Certificate chain (PEM).
+        #[arg(long)]
+        certificate: PathBuf,
+        /// Its key (PEM).
+        #[arg(long)]
+        key: PathBuf,
     },
     /// Answer each HTTP head with a canned upgrade of 129 bytes.
     Handshake(Serving),
@@ -89,7 +101,12 @@ fn main() -> ExitCode {
 }
 
 fn serve(argument: ServiceArgument) -> io::Result<()> {
+    let mut encrypted = None;
     let (service, serving) = match argument {
+        ServiceArgument::Tls { serving, certificate, key } => {
+            encrypted = Some((certificate, key));
+            (Service::Echo, serving)
+        }
         ServiceArgument::Echo(serving) => (Service::Echo, serving),
         ServiceArgument::Handshake(serving) => (Service::Handshake, serving),
         ServiceArgument::Fanout { serving, message_bytes } => {
@@ -110,6 +127,9 @@ fn serve(argument: ServiceArgument) -> io::Result<()> {
     let mut stdout = io::stdout();
     writeln!(stdout, "floor ready listen=127.0.0.1:{port}")?;
     stdout.flush()?;
+    if let Some((certificate, key)) = encrypted {
+        return tls::serve(listener, &certificate, &key, serving.buffer);
+    }
     match serving.backend {
         Backend::Epoll => epoll::serve(listener, service, serving.buffer),
         Backend::IoUring => {

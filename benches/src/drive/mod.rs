@@ -9,6 +9,7 @@ pub mod handshakes;
 pub mod idle;
 mod opening;
 mod rate;
+pub mod tls;
 mod token;
 mod wire;
 

@@ -34,7 +34,7 @@ pub fn serve(listener: OwnedFd, service: Service, buffer_bytes: usize) -> io::Re
 }
 
 /// Every open socket, and what full ones still have to send.
-struct Sockets {
+pub(super) struct Sockets {
     epoll: Epoll,
     listener: OwnedFd,
     open: Vec<Option<OwnedFd>>,
@@ -42,13 +42,13 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn new(listener: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(listener: OwnedFd) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(listener.as_raw_fd(), Interest::Read, listener.as_raw_fd() as u64)?;
         Ok(Self { epoll, listener, open: Vec::new(), unsent: Vec::new() })
     }
 
-    fn run(&mut self, mut read: impl FnMut(&mut Self, RawFd) -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn run(&mut self, mut read: impl FnMut(&mut Self, RawFd) -> io::Result<()>) -> io::Result<()> {
         let mut events = Events::new();
         let mut ready = Vec::new();
         loop {
@@ -79,13 +79,13 @@ impl Sockets {
         Ok(())
     }
 
-    fn close(&mut self, fd: RawFd) -> io::Result<()> {
+    pub(super) fn close(&mut self, fd: RawFd) -> io::Result<()> {
         self.open[fd as usize] = None;
         self.unsent.retain(|(full, _)| *full != fd);
         Ok(())
     }
 
-    fn send(&mut self, fd: RawFd, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&mut self, fd: RawFd, bytes: &[u8]) -> io::Result<()> {
         if !self.unsent.is_empty()
             && let Some((_, unsent)) = self.unsent.iter_mut().find(|(full, _)| *full == fd)
         {

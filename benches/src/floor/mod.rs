@@ -5,6 +5,7 @@
 //! `engine/io`.
 
 pub mod epoll;
+pub mod tls;
 pub mod uring;
 
 use std::time::Duration;
