@@ -313,6 +313,48 @@ pub fn confine(command: &mut Command, core: usize) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// Wakes another thread that waits on epoll (eventfd(2)): readable from a ring until it is silenced.
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// A silent one.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: takes no pointers; a non-negative result is a descriptor nobody else owns.
+        unsafe {
+            Ok(Self(OwnedFd::from_raw_fd(checked(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))?)))
+        }
+    }
+
+    /// Makes it readable.
+    pub fn ring(&self) -> io::Result<()> {
+        // SAFETY: takes no pointers but to a number within the C library.
+        checked(unsafe { libc::eventfd_write(self.0.as_raw_fd(), 1) }).map(drop)
+    }
+
+    /// Takes all rings since the last call.
+    pub fn silence(&self) -> io::Result<()> {
+        let mut rings = 0;
+        // SAFETY: `rings` lives through the call.
+        match checked(unsafe { libc::eventfd_read(self.0.as_raw_fd(), &mut rings) }) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Gives the calling thread a descriptor table of its own, which begins as a copy of the one it had (unshare(2)): the limit
+/// of descriptors is one of each table.
+pub fn unshare_descriptors() -> io::Result<()> {
+    // SAFETY: takes no pointers; descriptors that Rust owns are the same numbers in the copy.
+    checked(unsafe { libc::unshare(libc::CLONE_FILES) }).map(drop)
+}
+
 /// Asks a process to end (SIGTERM).
 pub fn terminate(pid: u32) -> io::Result<()> {
     // SAFETY: takes no pointers.

@@ -51,6 +51,9 @@ pub const OPENING_TIMEOUT_S: u32 = 60;
 /// Seconds after the last connection opened in which the processor time of the hold is not counted.
 pub const HOLD_SETTLE_S: f64 = 4.0;
 
+/// Seconds of silence at each step of the curve: a round of pings after what is not counted.
+pub const CURVE_HOLD_S: u32 = 30;
+
 /// Seconds between two lines about a phase that goes on.
 pub const SAY_S: f64 = 10.0;
 
@@ -77,6 +80,17 @@ pub const DRIVE_RECEIVE_BYTES: usize = 512 * 1024;
 /// Connections the driver has in set-up at the same moment: enough to keep a server busy, below any
 /// listen backlog.
 pub const OPENING: usize = 128;
+
+/// Channels of idle sessions with several subscriptions each: as in a service whose users share rooms, most of the memory is
+/// then that of the subscription and not of the channel.
+pub const IDLE_CHANNELS: usize = 1_000;
+
+/// Subscribers of the fan-out by many shards: 15 on each of 64.
+pub const SHARDS_SUBSCRIBERS: usize = 1_000;
+
+/// Rounds of opening in which enough sessions on one shard are sought: of two shards each gets half, so that after twenty
+/// rounds a millionth would be missing.
+pub const PLACING_ROUNDS: usize = 40;
 
 /// Seconds without any progress after which the driver gives up and says so.
 pub const STALL_S: u64 = 10;

@@ -100,6 +100,7 @@ fn empty_run(arguments: &Arguments) -> Run {
         effort,
         floor_buffer_bytes: arguments.floor_buffer,
         fan_out_message_bytes: limits::FAN_OUT_MESSAGE_BYTES,
+        fan_out_protobuf_bytes: limits::FAN_OUT_MESSAGE_BYTES,
         codec: None,
         samples: Vec::new(),
         failures: Vec::new(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::drive::{Period, Protocol, Server, echo, fan_out, handshakes, idle, tls};
+use benches::drive::{Encoding, Period, Protocol, Server, echo, fan_out, handshakes, idle, tls};
 use benches::kernel;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -58,6 +58,15 @@ enum Bench {
         /// Bytes of one message of a floor.
         #[arg(long, default_value_t = 180, value_parser = parse_positive)]
         floor_bytes: usize,
+        /// Descriptor tables for the subscribers, each with a thread: more than one where one does not hold them.
+        #[arg(long, default_value_t = 1, value_parser = parse_positive)]
+        tables: usize,
+        /// Shard of Roadstead that the publisher is to be on.
+        #[arg(long)]
+        publisher_shard: Option<u16>,
+        /// Shard of Roadstead that all subscribers are to be on.
+        #[arg(long)]
+        subscriber_shard: Option<u16>,
     },
     /// Process memory of the server for each open, silent connection.
     Idle {
@@ -72,6 +81,9 @@ enum Bench {
         /// Subscribe each session to a channel of its own instead of one for all.
         #[arg(long, requires = "token_secret")]
         own_channel: bool,
+        /// Subscriptions of each session, among a thousand channels if more than one.
+        #[arg(long, default_value_t = 1, requires = "token_secret", value_parser = parse_positive)]
+        subscriptions: usize,
         /// Seconds of rest before memory is read.
         #[arg(long, default_value_t = 10.0, value_parser = parse_seconds)]
         settle: f64,
@@ -119,15 +131,18 @@ enum TlsArgument {
 
 #[derive(Args)]
 struct Target {
-    /// Address of the server.
-    #[arg(long)]
-    to: SocketAddrV4,
+    /// Address of the server; a floor of several tables has several.
+    #[arg(long, required = true, value_delimiter = ',')]
+    to: Vec<SocketAddrV4>,
     /// Process of the server.
     #[arg(long)]
     pid: u32,
     /// What the server speaks.
     #[arg(long, value_enum, default_value = "ws")]
     protocol: ProtocolArgument,
+    /// How the client protocol is written.
+    #[arg(long, value_enum, default_value = "json")]
+    encoding: EncodingArgument,
     /// Path of the upgrade request.
     #[arg(long, default_value = "/echo")]
     path: String,
@@ -144,6 +159,12 @@ struct Time {
     /// Seconds under load before that.
     #[arg(long, default_value_t = 1.0, value_parser = parse_seconds)]
     warm_up: f64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EncodingArgument {
+    Json,
+    Protobuf,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -183,7 +204,11 @@ impl Target {
             ProtocolArgument::Raw => Protocol::Raw,
             ProtocolArgument::Ws => Protocol::WebSocket,
         };
-        Ok(Server { address: self.to, pid: self.pid, protocol, path: self.path })
+        let encoding = match self.encoding {
+            EncodingArgument::Json => Encoding::Json,
+            EncodingArgument::Protobuf => Encoding::Protobuf,
+        };
+        Ok(Server { addresses: self.to, pid: self.pid, protocol, encoding, path: self.path })
     }
 }
 
@@ -212,15 +237,31 @@ fn run(bench: Bench) -> io::Result<()> {
             let load = echo::Load { connections, depth, message_bytes: bytes, text };
             print(&echo::drive(&target.take()?, &load, &time.period())?)
         }
-        Bench::Fanout { target, time, subscribers, window, bytes, floor_bytes } => {
-            let load =
-                fan_out::Load { subscribers, window, data_bytes: bytes, floor_message_bytes: floor_bytes };
+        Bench::Fanout {
+            target,
+            time,
+            subscribers,
+            window,
+            bytes,
+            floor_bytes,
+            tables,
+            publisher_shard,
+            subscriber_shard,
+        } => {
+            let load = fan_out::Load {
+                subscribers,
+                tables,
+                window,
+                data_bytes: bytes,
+                floor_message_bytes: floor_bytes,
+                placement: fan_out::Placement { publisher: publisher_shard, subscribers: subscriber_shard },
+            };
             print(&fan_out::drive(&target.take()?, &load, &time.period())?)
         }
-        Bench::Idle { target, connections, token_secret, own_channel, settle } => {
+        Bench::Idle { target, connections, token_secret, own_channel, subscriptions, settle } => {
             let kind = match token_secret {
                 None => idle::Kind::Upgraded,
-                Some(token_secret) => idle::Kind::Session { token_secret, own_channel },
+                Some(token_secret) => idle::Kind::Session { token_secret, own_channel, subscriptions },
             };
             let settle = Duration::from_secs_f64(settle);
             print(&idle::drive(&target.take()?, &kind, connections, settle)?)

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use benches::floor::uring::{Buffers, Reading};
@@ -29,6 +31,9 @@ enum ServiceArgument {
         /// Bytes of one message of the publisher.
         #[arg(long)]
         message_bytes: std::num::NonZeroUsize,
+        /// Loops, each a thread with a descriptor table and an address of its own, for more connections than one table holds.
+        #[arg(long, default_value_t = std::num::NonZeroUsize::MIN)]
+        tables: std::num::NonZeroUsize,
     },
     /// Send back what is received, over TLS (epoll).
     Tls {
@@ -102,14 +107,16 @@ fn main() -> ExitCode {
 
 fn serve(argument: ServiceArgument) -> io::Result<()> {
     let mut encrypted = None;
+    let mut tables = 1;
     let (service, serving) = match argument {
         ServiceArgument::Tls { serving, certificate, key } => {
-            encrypted = Some((certificate, key));
+            encrypted = Some(Arc::new((certificate, key)));
             (Service::Echo, serving)
         }
         ServiceArgument::Echo(serving) => (Service::Echo, serving),
         ServiceArgument::Handshake(serving) => (Service::Handshake, serving),
-        ServiceArgument::Fanout { serving, message_bytes } => {
+        ServiceArgument::Fanout { serving, message_bytes, tables: several } => {
+            tables = several.get();
             (Service::FanOut { message_bytes: message_bytes.get() }, serving)
         }
         ServiceArgument::Exchange { serving, connections, period } => {
@@ -122,13 +129,56 @@ fn serve(argument: ServiceArgument) -> io::Result<()> {
     }
     kernel::pin(serving.core)?;
     kernel::raise_descriptor_limit()?;
-    let (listener, port) = kernel::listen(serving.port)
-        .map_err(|e| io::Error::other(format!("cannot listen on 127.0.0.1:{}: {e}", serving.port)))?;
-    let mut stdout = io::stdout();
-    writeln!(stdout, "floor ready listen=127.0.0.1:{port}")?;
-    stdout.flush()?;
+    let (ports, opened) = mpsc::channel();
+    let (failed, failures) = mpsc::channel();
+    let apart = Arc::new(Barrier::new(tables));
+    let serving = Arc::new(serving);
+    for table in 0..tables {
+        let (ports, failed) = (ports.clone(), failed.clone());
+        let (apart, serving, encrypted) = (apart.clone(), serving.clone(), encrypted.clone());
+        thread::spawn(move || {
+            let unshared = if tables > 1 { kernel::unshare_descriptors() } else { Ok(()) };
+            apart.wait();
+            let port = if table == 0 { serving.port } else { 0 };
+            // Nobody waits for a reason any more once the program ends.
+            let _ = failed.send(
+                unshared.and_then(|()| serve_one(service, &serving, encrypted.as_deref(), port, &ports)),
+            );
+        });
+    }
+    // Those of the threads remain; when a loop ends before it listens, so do its ends of both channels.
+    drop((ports, failed));
+    let mut addresses = Vec::new();
+    for _ in 0..tables {
+        match opened.recv() {
+            Ok(port) => addresses.push(format!("127.0.0.1:{port}")),
+            Err(_) => break,
+        }
+    }
+    if addresses.len() == tables {
+        let mut stdout = io::stdout();
+        writeln!(stdout, "floor ready listen={}", addresses.join(","))?;
+        stdout.flush()?;
+    }
+    failures.recv().map_err(io::Error::other)?
+}
+
+/// A certificate chain and its key.
+type Encrypted = (PathBuf, PathBuf);
+
+/// One loop on the calling thread; its port goes to `ports`.
+fn serve_one(
+    service: Service,
+    serving: &Serving,
+    encrypted: Option<&Encrypted>,
+    port: u16,
+    ports: &mpsc::Sender<u16>,
+) -> io::Result<()> {
+    let (listener, port) = kernel::listen(port)
+        .map_err(|e| io::Error::other(format!("cannot listen on 127.0.0.1:{port}: {e}")))?;
+    ports.send(port).map_err(io::Error::other)?;
     if let Some((certificate, key)) = encrypted {
-        return tls::serve(listener, &certificate, &key, serving.buffer);
+        return tls::serve(listener, certificate, key, serving.buffer);
     }
     match serving.backend {
         Backend::Epoll => epoll::serve(listener, service, serving.buffer),
@@ -137,12 +187,8 @@ fn serve(argument: ServiceArgument) -> io::Result<()> {
                 Mode::Multishot => Reading::Multishot,
                 Mode::Poll => Reading::Polled,
             };
-            uring::serve(
-                listener,
-                service,
-                reading,
-                Buffers { bytes: serving.buffer, count: serving.buffers },
-            )
+            let buffers = Buffers { bytes: serving.buffer, count: serving.buffers };
+            uring::serve(listener, service, reading, buffers)
         }
     }
 }

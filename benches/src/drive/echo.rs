@@ -83,7 +83,7 @@ impl Echo {
             }
         };
         let source = opening::source_address(0);
-        let sockets = opening::open(server.address, source, load.connections, &script)?;
+        let sockets = opening::open(server.address(), source, load.connections, &script)?;
         let epoll = Epoll::new()?;
         for (index, socket) in sockets.iter().enumerate() {
             epoll.add(socket.as_raw_fd(), Interest::Read, index as u64)?;

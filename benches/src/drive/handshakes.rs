@@ -22,7 +22,7 @@ pub fn drive(server: &Server, round: usize, period: &Period) -> io::Result<Rate>
     while cost.wall() < period.measured {
         let source = opening::source_address(rounds);
         let before = clocks.mark()?;
-        let sockets = opening::open(server.address, source, round, &|_| vec![server.upgrade()])?;
+        let sockets = opening::open(server.address(), source, round, &|_| vec![server.upgrade()])?;
         let after = clocks.mark()?;
         if warm_up < period.warm_up {
             warm_up += after.since(&before);

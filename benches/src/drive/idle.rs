@@ -15,6 +15,7 @@ use super::opening;
 use super::token::Mint;
 use super::wire::{self, Opcode};
 use crate::kernel::{self, Epoll, Events, Interest, Received};
+use crate::limits;
 
 /// What each connection is.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub enum Kind {
         token_secret: String,
         /// A channel of its own for each session instead of one for all.
         own_channel: bool,
+        /// Subscriptions of each session, if not one: neighbours of a thousand channels.
+        subscriptions: usize,
     },
 }
 
@@ -116,14 +119,21 @@ impl Resting {
         let first = self.sockets.len();
         let source = opening::source_address(usize::from(first > 0));
         let opened = match kind {
-            Kind::Upgraded => opening::open(server.address, source, count, &|_| vec![server.upgrade()])?,
-            Kind::Session { token_secret, own_channel } => {
+            Kind::Upgraded => opening::open(server.address(), source, count, &|_| vec![server.upgrade()])?,
+            Kind::Session { token_secret, own_channel, subscriptions } => {
                 let mint = Mint::new(token_secret);
-                opening::open(server.address, source, count, &|index| {
+                opening::open(server.address(), source, count, &|index| {
                     let user = first + index;
-                    let own = format!("bench-{user}");
-                    let channel = if *own_channel { &own } else { "bench" };
-                    server.session(&mint.token(&format!("user-{user}")), Some(channel))
+                    let channels: Vec<String> = match (own_channel, subscriptions) {
+                        (true, _) => vec![format!("bench-{user}")],
+                        (false, 1) => vec!["bench".to_owned()],
+                        (false, many) => (0..*many)
+                            .map(|at| format!("bench-{}", (user + at) % limits::IDLE_CHANNELS))
+                            .collect(),
+                    };
+                    let mut steps = server.connected(&mint.token(&format!("user-{user}")));
+                    steps.push(server.subscribed(channels.iter().map(String::as_str)));
+                    steps
                 })?
             }
         };

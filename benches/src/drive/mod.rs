@@ -3,6 +3,7 @@
 //! It speaks either to a floor (raw bytes) or to a WebSocket server (the same bytes after an upgrade).
 //! Frames are encoded before the clock starts; while it runs, the driver counts and does not look.
 
+mod client;
 pub mod echo;
 pub mod fan_out;
 pub mod handshakes;
@@ -13,6 +14,7 @@ pub mod tls;
 mod token;
 mod wire;
 
+use std::fmt;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -27,15 +29,36 @@ pub enum Protocol {
     WebSocket,
 }
 
+/// How the client protocol is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// One JSON object a line, in text frames.
+    #[default]
+    Json,
+    /// Protobuf messages behind their lengths, in binary frames.
+    Protobuf,
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Encoding::Json => "JSON",
+            Encoding::Protobuf => "Protobuf",
+        })
+    }
+}
+
 /// The server that is measured.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where it listens.
-    pub address: SocketAddrV4,
+    /// Where it listens: a floor with several tables has an address for each.
+    pub addresses: Vec<SocketAddrV4>,
     /// Its process, whose CPU time and memory are read.
     pub pid: u32,
     /// What it speaks.
     pub protocol: Protocol,
+    /// How the client protocol is written, where it is spoken.
+    pub encoding: Encoding,
     /// Path of the upgrade request.
     pub path: String,
 }
@@ -50,23 +73,17 @@ pub struct Period {
 }
 
 impl Server {
-    fn upgrade(&self) -> opening::Step {
-        opening::Step { say: wire::upgrade_request(self.address, &self.path), hear: opening::Hear::Switching }
+    /// The first address.
+    fn address(&self) -> SocketAddrV4 {
+        self.addresses[0]
     }
 
-    /// Upgrade and connect (with a token unless it is empty), then perhaps one subscription, in the JSON
-    /// client protocol.
-    fn session(&self, token: &str, channel: Option<&str>) -> Vec<opening::Step> {
-        let command = |id, json: String| opening::Step {
-            say: wire::client_frame(wire::Opcode::Text, json.as_bytes()),
-            hear: opening::Hear::Reply(id),
+    fn upgrade(&self) -> opening::Step {
+        let format = match self.encoding {
+            Encoding::Json => "",
+            Encoding::Protobuf => "?format=protobuf",
         };
-        let connect = match token {
-            "" => r#"{"id":1,"connect":{}}"#.to_owned(),
-            _ => format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#),
-        };
-        let subscribe =
-            channel.map(|name| command(2, format!(r#"{{"id":2,"subscribe":{{"channel":"{name}"}}}}"#)));
-        [self.upgrade(), command(1, connect)].into_iter().chain(subscribe).collect()
+        let path = format!("{}{format}", self.path);
+        opening::Step { say: wire::upgrade_request(self.address(), &path), hear: opening::Hear::Switching }
     }
 }

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::wire;
+use super::{Server, client, wire};
 use crate::kernel::{self, Epoll, Events, Interest, Received};
 use crate::limits;
 
@@ -28,6 +28,8 @@ pub(super) enum Hear {
     Exactly(Vec<u8>),
     /// The reply of the JSON client protocol with this id, and no error.
     Reply(u64),
+    /// The same of the Protobuf client protocol.
+    ProtobufReply(u64),
 }
 
 /// Source addresses spread over 127.0.0.0/8, so that successive runs do not meet each other's ports.
@@ -43,27 +45,42 @@ pub(super) fn open(
     count: usize,
     script: &dyn Fn(usize) -> Vec<Step>,
 ) -> io::Result<Vec<OwnedFd>> {
-    let mut opening = Opening { epoll: Epoll::new()?, dialogues: Vec::with_capacity(count), open: 0 };
-    let mut events = Events::new();
-    let mut buffer = vec![0; limits::DRIVE_RECEIVE_BYTES];
-    let mut progress = (0, Instant::now());
-    while opening.open < count {
-        while opening.dialogues.len() < count && opening.dialogues.len() - opening.open < limits::OPENING {
-            let socket = kernel::connect(from, to).map_err(|e| opening.explain(to, &e.to_string()))?;
-            let steps = script(opening.dialogues.len()).into_iter().rev().collect();
-            opening.begin(Dialogue { socket, steps, said: 0, heard: Vec::new(), interest: None }, to)?;
-        }
-        for event in opening.epoll.wait(&mut events, Some(Duration::from_millis(500)))? {
-            let index = event.token() as usize;
-            opening.advance(index, &mut buffer).map_err(|e| opening.explain(to, &e.to_string()))?;
-        }
-        if opening.open > progress.0 {
-            progress = (opening.open, Instant::now());
-        } else if progress.1.elapsed() > Duration::from_secs(limits::STALL_S) {
-            return Err(opening.explain(to, "no progress"));
+    Ok(sockets(Opening::all(count, &mut |_| kernel::connect(from, to), script)?))
+}
+
+/// As [`open`], for scripts that open a session of Roadstead, and only sessions on one of its shards if one is given: others
+/// are closed again, and more are opened.
+pub(super) fn open_on(
+    server: &Server,
+    from: Ipv4Addr,
+    count: usize,
+    shard: Option<u16>,
+    script: &dyn Fn(usize) -> Vec<Step>,
+) -> io::Result<Vec<OwnedFd>> {
+    let mut kept = Vec::with_capacity(count);
+    for _ in 0..limits::PLACING_ROUNDS {
+        let wanted = count - kept.len();
+        let opened = Opening::all(wanted, &mut |_| kernel::connect(from, server.address()), script)?;
+        kept.extend(sockets(
+            opened.into_iter().filter(|one| shard.is_none() || one.shard == shard).collect(),
+        ));
+        if kept.len() == count {
+            return Ok(kept);
         }
     }
-    Ok(opening.dialogues.into_iter().map(|dialogue| dialogue.socket).collect())
+    Err(io::Error::other("too few connections came to the shard that was wanted"))
+}
+
+/// Leads connections that are open through a script of their own. All of them, or an error.
+pub(super) fn lead(open: Vec<OwnedFd>, script: &dyn Fn(usize) -> Vec<Step>) -> io::Result<Vec<OwnedFd>> {
+    let count = open.len();
+    let mut open = open.into_iter();
+    let mut next = |_| open.next().ok_or_else(|| io::Error::other("no connection is left"));
+    Ok(sockets(Opening::all(count, &mut next, script)?))
+}
+
+fn sockets(dialogues: Vec<Dialogue>) -> Vec<OwnedFd> {
+    dialogues.into_iter().map(|dialogue| dialogue.socket).collect()
 }
 
 struct Dialogue {
@@ -74,6 +91,8 @@ struct Dialogue {
     said: usize,
     heard: Vec<u8>,
     interest: Option<Interest>,
+    /// The shard that a session of Roadstead is on.
+    shard: Option<u16>,
 }
 
 struct Opening {
@@ -83,16 +102,59 @@ struct Opening {
 }
 
 impl Opening {
-    fn explain(&self, to: SocketAddrV4, why: &str) -> io::Error {
-        io::Error::other(format!("opening connections to {to}: {why} ({} were open)", self.open))
+    fn all(
+        count: usize,
+        socket: &mut dyn FnMut(usize) -> io::Result<OwnedFd>,
+        script: &dyn Fn(usize) -> Vec<Step>,
+    ) -> io::Result<Vec<Dialogue>> {
+        let mut opening = Self { epoll: Epoll::new()?, dialogues: Vec::with_capacity(count), open: 0 };
+        opening.lead(count, socket, script).map_err(|error| {
+            io::Error::other(format!("opening connections: {error} ({} were open)", opening.open))
+        })?;
+        Ok(opening.dialogues)
+    }
+
+    fn lead(
+        &mut self,
+        count: usize,
+        socket: &mut dyn FnMut(usize) -> io::Result<OwnedFd>,
+        script: &dyn Fn(usize) -> Vec<Step>,
+    ) -> io::Result<()> {
+        let mut events = Events::new();
+        let mut buffer = vec![0; limits::DRIVE_RECEIVE_BYTES];
+        let mut progress = (0, Instant::now());
+        while self.open < count {
+            while self.dialogues.len() < count && self.dialogues.len() - self.open < limits::OPENING {
+                let index = self.dialogues.len();
+                let socket = socket(index)?;
+                let steps = script(index).into_iter().rev().collect();
+                self.begin(Dialogue {
+                    socket,
+                    steps,
+                    said: 0,
+                    heard: Vec::new(),
+                    interest: None,
+                    shard: None,
+                })?;
+            }
+            for event in self.epoll.wait(&mut events, Some(Duration::from_millis(500)))? {
+                self.advance(event.token() as usize, &mut buffer)?;
+            }
+            if self.open > progress.0 {
+                progress = (self.open, Instant::now());
+            } else if progress.1.elapsed() > Duration::from_secs(limits::STALL_S) {
+                return Err(io::Error::other("no progress"));
+            }
+        }
+        Ok(())
     }
 
     /// On loopback a connection is mostly established when connect returns, so the first step is said
     /// at once.
-    fn begin(&mut self, dialogue: Dialogue, to: SocketAddrV4) -> io::Result<()> {
+    fn begin(&mut self, dialogue: Dialogue) -> io::Result<()> {
         let index = self.dialogues.len();
         self.dialogues.push(dialogue);
-        self.say(index).map_err(|e| self.explain(to, &e.to_string()))
+        self.say(index)
     }
 
     fn advance(&mut self, index: usize, buffer: &mut [u8]) -> io::Result<()> {
@@ -111,6 +173,7 @@ impl Opening {
         match step.hear.end(&dialogue.heard)? {
             None => Ok(()),
             Some(end) => {
+                dialogue.shard = dialogue.shard.or_else(|| shard_of(&dialogue.heard[..end]));
                 dialogue.heard.drain(..end);
                 dialogue.steps.pop();
                 dialogue.said = 0;
@@ -160,6 +223,7 @@ impl Hear {
                 Ok((count == expected.len()).then_some(count))
             }
             Hear::Reply(id) => reply_end(heard, *id),
+            Hear::ProtobufReply(id) => protobuf_reply_end(heard, *id),
         }
     }
 }
@@ -194,6 +258,34 @@ fn reply_end(heard: &[u8], id: u64) -> io::Result<Option<usize>> {
     Ok(None)
 }
 
+fn protobuf_reply_end(heard: &[u8], id: u64) -> io::Result<Option<usize>> {
+    let mut rest = heard;
+    while let Some((frame, behind)) = wire::split_frame(rest) {
+        if frame.opcode == 8 {
+            return Err(io::Error::other("the server closed the session"));
+        }
+        for (answered, is_error) in client::protobuf_replies(frame.payload) {
+            if is_error {
+                return Err(io::Error::other(format!("the server refused command {answered}")));
+            }
+            if answered == id {
+                return Ok(Some(heard.len() - behind.len()));
+            }
+        }
+        rest = behind;
+    }
+    Ok(None)
+}
+
+/// The shard in the session id of a JSON connect reply of Roadstead: `node-SHARD-generation-generation-slot`, of which the
+/// node may hold hyphens.
+fn shard_of(heard: &[u8]) -> Option<u16> {
+    const BEFORE: &str = "\"connect\":{\"client\":\"";
+    let text = std::str::from_utf8(wire::split_frame(heard)?.0.payload).ok()?;
+    let id = text.split_once(BEFORE)?.1.split('"').next()?;
+    u16::from_str_radix(id.rsplit('-').nth(3)?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +308,19 @@ mod tests {
         for (hear, heard, expected) in table {
             assert_eq!(hear.end(heard).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn the_shard_is_read_from_the_session_id() {
+        let reply = |id: &str| {
+            server_frame(
+                Opcode::Text,
+                format!(r#"{{"id":1,"connect":{{"client":"{id}","ping":25}}}}"#).as_bytes(),
+            )
+        };
+        assert_eq!(shard_of(&reply("0123456789abcdef-001f-0000-0001-000000000007")), Some(31));
+        assert_eq!(shard_of(&reply("somebody")), None);
+        assert_eq!(shard_of(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), None);
     }
 
     #[test]

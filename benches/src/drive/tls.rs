@@ -57,13 +57,13 @@ struct Stream {
 impl Stream {
     /// Connects and goes on until something was said and answered, so that the ticket has come as well.
     fn open(server: &Server, trust: &Trust) -> io::Result<Self> {
-        let socket = TcpStream::connect(SocketAddr::V4(server.address))?;
+        let socket = TcpStream::connect(SocketAddr::V4(server.address()))?;
         socket.set_nodelay(true)?;
         let tls =
             ClientConnection::new(Arc::clone(&trust.config), trust.name.clone()).map_err(io::Error::other)?;
         let mut stream = Self { tls, socket, awaited: 0 };
         match server.protocol {
-            Protocol::WebSocket => stream.say(&wire::upgrade_request(server.address, &server.path))?,
+            Protocol::WebSocket => stream.say(&wire::upgrade_request(server.address(), &server.path))?,
             Protocol::Raw => stream.say(b"\r\n\r\n")?,
         }
         let mut heard = Vec::new();

@@ -12,6 +12,8 @@ use super::codec;
 use super::plan::{Backend, Bench, Contender, Effort, Idle};
 use super::record::{Failure, Run, Sample};
 use super::serving::{Binaries, DRIVER_CORE, ServerPlan, Serving, TOKEN_SECRET};
+use crate::drive::Encoding;
+use crate::drive::idle::Memory;
 use crate::{kernel, limits};
 
 /// What a run is asked to do.
@@ -37,8 +39,16 @@ pub fn measure(binaries: &Binaries, task: &Task, run: &mut Run, say: &mut dyn Fn
     if task.codec {
         run.codec = Some(codec::measure(binaries, &run.effort, say)?);
     }
-    if !task.floors_only && task.benches.iter().any(|bench| matches!(bench, Bench::FanOut { .. })) {
-        learn_message_bytes(binaries, task, run, say);
+    if !task.floors_only {
+        for encoding in [Encoding::Json, Encoding::Protobuf] {
+            if task
+                .benches
+                .iter()
+                .any(|bench| bench.published().is_some_and(|(_, spoken)| spoken == encoding))
+            {
+                learn_message_bytes(binaries, task, run, encoding, say);
+            }
+        }
     }
     for bench in &task.benches {
         for round in 0..run.effort.rounds(bench) {
@@ -62,7 +72,7 @@ pub fn measure(binaries: &Binaries, task: &Task, run: &mut Run, say: &mut dyn Fn
 impl Task {
     fn order(&self, bench: &Bench, backend: Backend, round: usize) -> Vec<Contender> {
         let mut order = bench.contenders(backend).to_vec();
-        order.retain(|contender| !self.floors_only || *contender != Contender::Roadstead);
+        order.retain(|contender| !self.floors_only || contender.is_floor());
         if round % 2 == 1 {
             order.reverse();
         }
@@ -76,8 +86,11 @@ impl Task {
 
 impl Run {
     fn server_plan(&self, contender: Contender, backend: Backend, bench: Bench) -> ServerPlan {
-        let (floor_buffer_bytes, fan_out_message_bytes) =
-            (self.floor_buffer_bytes, self.fan_out_message_bytes);
+        let floor_buffer_bytes = self.floor_buffer_bytes;
+        let fan_out_message_bytes = match bench.published() {
+            Some((_, Encoding::Protobuf)) => self.fan_out_protobuf_bytes,
+            _ => self.fan_out_message_bytes,
+        };
         ServerPlan { contender, backend, bench, floor_buffer_bytes, fan_out_message_bytes }
     }
 
@@ -88,8 +101,11 @@ impl Run {
         detail: serde_json::Value,
         say: &mut dyn FnMut(&str),
     ) -> io::Result<()> {
-        let name =
-            if matches!(plan.bench, Bench::Idle(_)) { "rss_bytes_each" } else { "per_server_cpu_second" };
+        let name = match plan.bench {
+            Bench::Idle(_) => "rss_bytes_each",
+            Bench::Shards(_) => "rss_bytes_before",
+            _ => "per_server_cpu_second",
+        };
         let figure =
             detail[name].as_f64().ok_or_else(|| io::Error::other(format!("the driver gave no {name}")))?;
         say(&format!("    {figure:.0} {}", name.replace('_', " ")));
@@ -108,16 +124,31 @@ impl Run {
 }
 
 /// The floor must write the bytes Roadstead writes: one short measurement tells how many those are.
-fn learn_message_bytes(binaries: &Binaries, task: &Task, run: &mut Run, say: &mut dyn FnMut(&str)) {
+fn learn_message_bytes(
+    binaries: &Binaries,
+    task: &Task,
+    run: &mut Run,
+    encoding: Encoding,
+    say: &mut dyn FnMut(&str),
+) {
     let Some(backend) = task.backends.first() else { return };
-    let plan = run.server_plan(Contender::Roadstead, *backend, Bench::FanOut { window: 1 });
+    let plan = run.server_plan(
+        Contender::Roadstead,
+        *backend,
+        Bench::FanOut { subscribers: 1, encoding, window: 1 },
+    );
     let effort = Effort { seconds: 0.1, warm_up_s: 0.0, ..run.effort };
     let learned = one(binaries, &plan, &effort).ok().and_then(|detail| detail["delivery_bytes"].as_u64());
     match learned {
-        Some(bytes) if bytes > 0 => run.fan_out_message_bytes = bytes as usize,
+        Some(bytes) if bytes > 0 => {
+            say(&format!("    one delivery in {encoding} is {bytes} bytes"));
+            match encoding {
+                Encoding::Json => run.fan_out_message_bytes = bytes as usize,
+                Encoding::Protobuf => run.fan_out_protobuf_bytes = bytes as usize,
+            }
+        }
         _ => say("    roadstead delivered nothing; the fan-out floor writes messages of the default size"),
     }
-    say(&format!("    one delivery of the fan-out is {} bytes", run.fan_out_message_bytes));
 }
 
 /// Measures again while other work on the machine disturbs it; the last try is kept however it went, and
@@ -142,6 +173,7 @@ fn undisturbed(
 
 fn one(binaries: &Binaries, plan: &ServerPlan, effort: &Effort) -> io::Result<serde_json::Value> {
     let serving = binaries.start(plan)?;
+    let before = Memory::of(serving.pid())?;
     let output = driver(binaries, plan, effort, &serving).output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -149,7 +181,12 @@ fn one(binaries: &Binaries, plan: &ServerPlan, effort: &Effort) -> io::Result<se
         let log = if log.is_empty() { log } else { format!("; the server logged:\n{log}") };
         return Err(io::Error::other(format!("{said}{log}")));
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let mut detail: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    if matches!(plan.bench, Bench::Shards(_)) {
+        detail["rss_bytes_before"] = before.rss.into();
+        detail["rss_bytes_after"] = Memory::of(serving.pid())?.rss.into();
+    }
+    Ok(detail)
 }
 
 fn driver(binaries: &Binaries, plan: &ServerPlan, effort: &Effort, serving: &Serving) -> Command {
@@ -165,9 +202,9 @@ fn driver(binaries: &Binaries, plan: &ServerPlan, effort: &Effort, serving: &Ser
             command.arg("echo").args(time);
             command.args(["--bytes", &bytes.to_string(), "--depth", &depth.to_string()]);
         }
-        Bench::FanOut { window } => {
-            command.arg("fanout").args(time).args(["--window", &window.to_string()]);
-            command.args(["--floor-bytes", &plan.fan_out_message_bytes.to_string()]);
+        Bench::FanOut { .. } | Bench::Crossing { .. } | Bench::Shards(_) => {
+            command.arg("fanout").args(time);
+            fan_out(&mut command, plan);
         }
         Bench::Handshakes => {
             command.arg("handshakes").args(time);
@@ -177,18 +214,50 @@ fn driver(binaries: &Binaries, plan: &ServerPlan, effort: &Effort, serving: &Ser
             if kind != Idle::Echo {
                 command.args(["--token-secret", TOKEN_SECRET]);
             }
-            if kind == Idle::OwnChannel {
-                command.arg("--own-channel");
+            match kind {
+                Idle::OwnChannel => _ = command.arg("--own-channel"),
+                Idle::Channels(count) => _ = command.args(["--subscriptions", &count.to_string()]),
+                Idle::Echo | Idle::OneChannel => {}
             }
         }
     }
-    let speaks_http = plan.contender == Contender::Roadstead || plan.bench == Bench::Handshakes;
+    let speaks_http = !plan.contender.is_floor() || matches!(plan.bench, Bench::Handshakes | Bench::Idle(_));
     let in_session =
-        matches!(plan.bench, Bench::FanOut { .. } | Bench::Idle(Idle::OneChannel | Idle::OwnChannel));
+        plan.bench.published().is_some() || matches!(plan.bench, Bench::Idle(kind) if kind != Idle::Echo);
     command.args(["--protocol", if speaks_http { "ws" } else { "raw" }]);
     command.args(["--path", if in_session { "/connection/websocket" } else { "/echo" }]);
-    command.args(["--to", &serving.address.to_string(), "--pid", &serving.pid().to_string()]);
+    let addresses: Vec<String> = serving.addresses.iter().map(ToString::to_string).collect();
+    command.args(["--to", &addresses.join(","), "--pid", &serving.pid().to_string()]);
     command.stdin(Stdio::null());
     kernel::confine(&mut command, DRIVER_CORE);
     command
+}
+
+/// Who publishes to whom, and from where.
+fn fan_out(command: &mut Command, plan: &ServerPlan) {
+    let (subscribers, encoding) = plan.bench.published().unwrap_or((1, Encoding::Json));
+    let window = match plan.bench {
+        Bench::FanOut { window, .. } => window,
+        Bench::Shards(_) => 16,
+        _ => 1,
+    };
+    let tables = plan.bench.tables();
+    let numbers = [
+        ("--subscribers", subscribers),
+        ("--window", window),
+        ("--tables", tables),
+        ("--floor-bytes", plan.fan_out_message_bytes),
+    ];
+    for (name, number) in numbers {
+        command.args([name, &number.to_string()]);
+    }
+    command.args(["--encoding", &encoding.to_string().to_lowercase()]);
+    let placement = plan.contender.placement();
+    for (name, shard) in
+        [("--publisher-shard", placement.publisher), ("--subscriber-shard", placement.subscribers)]
+    {
+        if let Some(shard) = shard {
+            command.args([name, &shard.to_string()]);
+        }
+    }
 }

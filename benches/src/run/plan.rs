@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::drive::Encoding;
+use crate::drive::fan_out::Placement;
 use crate::limits;
 
 /// A family of benches, as chosen by `--only`.
@@ -18,8 +20,19 @@ pub enum Family {
     Fanout,
     /// Opened and upgraded connections.
     Handshakes,
+    /// Publications between two shards.
+    Crossing,
     /// Memory of silent connections.
     Idle,
+    /// Many shards in one process.
+    Shards,
+}
+
+impl Family {
+    /// Its figures are rates beside a floor.
+    pub fn is_rate(self) -> bool {
+        matches!(self, Family::Echo | Family::Fanout | Family::Handshakes)
+    }
 }
 
 /// One bench with its parameters.
@@ -34,13 +47,24 @@ pub enum Bench {
     },
     /// Fan-out with so many publications outstanding.
     FanOut {
+        /// Subscribers.
+        subscribers: usize,
+        /// How publications are written.
+        encoding: Encoding,
         /// Outstanding publications.
         window: usize,
     },
     /// Handshakes.
     Handshakes,
+    /// Fan-out by a server of two shards, one publication outstanding, by where publisher and subscribers are.
+    Crossing {
+        /// Subscribers.
+        subscribers: usize,
+    },
     /// Idle connections of one kind.
     Idle(Idle),
+    /// A server of so many shards: its memory, and whether a fan-out over all of them loses nothing.
+    Shards(u32),
 }
 
 /// Kinds of idle connections.
@@ -52,23 +76,43 @@ pub enum Idle {
     OneChannel,
     /// A user of its own each, subscribed to a channel of its own.
     OwnChannel,
+    /// A user of its own each, subscribed to so many of a thousand channels.
+    Channels(usize),
 }
 
 /// Every bench in the order of a run.
-pub const BENCHES: [Bench; 12] = [
+pub const BENCHES: [Bench; 23] = [
     Bench::Echo { bytes: 20, depth: 1 },
     Bench::Echo { bytes: 20, depth: 16 },
     Bench::Echo { bytes: 1024, depth: 1 },
     Bench::Echo { bytes: 1024, depth: 16 },
     Bench::Echo { bytes: 16 * 1024, depth: 1 },
     Bench::Echo { bytes: 16 * 1024, depth: 16 },
-    Bench::FanOut { window: 1 },
-    Bench::FanOut { window: 16 },
+    fan_out(5_000, Encoding::Json, 1),
+    fan_out(5_000, Encoding::Json, 16),
+    fan_out(5_000, Encoding::Protobuf, 1),
+    fan_out(5_000, Encoding::Protobuf, 16),
+    fan_out(50_000, Encoding::Json, 1),
+    fan_out(50_000, Encoding::Json, 16),
+    fan_out(50_000, Encoding::Protobuf, 16),
+    Bench::Crossing { subscribers: 50 },
+    Bench::Crossing { subscribers: 5_000 },
     Bench::Handshakes,
     Bench::Idle(Idle::Echo),
     Bench::Idle(Idle::OneChannel),
     Bench::Idle(Idle::OwnChannel),
+    Bench::Idle(Idle::Channels(10)),
+    Bench::Idle(Idle::Channels(50)),
+    Bench::Shards(1),
+    Bench::Shards(64),
 ];
+
+const fn fan_out(subscribers: usize, encoding: Encoding, window: usize) -> Bench {
+    Bench::FanOut { subscribers, encoding, window }
+}
+
+/// The hub of the benches' channel on a server of two shards: the shard that orders its publications.
+pub const HUB: u16 = 0;
 
 impl Bench {
     /// The family a bench belongs to.
@@ -77,8 +121,26 @@ impl Bench {
             Bench::Echo { .. } => Family::Echo,
             Bench::FanOut { .. } => Family::Fanout,
             Bench::Handshakes => Family::Handshakes,
+            Bench::Crossing { .. } => Family::Crossing,
             Bench::Idle(_) => Family::Idle,
+            Bench::Shards(_) => Family::Shards,
         }
+    }
+
+    /// Subscribers and how they are written to, of benches that publish.
+    pub fn published(&self) -> Option<(usize, Encoding)> {
+        match self {
+            Bench::FanOut { subscribers, encoding, .. } => Some((*subscribers, *encoding)),
+            Bench::Crossing { subscribers } => Some((*subscribers, Encoding::Json)),
+            Bench::Shards(_) => Some((limits::SHARDS_SUBSCRIBERS, Encoding::Json)),
+            _ => None,
+        }
+    }
+
+    /// Descriptor tables that one end needs for it.
+    pub fn tables(&self) -> usize {
+        let (subscribers, _) = self.published().unwrap_or((1, Encoding::Json));
+        subscribers.div_ceil(limits::TABLE_CONNECTIONS as usize)
     }
 
     /// Who is measured on a back end, in the order of the first round.
@@ -87,7 +149,11 @@ impl Bench {
             (Bench::Echo { .. }, Backend::IoUring) => {
                 &[Contender::Floor, Contender::PolledFloor, Contender::Roadstead]
             }
-            (Bench::Idle(_), _) => &[Contender::Roadstead],
+            (Bench::Idle(Idle::Echo), _) => &[Contender::Floor, Contender::Roadstead],
+            (Bench::Idle(_) | Bench::Shards(_), _) => &[Contender::Roadstead],
+            (Bench::Crossing { .. }, _) => {
+                &[Contender::Floor, Contender::SameShard, Contender::OtherShard, Contender::BothShards]
+            }
             _ => &[Contender::Floor, Contender::Roadstead],
         }
     }
@@ -100,13 +166,23 @@ impl fmt::Display for Bench {
                 write!(f, "echo {} KiB, depth {depth}", bytes / 1024)
             }
             Bench::Echo { bytes, depth } => write!(f, "echo {bytes} B, depth {depth}"),
-            Bench::FanOut { window } => write!(f, "fan-out, window {window}"),
+            Bench::FanOut { subscribers, encoding, window } => {
+                write!(f, "fan-out to {}, {encoding}, window {window}", thousands(*subscribers))
+            }
+            Bench::Crossing { subscribers } => write!(f, "{} subscribers", thousands(*subscribers)),
             Bench::Handshakes => f.write_str("handshakes"),
             Bench::Idle(Idle::Echo) => f.write_str("idle on /echo"),
             Bench::Idle(Idle::OneChannel) => f.write_str("idle user, one channel for all"),
             Bench::Idle(Idle::OwnChannel) => f.write_str("idle user, a channel each"),
+            Bench::Idle(Idle::Channels(count)) => write!(f, "idle user, {count} channels of 1,000"),
+            Bench::Shards(1) => f.write_str("1 shard"),
+            Bench::Shards(count) => write!(f, "{count} shards"),
         }
     }
+}
+
+fn thousands(count: usize) -> String {
+    if count < 1_000 { count.to_string() } else { format!("{},{:03}", count / 1_000, count % 1_000) }
 }
 
 /// A way to the kernel.
@@ -140,6 +216,30 @@ pub enum Contender {
     PolledFloor,
     /// Roadstead.
     Roadstead,
+    /// Roadstead of two shards, everything on the one that is the channel's hub.
+    SameShard,
+    /// Roadstead of two shards, the publisher on the one, subscribers and the hub on the other.
+    OtherShard,
+    /// Roadstead of two shards, the publisher not on the hub, subscribers wherever the kernel puts them.
+    BothShards,
+}
+
+impl Contender {
+    /// A floor, and no Roadstead.
+    pub fn is_floor(self) -> bool {
+        matches!(self, Contender::Floor | Contender::PolledFloor)
+    }
+
+    /// Where publisher and subscribers are to be.
+    pub fn placement(self) -> Placement {
+        let (publisher, subscribers) = match self {
+            Contender::SameShard => (Some(HUB), Some(HUB)),
+            Contender::OtherShard => (Some(1 - HUB), Some(HUB)),
+            Contender::BothShards => (Some(1 - HUB), None),
+            _ => (None, None),
+        };
+        Placement { publisher, subscribers }
+    }
 }
 
 impl fmt::Display for Contender {
@@ -148,6 +248,9 @@ impl fmt::Display for Contender {
             Contender::Floor => "floor",
             Contender::PolledFloor => "polled floor",
             Contender::Roadstead => "roadstead",
+            Contender::SameShard => "roadstead, same shard",
+            Contender::OtherShard => "roadstead, other shard",
+            Contender::BothShards => "roadstead, both shards",
         })
     }
 }
@@ -173,11 +276,42 @@ impl Effort {
     /// one round meet the same machine.
     pub const FULL: Self =
         Self { repeats: 5, seconds: 2.0, warm_up_s: 1.0, settle_s: 10.0, codec_pairs: limits::CODEC_PAIRS };
-    /// Rounds of one bench. Memory does not change with the speed of the machine: two rounds show that.
+    /// Rounds of one bench. Memory does not change with the speed of the machine: two rounds show that. What takes long to open
+    /// or has many contenders gets three.
     pub fn rounds(&self, bench: &Bench) -> usize {
-        if bench.family() == Family::Idle { self.repeats.min(2) } else { self.repeats }
+        let most = match bench {
+            Bench::Shards(_) => 1,
+            Bench::Idle(_) => 2,
+            Bench::Crossing { .. } | Bench::FanOut { encoding: Encoding::Protobuf, .. } => 3,
+            _ if bench.tables() > 1 => 3,
+            _ => self.repeats,
+        };
+        self.repeats.min(most)
     }
 
     /// To see that everything works.
     pub const QUICK: Self = Self { repeats: 1, seconds: 1.0, warm_up_s: 0.5, settle_s: 1.0, codec_pairs: 3 };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::fan_out::CHANNEL;
+
+    #[test]
+    fn the_hub_is_where_roadstead_puts_it() {
+        assert_eq!(roadstead_control::hub_shard(CHANNEL.as_bytes(), 2), HUB);
+    }
+
+    #[test]
+    fn benches_have_names_of_their_own() {
+        let mut names = BENCHES.map(|bench| bench.to_string());
+        names.sort();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+        assert_eq!(
+            fan_out(50_000, Encoding::Protobuf, 16).to_string(),
+            "fan-out to 50,000, Protobuf, window 16"
+        );
+        assert_eq!(fan_out(50_000, Encoding::Json, 1).tables(), 4);
+    }
 }

@@ -53,8 +53,11 @@ pub struct Run {
     pub effort: Effort,
     /// Bytes of a floor's receive buffer.
     pub floor_buffer_bytes: usize,
-    /// Bytes of one message of the fan-out floor.
+    /// Bytes of one message of the fan-out floor, in JSON.
     pub fan_out_message_bytes: usize,
+    /// The same of Protobuf.
+    #[serde(default)]
+    pub fan_out_protobuf_bytes: usize,
     /// What the codec costs, if it was measured.
     #[serde(default)]
     pub codec: Option<Codec>,

@@ -49,6 +49,8 @@ pub struct Serving {
     process: Starting,
     /// Where it listens.
     pub address: SocketAddrV4,
+    /// All addresses it listens on: a floor has one for each of its tables.
+    pub addresses: Vec<SocketAddrV4>,
     /// Where it answers probes, if it does.
     pub admin: Option<SocketAddrV4>,
 }
@@ -57,8 +59,8 @@ impl Binaries {
     /// Starts one contender for one bench and waits until it listens.
     pub fn start(&self, server: &ServerPlan) -> io::Result<Serving> {
         let (command, name) = match server.contender {
-            Contender::Roadstead => (self.roadstead_command(server.backend), "roadstead"),
-            floor => (self.floor_command(server, floor), "floor"),
+            floor if floor.is_floor() => (self.floor_command(server, floor), "floor"),
+            _ => (self.roadstead_command(server), "roadstead"),
         };
         let log = self.scratch.join(format!("{name}.log"));
         Starting::new(command, name, log)?.ready(Duration::from_secs(limits::STALL_S))
@@ -68,8 +70,9 @@ impl Binaries {
         let mut command = Command::new(&self.floor);
         match server.bench {
             Bench::Echo { .. } => command.arg("echo"),
-            Bench::FanOut { .. } => {
-                command.args(["fanout", "--message-bytes", &server.fan_out_message_bytes.to_string()])
+            Bench::FanOut { .. } | Bench::Crossing { .. } | Bench::Shards(_) => {
+                command.args(["fanout", "--message-bytes", &server.fan_out_message_bytes.to_string()]);
+                command.args(["--tables", &server.bench.tables().to_string()])
             }
             Bench::Handshakes | Bench::Idle(_) => command.arg("handshake"),
         };
@@ -81,9 +84,21 @@ impl Binaries {
         command
     }
 
-    fn roadstead_command(&self, backend: Backend) -> Command {
-        let mut command = roadstead(&self.roadstead, backend, 1);
+    fn roadstead_command(&self, server: &ServerPlan) -> Command {
+        let tables = server.bench.tables() as u32;
+        let shards = match server.bench {
+            Bench::Shards(shards) => shards,
+            Bench::Crossing { .. } => 2,
+            // io_uring has several rings in one thread where one table does not do.
+            _ if server.backend == Backend::IoUring => 1,
+            _ => tables,
+        };
+        let mut command = roadstead(&self.roadstead, server.backend, shards);
         command.args(["--echo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        if tables > 1 {
+            let room = tables * limits::TABLE_CONNECTIONS;
+            command.args(["--set", &format!("limits.connections={room}")]);
+        }
         command.env("ROADSTEAD_ADMIN_SOCKET", self.scratch.join("admin.sock"));
         command.env("ROADSTEAD_TOKEN__HMAC_SECRET", TOKEN_SECRET);
         command
@@ -142,9 +157,10 @@ impl Starting {
                 let (name, log) = (&self.name, tail(&self.log));
                 return Err(io::Error::other(format!("{name} did not become ready; it said:\n{log}")));
             };
-            if let Some(address) = ready_address(&line, &self.name, "listen=") {
-                let admin = ready_address(&line, &self.name, "admin=");
-                return Ok(Serving { process: self, address, admin });
+            let addresses = ready_addresses(&line, &self.name, "listen=");
+            if let Some(&address) = addresses.first() {
+                let admin = ready_addresses(&line, &self.name, "admin=").first().copied();
+                return Ok(Serving { process: self, address, addresses, admin });
             }
         }
     }
@@ -187,10 +203,10 @@ impl Drop for Starting {
     }
 }
 
-fn ready_address(line: &str, name: &str, field: &str) -> Option<SocketAddrV4> {
-    let fields = line.strip_prefix(name)?.strip_prefix(" ready ")?;
-    let addresses = fields.split_whitespace().find_map(|one| one.strip_prefix(field))?;
-    addresses.split(',').find_map(|address| address.parse().ok())
+fn ready_addresses(line: &str, name: &str, field: &str) -> Vec<SocketAddrV4> {
+    let fields = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(" ready ")).unwrap_or_default();
+    let addresses = fields.split_whitespace().find_map(|one| one.strip_prefix(field)).unwrap_or_default();
+    addresses.split(',').filter_map(|address| address.parse().ok()).collect()
 }
 
 /// The last lines of a log.
@@ -219,9 +235,11 @@ mod tests {
             ("floor", "roadstead ready listen=127.0.0.1:4711", None),
         ];
         for (name, line, expected) in table {
-            assert_eq!(ready_address(line, name, "listen="), expected, "{line}");
+            assert_eq!(ready_addresses(line, name, "listen=").first().copied(), expected, "{line}");
         }
-        assert_eq!(ready_address(table[1].1, "roadstead", "admin="), "127.0.0.1:9".parse().ok());
-        assert_eq!(ready_address(table[2].1, "roadstead", "admin="), None);
+        assert_eq!(ready_addresses(table[1].1, "roadstead", "admin="), ["127.0.0.1:9".parse().unwrap()]);
+        assert_eq!(ready_addresses(table[2].1, "roadstead", "admin="), []);
+        let several = ready_addresses("floor ready listen=127.0.0.1:1,127.0.0.1:2", "floor", "listen=");
+        assert_eq!(several.len(), 2);
     }
 }

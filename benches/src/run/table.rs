@@ -32,22 +32,41 @@ fn tables(run: &Run, machine: &Machine) -> String {
     if let Some(codec) = &run.codec {
         text.push_str(&codec.table());
     }
-    if run.samples.iter().any(|sample| sample.family != Family::Idle) {
+    let has = |family: Family| run.samples.iter().any(|sample| sample.family == family);
+    if run.samples.iter().any(|sample| sample.family.is_rate()) {
         text.push_str(
             "\n| bench | back end | floor | polled floor | Roadstead | of the floor | range | notes |\n\
              |---|---|---:|---:|---:|---:|---:|---|\n",
         );
-        for group in groups(run).filter(|group| group.family != Family::Idle) {
+        for group in groups(run).filter(|group| group.family.is_rate()) {
             text.push_str(&rate_row(&group));
         }
     }
-    if run.samples.iter().any(|sample| sample.family == Family::Idle) {
+    if has(Family::Crossing) {
         text.push_str(
-            "\n| bench | back end | bytes each (RSS) | marginal | PSS | private dirty | spread |\n\
-             |---|---|---:|---:|---:|---:|---:|\n",
+            "\n| two shards, one publication outstanding | back end | floor | all on one shard | publisher on the other | subscribers on both | other / one | both / one | notes |\n\
+             |---|---|---:|---:|---:|---:|---:|---:|---|\n",
+        );
+        for group in groups(run).filter(|group| group.family == Family::Crossing) {
+            text.push_str(&crossing_row(&group));
+        }
+    }
+    if has(Family::Idle) {
+        text.push_str(
+            "\n| bench | back end | floor | bytes each (RSS) | marginal | PSS | private dirty | spread |\n\
+             |---|---|---:|---:|---:|---:|---:|---:|\n",
         );
         for group in groups(run).filter(|group| group.family == Family::Idle) {
             text.push_str(&idle_row(&group));
+        }
+    }
+    if has(Family::Shards) {
+        text.push_str(
+            "\n| fixed memory | back end | MiB before the first connection | MiB after a fan-out to 1,000 |\n\
+             |---|---|---:|---:|\n",
+        );
+        for group in groups(run).filter(|group| group.family == Family::Shards) {
+            text.push_str(&shards_row(&group));
         }
     }
     text
@@ -55,14 +74,19 @@ fn tables(run: &Run, machine: &Machine) -> String {
 
 fn set_up(run: &Run, machine: &Machine) -> String {
     let effort = &run.effort;
+    let protobuf = match run.fan_out_protobuf_bytes {
+        0 => String::new(),
+        bytes => format!(", {bytes} in Protobuf"),
+    };
     format!(
         "{machine}\n\
          Medians of {} × {} s, one core for the server, one for the driver; floors with {} KiB buffers; \
-         a fan-out delivery is {} bytes.\n",
+         a fan-out delivery is {} bytes in JSON{}.\n",
         effort.repeats,
         effort.seconds,
         run.floor_buffer_bytes / 1024,
         run.fan_out_message_bytes,
+        protobuf,
     )
 }
 
@@ -95,17 +119,22 @@ impl Group<'_> {
         self.samples.iter().filter(|s| s.contender == contender).map(|s| s.figure).collect()
     }
 
+    /// The figure of one contender divided by that of another, round by round.
+    fn ratios_of(&self, contender: Contender, other: Contender) -> Vec<f64> {
+        let of = |wanted: Contender, round: usize| {
+            self.samples.iter().find(|s| s.contender == wanted && s.round == round).map(|s| s.figure)
+        };
+        let ours = self.samples.iter().filter(|sample| sample.contender == contender);
+        ours.filter_map(|ours| Some(ours.figure / of(other, ours.round)?)).collect()
+    }
+
     /// Roadstead's figure divided by that of the better floor, round by round: the speed of a virtual
     /// machine changes within minutes, and the contenders of one round are seconds apart.
     fn ratios(&self) -> Vec<f64> {
         let floors = [Contender::Floor, Contender::PolledFloor];
         let typical = |contender: &Contender| median(&self.figures(*contender)).unwrap_or(0.0);
         let better = floors.into_iter().max_by(|a, b| typical(a).total_cmp(&typical(b)));
-        let of_round = |contender: Contender, round: usize| {
-            self.samples.iter().find(|s| s.contender == contender && s.round == round).map(|s| s.figure)
-        };
-        let ours = self.samples.iter().filter(|sample| sample.contender == Contender::Roadstead);
-        ours.filter_map(|ours| Some(ours.figure / of_round(better?, ours.round)?)).collect()
+        better.map_or_else(Vec::new, |better| self.ratios_of(Contender::Roadstead, better))
     }
 
     fn details(&self, name: &str) -> Vec<f64> {
@@ -149,14 +178,42 @@ fn rate_row(group: &Group<'_>) -> String {
     )
 }
 
+/// Figures of two shards, and what crossing takes of them, round by round.
+fn crossing_row(group: &Group<'_>) -> String {
+    let contenders = [Contender::Floor, Contender::SameShard, Contender::OtherShard, Contender::BothShards];
+    let [floor, same, other, both] = contenders.map(|contender| rate(median(&group.figures(contender))));
+    let [to_other, to_both] = [Contender::OtherShard, Contender::BothShards].map(|contender| {
+        let ratios = group.ratios_of(contender, Contender::SameShard);
+        median(&ratios).map_or_else(String::new, |ratio| format!("{ratio:.2}"))
+    });
+    let (bench, backend, notes) = (group.bench, group.backend, group.notes());
+    format!(
+        "| {bench} | {backend} | {floor} | {same} | {other} | {both} | {to_other} | {to_both} | {notes} |\n"
+    )
+}
+
+fn shards_row(group: &Group<'_>) -> String {
+    let mib = |name| {
+        let bytes = median(&group.details(name));
+        bytes.map_or_else(String::new, |bytes| format!("{:.1}", bytes / f64::from(1 << 20)))
+    };
+    let (bench, backend) = (group.bench, group.backend);
+    format!("| {bench} | {backend} | {} | {} |\n", mib("rss_bytes_before"), mib("rss_bytes_after"))
+}
+
 fn idle_row(group: &Group<'_>) -> String {
     let figures = group.figures(Contender::Roadstead);
     let bytes = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.0}"));
-    let detail = |name| bytes(median(&group.details(name)));
+    let ours = Group {
+        samples: group.samples.iter().copied().filter(|s| s.contender == Contender::Roadstead).collect(),
+        ..*group
+    };
+    let detail = |name| bytes(median(&ours.details(name)));
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} |\n",
+        "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
         group.bench,
         group.backend,
+        bytes(median(&group.figures(Contender::Floor))),
         bytes(median(&figures)),
         detail("rss_bytes_each_marginal"),
         detail("pss_bytes_each"),
@@ -226,6 +283,7 @@ mod tests {
             effort: Effort::QUICK,
             floor_buffer_bytes: 65_536,
             fan_out_message_bytes: 180,
+            fan_out_protobuf_bytes: 150,
             codec: None,
             samples: figures.iter().map(sample).collect(),
             failures: Vec::new(),
