@@ -2,16 +2,22 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
+use benches::million::curve::Curve;
 use benches::million::report::Report;
 use benches::million::stand::{Load, Programs};
-use benches::million::{load, network};
+use benches::million::{curve, load, network};
 use benches::run::command::{self, Keeping};
+use benches::run::machine::Machine;
 use benches::run::plan::Backend;
 use benches::run::record;
 use benches::{kernel, limits};
 use clap::Parser;
+
+/// Beside the run of a curve.
+const PLOT: &str = "curve.svg";
 
 /// Holds many connections to one server on this machine, both ends on it: each speaks the client protocol, has a user of its
 /// own and is subscribed to one channel. Holds them in silence for two rounds of pings, publishes, closes them, and does the
@@ -44,12 +50,23 @@ struct Arguments {
     /// Holds as many connections to the bare loop as well (io_uring only).
     #[arg(long)]
     floor: bool,
+    /// Holds growing numbers of connections instead, a thousand up to all, and draws what one of them costs; about ten minutes.
+    #[arg(long, conflicts_with = "floor")]
+    curve: bool,
+    /// Measure nothing: put the latest curve (or the run named) into the README beside the runs.
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
+    table: Option<String>,
     #[command(flatten)]
     keeping: Keeping,
 }
 
 fn main() -> ExitCode {
-    command::exit("million", measure(&Arguments::parse()))
+    let arguments = Arguments::parse();
+    let done = match &arguments.table {
+        Some(name) => write_table(&arguments.keeping.runs, name).map(|()| true),
+        None => measure(&arguments),
+    };
+    command::exit("million", done)
 }
 
 /// Measures, keeps the run, prints it; false if something failed.
@@ -61,6 +78,13 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     let load = planned(arguments);
     network::enter(load.connections)?;
     fs::create_dir_all(&programs.scratch)?;
+    if arguments.curve {
+        let name = arguments.keeping.free_name("curve");
+        let shards = |connections| shards(arguments.io, connections);
+        let curve = curve::run(&programs, name, &load, &shards, &mut say);
+        fs::remove_dir_all(&programs.scratch)?;
+        return keep_curve(&arguments.keeping.runs, &curve?, &machine);
+    }
     let report = go_through(arguments, &programs, &load, &mut say);
     fs::remove_dir_all(&programs.scratch)?;
     let report = report?;
@@ -108,13 +132,6 @@ fn go_through(
 fn planned(arguments: &Arguments) -> Load {
     let by_default = if arguments.io == Backend::Epoll { 200_000 } else { 1_000_000 };
     let connections = arguments.connections.unwrap_or(by_default).max(1);
-    let shards = match arguments.io {
-        Backend::IoUring => 1,
-        Backend::Epoll => {
-            let fits = kernel::raise_descriptor_limit().unwrap_or(0) > u64::from(connections) * 2;
-            if fits { 1 } else { connections.div_ceil(limits::TABLE_CONNECTIONS) }
-        }
-    };
     Load {
         backend: arguments.io,
         connections,
@@ -122,8 +139,33 @@ fn planned(arguments: &Arguments) -> Load {
         rate: arguments.rate,
         hold_s: arguments.hold,
         publish_s: arguments.publish,
-        shards,
+        shards: shards(arguments.io, connections),
     }
+}
+
+/// One, unless each needs a descriptor table of its own.
+fn shards(backend: Backend, connections: u32) -> u32 {
+    let fits = kernel::raise_descriptor_limit().unwrap_or(0) > u64::from(connections) * 2;
+    match backend {
+        Backend::Epoll if !fits => connections.div_ceil(limits::TABLE_CONNECTIONS),
+        _ => 1,
+    }
+}
+
+/// Keeps the curve with its plot and prints it; false if something failed.
+fn keep_curve(runs: &Path, curve: &Curve, machine: &Machine) -> io::Result<bool> {
+    let summary = curve.section(machine, PLOT);
+    let kept = record::save(runs, &curve.name, curve, machine, &summary)?;
+    fs::write(kept.join(PLOT), curve.plot())?;
+    writeln!(io::stdout(), "{summary}\nkept in {}", kept.display())?;
+    Ok(curve.failed() == 0)
+}
+
+fn write_table(runs: &Path, name: &str) -> io::Result<()> {
+    let directory = if name.is_empty() { record::latest::<Curve>(runs)? } else { runs.join(name) };
+    let (curve, machine) = record::load::<Curve>(&directory)?;
+    let plot = format!("runs/{}/{PLOT}", curve.name);
+    record::write_between(runs, "million --table", &curve.section(&machine, &plot))
 }
 
 fn find_programs() -> io::Result<Programs> {

@@ -75,17 +75,11 @@ impl Measured {
 impl Report {
     /// The figures.
     pub fn figures(&self) -> Figures {
-        let large = &self.large;
-        let each = 1.0 / large.opened().max(1) as f64;
-        let kernel = large.held.kernel_bytes.saturating_sub(large.before.kernel_bytes);
+        let large = Figures::of(&self.large);
         Figures {
-            connections: large.opened(),
-            failed: large.failed() + self.small.failed(),
-            process_bytes: large.held.process_bytes as f64 * each,
-            kernel_bytes: kernel as f64 * each / 2.0,
-            idle_cores: large.idle_cores,
-            publish_p99_ms: large.milliseconds("p99"),
+            failed: large.failed + self.small.failed(),
             publish_p99_small_ms: self.small.milliseconds("p99"),
+            ..large
         }
     }
 
@@ -133,6 +127,21 @@ impl Report {
 }
 
 impl Figures {
+    /// Those of one run of the load, which has none beside it.
+    pub fn of(measured: &Measured) -> Self {
+        let each = 1.0 / measured.opened().max(1) as f64;
+        let kernel = measured.held.kernel_bytes.saturating_sub(measured.before.kernel_bytes);
+        Self {
+            connections: measured.opened(),
+            failed: measured.failed(),
+            process_bytes: measured.held.process_bytes as f64 * each,
+            kernel_bytes: kernel as f64 * each / 2.0,
+            idle_cores: measured.idle_cores,
+            publish_p99_ms: measured.milliseconds("p99"),
+            publish_p99_small_ms: 0.0,
+        }
+    }
+
     /// The line for programs.
     pub fn line(&self) -> String {
         format!(
