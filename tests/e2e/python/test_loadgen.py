@@ -7,7 +7,7 @@ import os
 import pytest
 import websockets
 
-from conftest import SECRET
+from conftest import OPEN, SECRET
 from roadstead import IO, clean_environment
 
 LOADGEN = os.environ.get("ROADSTEAD_LOADGEN", "")
@@ -108,14 +108,26 @@ async def test_users_with_tokens(guarded, tmp_path):
 
 
 @pytest.mark.limit(90)
-async def test_another_server(tmp_path):
+async def test_deflated_fanout(start, tmp_path):
+    server = start(*OPEN, "--compression")
+    flags = ["--connections", "50", "--rate", "50", "--duration", "2", "--size", "1KiB", "--compression"]
+    code, result, said = await run(tmp_path, "fanout", "--url", server.url, *flags)
+    assert code == 0, said
+    assert result["messages"]["received"] >= 50 * 50
+    deflated = server.samples()[("roadstead_deflate_deflated_bytes_total", ())]
+    assert 0 < deflated < result["messages"]["received"] * 100, "once for all, not for each"
+
+
+@pytest.mark.limit(90)
+@pytest.mark.parametrize("deflates", [[], ["--compression"]], ids=["plain", "deflated"])
+async def test_another_server(tmp_path, deflates):
     async def echo(connection):
         async for message in connection:
             await connection.send(message)
 
     async with websockets.serve(echo, "127.0.0.1", 0, ping_interval=None) as serving:
         port = serving.sockets[0].getsockname()[1]
-        flags = ["--connections", "10", "--rate", "500", "--duration", "2"]
+        flags = ["--connections", "10", "--rate", "500", "--duration", "2", *deflates]
         code, result, said = await run(tmp_path, "echo", "--url", f"ws://127.0.0.1:{port}/", *flags)
     assert code == 0, said
     assert result["messages"]["received"] >= 500

@@ -187,6 +187,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ORIGIN", value_parser = header_value, help_heading = "Target")]
     pub(crate) origin: Option<String>,
 
+    /// Offer permessage-deflate without context takeover; what is sent stays as it is, what comes may be deflated
+    #[arg(long, help_heading = "Target")]
+    pub(crate) compression: bool,
+
     /// Connections to open (fanout: subscribers)
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(CONNECTIONS_MAX)), help_heading = "Load")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roadstead_io::Socket;
 use roadstead_protocol::{ServerMessage, replies};
-use wsproto::{Event, Limits, Opcode};
+use wsproto::{Event, Limits, Opcode, Violation};
 
 use super::Clients;
 use crate::client::State;
@@ -40,13 +40,17 @@ impl Clients {
             }
             match client.decoder.decode(&mut input, &mut assembly, &LIMITS) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.event(socket, event, plan.login.as_ref(), turn),
-                Err(violation) => {
-                    let code = violation.close_code();
-                    self.dismiss(socket, code, Failure::Violation(code), turn, || {
-                        violation.reason().to_owned()
-                    });
+                Ok(Some(Event::Message { kind, compressed: true, payload })) => {
+                    let mut message = std::mem::take(&mut self.inflated);
+                    let bytes_max = LIMITS.message_bytes as usize;
+                    match self.inflater.inflate(payload, kind, bytes_max, None, &mut message) {
+                        Ok(()) => self.message(socket, &mut message, plan.login.as_ref(), turn),
+                        Err(violation) => self.violated(socket, violation, turn),
+                    }
+                    self.inflated = message;
                 }
+                Ok(Some(event)) => self.event(socket, event, plan.login.as_ref(), turn),
+                Err(violation) => self.violated(socket, violation, turn),
             }
         }
         let client = &mut self.records[socket.0 as usize];
@@ -57,6 +61,11 @@ impl Clients {
             self.assembly = assembly;
             client.release();
         }
+    }
+
+    fn violated(&mut self, socket: Socket, violation: Violation, turn: &mut Turn) {
+        let code = violation.close_code();
+        self.dismiss(socket, code, Failure::Violation(code), turn, || violation.reason().to_owned());
     }
 
     fn event(&mut self, socket: Socket, event: Event<'_>, login: Option<&Login>, turn: &mut Turn) {
@@ -73,12 +82,18 @@ impl Clients {
                 let reason = frame.map_or_else(String::new, |frame| frame.reason.escape_debug().to_string());
                 self.close_received(socket, code, reason, turn);
             }
-            Event::Message { payload, .. } => match login {
-                Some(login) => self.replies(socket, payload, login, turn),
-                None => match &mut self.scenario {
-                    Scenario::Echo(echo) => echo.message(client, socket, payload, turn),
-                    Scenario::Hold | Scenario::Traffic(_) => turn.ledger.counters.received += 1,
-                },
+            Event::Message { payload, .. } => self.message(socket, payload, login, turn),
+        }
+    }
+
+    fn message(&mut self, socket: Socket, payload: &mut [u8], login: Option<&Login>, turn: &mut Turn) {
+        match login {
+            Some(login) => self.replies(socket, payload, login, turn),
+            None => match &mut self.scenario {
+                Scenario::Echo(echo) => {
+                    echo.message(&mut self.records[socket.0 as usize], socket, payload, turn);
+                }
+                Scenario::Hold | Scenario::Traffic(_) => turn.ledger.counters.received += 1,
             },
         }
     }

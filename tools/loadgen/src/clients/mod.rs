@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use roadstead_io::Socket;
+use wsproto::deflate::Inflater;
 use wsproto::handshake::{ClientRequest, push_request};
 
 use self::comebacks::Comebacks;
@@ -65,6 +66,10 @@ pub(crate) struct Clients {
     parted_at: Nanos,
     /// Lent to decoders; a connection with an incomplete message keeps it.
     assembly: Vec<u8>,
+    /// Inflates what servers have deflated, for all connections.
+    inflater: Inflater,
+    /// The last message that was inflated.
+    inflated: Vec<u8>,
     /// Commands before they are framed.
     message: Vec<u8>,
 }
@@ -90,6 +95,8 @@ impl Clients {
             parting: 0,
             parted_at: 0,
             assembly: Vec::new(),
+            inflater: Inflater::default(),
+            inflated: Vec::new(),
             message: Vec::new(),
         }
     }
@@ -151,7 +158,7 @@ impl Clients {
             origin: plan.origin.as_deref(),
             protocols: offered(plan),
             key: handshake_key(plan.seed, client.number),
-            deflate: None,
+            deflate: plan.deflate,
             headers: &[],
         };
         push_request(turn.outbound.begin(socket, &mut client.piece), &request);

@@ -25,8 +25,11 @@ impl Clients {
             held.extend_from_slice(bytes);
             held.as_mut_slice()
         };
-        match read_response(head, &key, offered(&self.plan), None) {
-            Ok(Some((_, len))) => {
+        match read_response(head, &key, offered(&self.plan), self.plan.deflate.as_ref()) {
+            Ok(Some((response, len))) => {
+                if response.deflate.is_some() {
+                    client.decoder.allow_rsv1();
+                }
                 client.release();
                 if client.attempt == 0 {
                     turn.ledger.latencies.handshake.record(turn.now.saturating_sub(client.since));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use roadstead_protocol::Encoding;
+use wsproto::deflate::Offer;
 
 use crate::arguments::{Flags, IoChoice, ScenarioFlags, Seconds};
 use crate::limits::{DESCRIPTORS_RESERVED, STREAMS_MAX, THREADS_MAX};
@@ -22,6 +23,14 @@ use crate::target::{Sources, Target, Url};
 use crate::tls::Trust;
 use crate::token::Tokens;
 use crate::zipf::{Law, Zipf};
+
+/// Nothing leans on anything, so that no connection has to keep what it has heard.
+const OFFER: Offer = Offer {
+    server_no_context_takeover: true,
+    client_no_context_takeover: true,
+    server_max_window_bits: None,
+    client_max_window_bits: None,
+};
 
 pub(crate) use channels::Channels;
 pub(crate) use idle::idle_flags;
@@ -45,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) trust: Option<Trust>,
     /// `Origin` header.
     pub(crate) origin: Option<String>,
+    /// How messages may be deflated; `None`: not at all.
+    pub(crate) deflate: Option<Offer>,
     /// Connections in all, publishers included. They are numbered from 0; publishers come last.
     pub(crate) clients: u32,
     /// How they open.
@@ -148,6 +159,7 @@ impl Plan {
             spread,
             sources,
             origin: flags.origin.clone(),
+            deflate: flags.compression.then_some(OFFER),
             clients,
             warmup: nanos(flags.warmup),
             duration: nanos(flags.duration.unwrap_or(Seconds(10.0))),
