@@ -34,13 +34,13 @@ BACK_ENDS = ("io_uring", "epoll")
 ROLES = ("server", "client")
 RUN_SECONDS_MAX = 3000
 INSTALL_SECONDS_MAX = 600
-# The suite sends messages of 16 MiB, in fragments of 64 bytes.
+# The suite sends messages of 16 MiB, and of 4 MiB in fragments of 64 bytes with an empty one behind them.
 SERVED = ("--insecure", "--echo", "--compression")
 SERVED_CONFIG = f"""
 [limits]
 echo_message_bytes = {16 << 20}
 inbound_bytes_per_shard = {256 << 20}
-fragments = {1 << 16}
+fragments = {1 << 17}
 outbox_bytes = {64 << 20}
 """
 

@@ -192,7 +192,7 @@ pub(super) static TABLE: &[Row] = &[
     ),
     fixed(
         "limits.fragments",
-        Slot::Count { at: |s| &mut s.limits.fragments, min: 1, max: 65_536 },
+        Slot::Count { at: |s| &mut s.limits.fragments, min: 1, max: 131_072 },
         "fragments of one message; more are closed with 1009",
     ),
     fixed(
