@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use roadstead_io::{Arena, Event, Io, Listener, Payload, Socket, Waker};
+use roadstead_io::{Arena, Event, Io, Lack, Listener, Payload, Socket, Waker};
 
 use crate::network::{EndId, Network, Status};
 
@@ -264,7 +264,7 @@ impl Io for SimIo {
         let network = &mut *self.network.borrow_mut();
         if let Some((lost, _)) = network.accept(backlog) {
             network.reset(lost);
-            events.push(Event::AcceptFailed { errno: libc::ENFILE });
+            events.push(Event::AcceptFailed { lack: Lack::Slots });
         }
         network.stop_listening(backlog);
         self.pending = events;

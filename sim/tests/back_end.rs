@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use roadstead_io::{Arena, Event, Io, Payload, Socket};
+use roadstead_io::{Arena, Event, Io, Lack, Payload, Socket};
 use roadstead_sim::{Client, Conditions, Random, SimIo, Status, World};
 
 const SEEDS: u64 = 200;
@@ -275,7 +275,7 @@ fn who_finds_no_slot_when_listening_stops_is_lost() {
     owner.io.stop_listening(0);
     let events = owner.turns(3);
     assert_eq!(events.len(), 3, "{events:?}");
-    assert!(events.contains(&Event::AcceptFailed { errno: libc::ENFILE }));
+    assert!(events.contains(&Event::AcceptFailed { lack: Lack::Slots }));
     let mut fates: Vec<Status> = clients.iter().map(|client| world.status(*client)).collect();
     assert_eq!(fates.pop(), Some(Status::Reset));
     assert_eq!(fates, [Status::Open, Status::Open]);

@@ -7,18 +7,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::{limits, sys};
+use crate::{Lack, limits, sys};
 
 /// Gives each connection that waits at the non-blocking `listener` to `take`, with its peer; then nobody can connect any
 /// more.
 ///
 /// # Errors
-/// Of the first that could not be taken, by us or by `take`; it and those behind it are lost.
+/// What was missing for the first that could not be taken, by us or by `take`; it and those behind it are lost.
 pub(crate) fn close(
     listener: OwnedFd,
     accept: fn(BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)>,
-    take: impl FnMut(OwnedFd, SocketAddr) -> io::Result<()>,
-) -> io::Result<()> {
+    take: impl FnMut(OwnedFd, SocketAddr) -> Result<(), Lack>,
+) -> Result<(), Lack> {
     let emptied = empty(listener.as_fd(), accept, take);
     // It fails only where the socket does not listen, which is what it is for.
     let _ = sys::stop_listening(listener.as_fd());
@@ -28,13 +28,13 @@ pub(crate) fn close(
 fn empty(
     listener: BorrowedFd<'_>,
     accept: fn(BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)>,
-    mut take: impl FnMut(OwnedFd, SocketAddr) -> io::Result<()>,
-) -> io::Result<()> {
+    mut take: impl FnMut(OwnedFd, SocketAddr) -> Result<(), Lack>,
+) -> Result<(), Lack> {
     for _ in 0..limits::LAST_ACCEPTS {
         match accept(listener) {
             Ok((descriptor, peer)) => take(descriptor, peer)?,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if sys::is_shortage(&error) => return Err(error),
+            Err(error) if sys::is_shortage(&error) => return Err(Lack::of(&error)),
             // accept(2): errors of the connection that was about to be accepted; there may be others.
             Err(_) => {}
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::readiness::{Flags, ReadyQueue, Rest};
-use crate::{Arena, Event, Io, Listener, Options, Payload, Socket, Waker, backlog, limits, listener, sys};
+use crate::{Arena, Event, Io, Lack, Listener, Options, Payload, Socket, Waker, backlog, limits, listener, sys};
 
 const INTEREST: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
@@ -137,7 +137,7 @@ impl Epoll {
             return;
         }
         if self.slots.len() >= self.sockets_max {
-            events.push(Event::AcceptFailed { errno: libc::ENFILE });
+            events.push(Event::AcceptFailed { lack: Lack::Slots });
             self.accept_when(Accepting::Full);
             return;
         }
@@ -149,7 +149,7 @@ impl Epoll {
                 Ok((socket, peer)) => events.push(Event::Accepted { socket, peer, listener: index as u16 }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if sys::is_shortage(&error) => {
-                    events.push(Event::AcceptFailed { errno: errno_of(&error) });
+                    events.push(Event::AcceptFailed { lack: Lack::of(&error) });
                     self.accept_when(Accepting::Starved { until: Instant::now() + limits::ACCEPT_PAUSE });
                     return;
                 }
@@ -312,14 +312,14 @@ impl Io for Epoll {
         };
         let closed = backlog::close(descriptor, sys::accept_nonblocking, |accepted, peer| {
             if self.slots.len() >= self.sockets_max {
-                return Err(io::Error::from_raw_os_error(libc::ENFILE));
+                return Err(Lack::Slots);
             }
-            let socket = self.insert(accepted, 0)?;
+            let socket = self.insert(accepted, 0).map_err(|error| Lack::of(&error))?;
             self.early.push(Event::Accepted { socket, peer, listener });
             Ok(())
         });
-        if let Err(error) = closed {
-            self.early.push(Event::AcceptFailed { errno: errno_of(&error) });
+        if let Err(lack) = closed {
+            self.early.push(Event::AcceptFailed { lack });
         }
     }
 

@@ -28,6 +28,7 @@ mod backlog;
 mod descriptors;
 mod epoll;
 mod kernel_tls;
+mod lack;
 mod limits;
 mod listener;
 mod payload;
@@ -45,6 +46,7 @@ pub use backend::{Choice, Kind, Options, Selected, Unavailable, UnknownChoice, s
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use epoll::Epoll;
 pub use kernel_tls::kernel_tls;
+pub use lack::Lack;
 pub use listener::{Congestion, ListenOptions, Listener, bind};
 pub use payload::Payload;
 pub use uring::Uring;
@@ -114,10 +116,11 @@ pub enum Event {
     },
     /// A [`Waker`] was used since the last wait.
     Woken,
-    /// A connection could not be accepted: out of slots or of descriptors. It was lost or waits in the backlog.
+    /// A connection could not be accepted. It was lost or waits in the backlog; accepting goes on by itself when there is
+    /// room again.
     AcceptFailed {
-        /// The operating system's error number.
-        errno: i32,
+        /// What there was too little of.
+        lack: Lack,
     },
 }
 

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use roadstead_io::{
-    Arena, Choice, Epoll, Event, Io, ListenOptions, Options, Payload, Uring, bind, descriptor_limit, select,
+    Arena, Choice, Epoll, Event, Io, Lack, ListenOptions, Options, Payload, Uring, bind, descriptor_limit, select,
 };
 
 fn open_descriptors() -> usize {
@@ -118,9 +118,9 @@ fn end_thousands_in_one_turn(mut io: Box<dyn Io>) {
     assert_eq!(io.sockets(), 0);
 }
 
-/// Without descriptors accepting pauses instead of spinning, and goes on when there are some again.
-fn run_out_of_descriptors() {
-    let mut io = Epoll::new(&Options::new(64)).expect("epoll");
+/// Without descriptors accepting pauses instead of spinning, and goes on when there are some again. `free`: connections
+/// that are accepted without one.
+fn run_out_of_descriptors(mut io: Box<dyn Io>, free: usize) {
     let listener =
         bind("127.0.0.1:0".parse().expect("an address"), &ListenOptions::default()).expect("a listener");
     let address = listener.local_addr();
@@ -130,23 +130,33 @@ fn run_out_of_descriptors() {
     while let Ok(file) = std::fs::File::open("/dev/null") {
         hoard.push(file);
     }
-    hoard.pop();
-    let _client = TcpStream::connect(address).expect("connected with the last descriptor");
-    let (mut waits, mut failures) = (0, 0);
+    hoard.truncate(hoard.len() - free - 1);
+    let clients: Vec<TcpStream> =
+        (0..=free).map(|_| TcpStream::connect(address).expect("connected with the last descriptors")).collect();
+    let (mut waits, mut failures, mut accepted) = (0, 0, 0);
     let started = Instant::now();
-    while started.elapsed() < Duration::from_millis(50) {
+    while failures < 2 || accepted < free {
+        assert!(started.elapsed() < Duration::from_secs(20), "{failures} failures, {accepted} accepted");
         io.wait(&mut arena, &mut events, Some(Duration::from_millis(50))).expect("works");
         waits += 1;
         for event in events.drain(..) {
-            assert_eq!(event, Event::AcceptFailed { errno: libc::EMFILE });
-            failures += 1;
+            match event {
+                Event::AcceptFailed { lack } => {
+                    assert_eq!(lack, Lack::Descriptors);
+                    failures += 1;
+                }
+                Event::Accepted { .. } => accepted += 1,
+                other => panic!("{other:?}"),
+            }
         }
     }
-    assert!(failures > 0 && waits < 20, "{failures} failures in {waits} waits");
+    assert!(waits < 20 + free, "{failures} failures in {waits} waits");
+    assert_eq!(accepted, free);
     drop(hoard);
-    while !events.iter().any(|event| matches!(event, Event::Accepted { .. })) {
-        assert!(started.elapsed() < Duration::from_secs(20), "accepting goes on by itself");
+    while accepted < clients.len() {
+        assert!(started.elapsed() < Duration::from_secs(40), "accepting goes on by itself");
         io.wait(&mut arena, &mut events, None).expect("works");
+        accepted += events.drain(..).filter(|event| matches!(event, Event::Accepted { .. })).count();
     }
 }
 
@@ -158,8 +168,9 @@ fn descriptors_are_few_and_none_is_left_behind() {
         assert_eq!(open_descriptors(), before, "epoll");
     }
     end_thousands_in_one_turn(Box::new(Epoll::new(&Options::new(3_000)).expect("epoll")));
-    if descriptor_limit().expect("a limit") <= 65_536 {
-        run_out_of_descriptors();
+    let can_run_out = descriptor_limit().expect("a limit") <= 65_536;
+    if can_run_out {
+        run_out_of_descriptors(Box::new(Epoll::new(&Options::new(64)).expect("epoll")), 0);
     }
     if let Err(unavailable) = select(Choice::Uring) {
         eprintln!("io_uring skipped: {unavailable}");
@@ -171,4 +182,9 @@ fn descriptors_are_few_and_none_is_left_behind() {
         assert_eq!(open_descriptors(), before, "io_uring");
     }
     end_thousands_in_one_turn(Box::new(Uring::new(&Options::new(3_000)).expect("io_uring")));
+    if can_run_out {
+        // The second ring needs some.
+        let options = Options { ring_sockets: Some(64), ..Options::new(128) };
+        run_out_of_descriptors(Box::new(Uring::new(&options).expect("io_uring")), 64);
+    }
 }

@@ -15,7 +15,7 @@ use io_uring::{opcode, squeue, types};
 use super::Uring;
 use super::tag::{Operation, tag, untag};
 use crate::sys::Address;
-use crate::{Event, Socket, backlog, limits, sys};
+use crate::{Event, Lack, Socket, backlog, limits, sys};
 
 /// All seats, and the listeners that they are at.
 pub(super) struct Seats {
@@ -63,7 +63,7 @@ enum Watch {
 /// ```text
 ///          no slot left                slot freed
 ///   On ──────────────────> Full ──────────────────> On
-///    └── the kernel is out of files or memory ──> Starved ── pause over or socket closed ──> On
+///    └── out of files, memory, or room for another ring ──> Starved ── pause over or socket closed ──> On
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accepting {
@@ -99,6 +99,11 @@ impl Seats {
         for listening in self.listeners.iter_mut().filter(|listening| listening.watch == Watch::Told) {
             listening.watch = Watch::None;
         }
+    }
+
+    /// The kernel lacks something: accepting pauses.
+    fn starve(&mut self) {
+        self.accepting = Accepting::Starved { until: Instant::now() + limits::ACCEPT_PAUSE };
     }
 
     /// How long a wait may last at most because of a pause of accepting.
@@ -165,9 +170,16 @@ impl Uring {
             Accepting::Starved { .. } => self.seats.accepting = Accepting::On,
         }
         while let Some(listener) = self.seats.neediest() {
-            let Some(slot) = self.take_slot(events) else {
-                self.seats.accepting = Accepting::Full;
-                return self.watch_listeners();
+            let slot = match self.take_slot() {
+                Ok(slot) => slot,
+                Err(Lack::Slots) => {
+                    self.seats.accepting = Accepting::Full;
+                    return self.watch_listeners();
+                }
+                Err(lack) => {
+                    events.push(Event::AcceptFailed { lack });
+                    return self.seats.starve();
+                }
             };
             match self.seats.sit(listener, slot, self.group.file(slot)) {
                 // SAFETY: the seat that the entry points to stays where it is until its completion (see the top).
@@ -195,7 +207,7 @@ impl Uring {
         let told = result > 0 && self.seats.accepting == Accepting::Full;
         self.seats.listeners[number as usize].watch = if told { Watch::Told } else { Watch::None };
         if told {
-            events.push(Event::AcceptFailed { errno: libc::ENFILE });
+            events.push(Event::AcceptFailed { lack: Lack::Slots });
         }
     }
 
@@ -220,8 +232,9 @@ impl Uring {
                 self.seats.slot_freed();
             }
             errno => {
-                events.push(Event::AcceptFailed { errno });
-                self.seats.accepting = Accepting::Starved { until: Instant::now() + limits::ACCEPT_PAUSE };
+                let lack = Lack::of(&io::Error::from_raw_os_error(errno));
+                events.push(Event::AcceptFailed { lack });
+                self.seats.starve();
             }
         }
     }
@@ -282,22 +295,22 @@ impl Uring {
 
     fn take_backlog(&mut self, listener: u16, descriptor: OwnedFd) {
         let mut early = std::mem::take(&mut self.early);
-        let closed = sys::set_blocking(descriptor.as_fd(), false).and_then(|()| {
+        let unblocked = sys::set_blocking(descriptor.as_fd(), false);
+        let closed = unblocked.map_err(|error| Lack::of(&error)).and_then(|()| {
             backlog::close(descriptor, sys::accept_blocking, |accepted, peer| {
-                let slot = self.take_slot(&mut early);
-                let slot = slot.ok_or_else(|| io::Error::from_raw_os_error(libc::ENFILE))?;
+                let slot = self.take_slot()?;
                 let file = self.group.file(slot);
                 if let Err(error) = self.group.ring(slot).install(file.0, accepted.as_fd()) {
                     self.slots.free(slot);
-                    return Err(error);
+                    return Err(Lack::of(&error));
                 }
                 early.push(Event::Accepted { socket: Socket(slot), peer, listener });
                 self.arm(slot);
                 Ok(())
             })
         });
-        if let Err(error) = closed {
-            early.push(Event::AcceptFailed { errno: error.raw_os_error().unwrap_or(libc::EIO) });
+        if let Err(lack) = closed {
+            early.push(Event::AcceptFailed { lack });
         }
         self.early = early;
     }

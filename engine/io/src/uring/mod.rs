@@ -38,7 +38,7 @@ use self::slots::Slots;
 use self::tag::{Operation, tag};
 use crate::readiness::{Flags, ReadyQueue, Rest};
 use crate::sys::Address;
-use crate::{Arena, Event, Io, Listener, Options, Payload, Socket, Waker, descriptors, limits, listener};
+use crate::{Arena, Event, Io, Lack, Listener, Options, Payload, Socket, Waker, descriptors, limits, listener};
 
 /// Sockets of one thread, by io_uring.
 pub struct Uring {
@@ -120,13 +120,10 @@ impl Uring {
     }
 
     /// A free slot whose ring exists.
-    fn take_slot(&mut self, events: &mut Vec<Event>) -> Option<u32> {
-        let next = self.slots.next()?;
-        if let Err(error) = self.group.reach(next) {
-            self.slots.grow_no_further();
-            events.push(Event::AcceptFailed { errno: error.raw_os_error().unwrap_or(libc::ENOMEM) });
-        }
-        self.slots.take()
+    fn take_slot(&mut self) -> Result<u32, Lack> {
+        let next = self.slots.next().ok_or(Lack::Slots)?;
+        self.group.reach(next).map_err(|error| Lack::of(&error))?;
+        self.slots.take().ok_or(Lack::Slots)
     }
 
     /// Lets go of what the kernel has read: after an enter no attempt is under way.
@@ -198,8 +195,7 @@ impl Io for Uring {
 
     fn connect(&mut self, source: Option<SocketAddr>, peer: SocketAddr) -> io::Result<Socket> {
         let descriptor = listener::client_socket(source, peer, false)?;
-        let mut ignored = Vec::new();
-        let slot = self.take_slot(&mut ignored).ok_or_else(|| io::Error::from_raw_os_error(libc::ENFILE))?;
+        let slot = self.take_slot()?;
         let file = self.group.file(slot);
         if let Err(error) = self.group.ring(slot).install(file.0, descriptor.as_fd()) {
             self.slots.free(slot);

@@ -68,11 +68,6 @@ impl Slots {
         self.taken -= 1;
     }
 
-    /// Makes do with the slots that there are: the kernel has no room for another ring.
-    pub(super) fn grow_no_further(&mut self) {
-        self.max = self.slots.len() as u32;
-    }
-
     pub(super) fn taken(&self) -> usize {
         self.taken as usize
     }
