@@ -5,6 +5,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use roadstead_io::Lack;
+
+use crate::admission::Refusal;
+
 /// Whether a value only grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -35,7 +39,14 @@ pub struct MetricSpec {
 pub enum Metric {
     Turns,
     Accepted,
-    AcceptFailures,
+    AcceptLackSlots,
+    AcceptLackDescriptors,
+    AcceptLackFiles,
+    AcceptLackMemory,
+    AcceptLackOther,
+    RefusedConnections,
+    RefusedDescriptors,
+    RefusedMemory,
     Connections,
     ConnectionsMax,
     Upgrades,
@@ -121,6 +132,30 @@ pub enum Metric {
     PeerLostDiffering,
 }
 
+impl Metric {
+    /// Where accepts are counted that lacked something.
+    #[must_use]
+    pub fn of_lack(lack: Lack) -> Self {
+        match lack {
+            Lack::Slots => Self::AcceptLackSlots,
+            Lack::Descriptors => Self::AcceptLackDescriptors,
+            Lack::Files => Self::AcceptLackFiles,
+            Lack::Memory => Self::AcceptLackMemory,
+            Lack::Other(_) => Self::AcceptLackOther,
+        }
+    }
+
+    /// Where clients are counted that are told 503.
+    #[must_use]
+    pub fn of_refusal(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Connections => Self::RefusedConnections,
+            Refusal::Descriptors => Self::RefusedDescriptors,
+            Refusal::Memory => Self::RefusedMemory,
+        }
+    }
+}
+
 const fn counter(metric: Metric, name: &'static str, help: &'static str) -> MetricSpec {
     MetricSpec { metric, name, help, kind: Kind::Counter, label: None }
 }
@@ -141,6 +176,11 @@ const TLS_HANDSHAKES: &str = "roadstead_tls_handshakes_total";
 const TLS_HANDSHAKES_HELP: &str = "TLS handshakes with clients that were finished.";
 const TLS_FAILED: &str = "roadstead_tls_handshakes_failed_total";
 const TLS_FAILED_HELP: &str = "TLS handshakes that went wrong, or were not begun since too many waited.";
+const ACCEPT_FAILURES: &str = "roadstead_accept_failures_total";
+const ACCEPT_FAILURES_HELP: &str =
+    "Times that accepting paused, with clients waiting in the backlog, by what there was too little of.";
+const REFUSED: &str = "roadstead_connections_refused_total";
+const REFUSED_HELP: &str = "Connections accepted only to be told 503, by the bound that was reached.";
 const UPGRADES_REFUSED: &str = "roadstead_upgrades_refused_total";
 const UPGRADES_REFUSED_HELP: &str = "Upgrade requests answered with an HTTP error status.";
 const PUBLICATIONS_DROPPED: &str = "roadstead_publications_dropped_total";
@@ -156,14 +196,17 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 86] = [
+pub static METRICS: [MetricSpec; 93] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
-    counter(
-        Metric::AcceptFailures,
-        "roadstead_accept_failures_total",
-        "Failed accepts: out of slots or descriptors.",
-    ),
+    labelled(counter(Metric::AcceptLackSlots, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "slots"),
+    labelled(counter(Metric::AcceptLackDescriptors, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "descriptors"),
+    labelled(counter(Metric::AcceptLackFiles, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "files"),
+    labelled(counter(Metric::AcceptLackMemory, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "memory"),
+    labelled(counter(Metric::AcceptLackOther, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "other"),
+    labelled(counter(Metric::RefusedConnections, REFUSED, REFUSED_HELP), "connections"),
+    labelled(counter(Metric::RefusedDescriptors, REFUSED, REFUSED_HELP), "descriptors"),
+    labelled(counter(Metric::RefusedMemory, REFUSED, REFUSED_HELP), "memory"),
     gauge(Metric::Connections, "roadstead_connections", "Open connections."),
     gauge(Metric::ConnectionsMax, "roadstead_connections_max", "Connections that may be open."),
     counter(Metric::Upgrades, "roadstead_upgrades_total", "Requests upgraded to WebSocket."),

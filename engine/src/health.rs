@@ -131,6 +131,7 @@ pub struct Health {
     now_ms: AtomicU64,
     hearts: Vec<Heart>,
     is_full: AtomicBool,
+    is_out_of_memory: AtomicBool,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
     drain: Mutex<DrainStatus>,
@@ -162,6 +163,7 @@ impl Health {
             now_ms: AtomicU64::new(now_ms),
             hearts: (0..shards).map(|_| heart()).collect(),
             is_full: AtomicBool::new(false),
+            is_out_of_memory: AtomicBool::new(false),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             drain: Mutex::new(DrainStatus {
@@ -284,17 +286,22 @@ impl Health {
 
     /// Takes how many connections there are, of how many. Some, with whether the node is full now, if that has changed.
     pub fn observe_room(&self, connections: u64, connections_max: u64) -> Option<bool> {
-        let was_full = self.is_full();
+        let was_full = self.is_full.load(Ordering::Relaxed);
         let percent = if was_full { ROOM_PERCENT } else { FULL_PERCENT };
         let is_full = connections.saturating_mul(100) >= connections_max.saturating_mul(percent);
         self.is_full.store(is_full, Ordering::Relaxed);
         (is_full != was_full).then_some(is_full)
     }
 
+    /// Whether the memory ceiling is reached.
+    pub fn set_out_of_memory(&self, is_out: bool) {
+        self.is_out_of_memory.store(is_out, Ordering::Relaxed);
+    }
+
     /// Whether there is hardly room for another client.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed)
+        self.is_full.load(Ordering::Relaxed) || self.is_out_of_memory.load(Ordering::Relaxed)
     }
 
     /// Where the node is, in one word for people and programs: its state, or that it serves and is full.
@@ -379,6 +386,12 @@ mod tests {
         // The smallest node is full with its only client.
         assert_eq!((health.observe_room(1, 1), health.observe_room(0, 1)), (Some(true), Some(false)));
         assert_eq!(health.observe_room(1, 1), Some(true));
+        health.observe_room(0, 1);
+        for (is_out, word) in [(true, "full"), (false, "serving")] {
+            health.set_out_of_memory(is_out);
+            assert_eq!((health.word(), health.is_ready()), (word, word == "serving"));
+        }
+        health.set_out_of_memory(true);
         health.set_state(State::Draining);
         assert_eq!((health.word(), health.is_ready()), ("draining", false));
     }

@@ -11,6 +11,7 @@
 //! ```
 
 // What the turn carries, and what everything may know.
+pub mod admission;
 pub mod counters;
 pub mod flow;
 pub mod limits;

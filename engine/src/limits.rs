@@ -9,6 +9,10 @@ pub const SHARDS_MAX: u16 = 64;
 /// thousand nodes need some thousand sockets each.
 pub const LINKS_PER_PEER_DEFAULT: u16 = 4;
 
+/// Connections that may wait to be accepted where no setting says otherwise: as many as the kernel can count. It takes fewer
+/// where `net.core.somaxconn` is less.
+pub const BACKLOG_DEFAULT: u32 = 65_535;
+
 /// Seeds that a node can be told. They are asked in turn; a fleet is found through any one of them.
 pub const SEEDS_MAX: usize = 64;
 
@@ -159,6 +163,26 @@ pub const FULL_PERCENT: u64 = 99;
 
 /// See [`FULL_PERCENT`].
 pub const ROOM_PERCENT: u64 = 95;
+
+/// What the kernel keeps for an idle connection, bytes: its socket 3,865, an armed poll 256 (measured; the table in
+/// `kernel-tuning` has the same numbers).
+pub const CONNECTION_KERNEL_BYTES: u64 = 4_121;
+
+/// What this process keeps for an idle connection with a user and a channel of its own, bytes.
+pub const CONNECTION_PROCESS_BYTES: u64 = 612;
+
+/// What TLS adds to that, bytes.
+pub const CONNECTION_TLS_BYTES: u64 = 3_600;
+
+/// Percent of the machine's memory, or of the control group's, that are the memory ceiling where no setting says otherwise. The
+/// rest is for what is under way in sockets' buffers, the kernel, and others on the machine.
+pub const MEMORY_PERCENT: u64 = 80;
+
+/// Percent of a memory ceiling that was reached, below which clients are let in again.
+pub const MEMORY_ROOM_PERCENT: u64 = 95;
+
+/// Smallest memory ceiling: below it the process itself would not fit.
+pub const MEMORY_BYTES_MIN: u64 = 16 << 20;
 
 /// Idle time after which the kernel probes a silent peer. Clients of the client protocol are pinged long before; this
 /// finds dead peers of `/echo` at a cost that a million connections do not feel.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use roadstead_control::{ClusterName, Region, Weight};
 use roadstead_io::{Choice, Congestion};
 
-use crate::limits::{LINKS_PER_PEER_DEFAULT, SHARDS_MAX};
+use crate::limits::{BACKLOG_DEFAULT, LINKS_PER_PEER_DEFAULT, SHARDS_MAX};
 
 /// The whole configuration of a node.
 #[derive(Clone, Debug)]
@@ -79,6 +79,8 @@ pub struct Compression {
 pub struct Limits {
     /// Connections of the node, shared evenly by its shards.
     pub connections: u32,
+    /// Memory ceiling, bytes; 0: none; `None`: derived from the machine.
+    pub memory_bytes: Option<u64>,
     /// One message of a client, bytes.
     pub message_bytes: u32,
     /// One message on `/echo`, bytes.
@@ -263,6 +265,8 @@ pub struct Shutdown {
 pub struct Net {
     /// TCP congestion control of client connections.
     pub congestion: Congestion,
+    /// Connections of a listener that may wait to be accepted.
+    pub backlog: u32,
 }
 
 /// The node itself.
@@ -367,7 +371,7 @@ impl Default for Settings {
             tls: Tls::default(),
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
             shutdown: Shutdown::default(),
-            net: Net { congestion: Congestion::Auto },
+            net: Net { congestion: Congestion::Auto, backlog: BACKLOG_DEFAULT },
             node: Node::default(),
             cluster: Cluster::default(),
         }
@@ -451,6 +455,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 200_000,
+            memory_bytes: None,
             message_bytes: 64 << 10,
             echo_message_bytes: 16 << 20,
             fragments: 1_024,

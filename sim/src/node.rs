@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use roadstead_control::NodeId;
+use roadstead_engine::admission::Admission;
 use roadstead_engine::counters::{Counters, METRICS, Metric};
 use roadstead_engine::flow::Now;
 use roadstead_engine::settings::Settings;
@@ -109,6 +110,7 @@ impl Node {
         };
         let senders: Vec<(_, Wake)> =
             mailboxes.iter().zip(&ios).map(|((sender, _), io)| (sender.clone(), io.wake())).collect();
+        let admission = Arc::new(Admission::new(settings.shards, 0, false, false));
         let inboxes = mailboxes.into_iter().map(|(_, inbox)| inbox);
         let shards = (0..).zip(ios).zip(inboxes).map(|((index, io), inbox)| {
             let (orders, orders_received) = crossbeam_channel::unbounded();
@@ -126,6 +128,7 @@ impl Node {
                 orders: orders_received,
                 listeners: vec![0],
                 counters: Arc::clone(&counters),
+                admission: Arc::clone(&admission),
                 seeds: [random.bits(), random.bits(), random.bits()],
             };
             let mut shard = Shard::new(io, parts, now(world));

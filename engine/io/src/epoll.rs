@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::readiness::{Flags, ReadyQueue, Rest};
-use crate::{Arena, Event, Io, Lack, Listener, Options, Payload, Socket, Waker, backlog, limits, listener, sys};
+use crate::{
+    Arena, Event, Io, Lack, Listener, Options, Payload, Socket, Waker, backlog, limits, listener, sys,
+};
 
 const INTEREST: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;

@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use roadstead_io::{
-    Arena, Choice, Epoll, Event, Io, Lack, ListenOptions, Options, Payload, Uring, bind, descriptor_limit, select,
+    Arena, Choice, Epoll, Event, Io, Lack, ListenOptions, Options, Payload, Uring, bind, descriptor_limit,
+    select,
 };
 
 fn open_descriptors() -> usize {
@@ -131,8 +132,9 @@ fn run_out_of_descriptors(mut io: Box<dyn Io>, free: usize) {
         hoard.push(file);
     }
     hoard.truncate(hoard.len() - free - 1);
-    let clients: Vec<TcpStream> =
-        (0..=free).map(|_| TcpStream::connect(address).expect("connected with the last descriptors")).collect();
+    let clients: Vec<TcpStream> = (0..=free)
+        .map(|_| TcpStream::connect(address).expect("connected with the last descriptors"))
+        .collect();
     let (mut waits, mut failures, mut accepted) = (0, 0, 0);
     let started = Instant::now();
     while failures < 2 || accepted < free {

@@ -42,6 +42,7 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
     }
 
     per_shard(&mut text, subject);
+    of_admission(&mut text, subject);
     fleet_metrics::of_fleet(&mut text, subject);
     of_process(&mut text, process);
     text.0
@@ -90,6 +91,35 @@ fn per_shard(text: &mut Text, subject: &Subject) {
     for shard in 0..subject.counters.len() {
         text.sample(name, &[("shard", &shard.to_string())], u8::from(subject.health.answers(shard)));
     }
+}
+
+/// What lets connections in, and what the kernel turns away before the node sees it.
+fn of_admission(text: &mut Text, subject: &Subject) {
+    text.single(
+        "roadstead_memory_bytes",
+        "Memory that counts against the ceiling: resident, and of idle sockets in the kernel.",
+        Kind::Gauge,
+        Some(subject.admission.used_bytes()),
+    );
+    text.single(
+        "roadstead_memory_bytes_max",
+        "The memory ceiling; past it new clients are refused.",
+        Kind::Gauge,
+        subject.admission.ceiling_bytes(),
+    );
+    let drops = subject.admission.listen_drops();
+    text.single(
+        "roadstead_listen_overflows_total",
+        "Connections that the kernel dropped since an accept queue was full, of all listeners in the network namespace.",
+        Kind::Counter,
+        drops.map(|drops| drops.overflows),
+    );
+    text.single(
+        "roadstead_listen_drops_total",
+        "Connections that the kernel dropped before they were accepted for whatever reason, likewise.",
+        Kind::Counter,
+        drops.map(|drops| drops.drops),
+    );
 }
 
 fn of_process(text: &mut Text, process: &Process) {

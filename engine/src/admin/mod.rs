@@ -29,6 +29,7 @@ use axum::{Json, Router, middleware};
 use roadstead_control::{NodeName, Region};
 use serde_json::json;
 
+use crate::admission::Admission;
 use crate::counters::Counters;
 use crate::health::Health;
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MS};
@@ -62,6 +63,8 @@ pub struct Subject {
     pub counters: Vec<Arc<Counters>>,
     /// The node's health.
     pub health: Arc<Health>,
+    /// What lets connections in.
+    pub admission: Arc<Admission>,
     /// When it started.
     pub started: Instant,
     /// The way to the supervisor.

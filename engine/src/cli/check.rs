@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::given::sources;
 use super::{ConfigArguments, Exit, Output, OutputArgument, SettingFlags, answer, complain, complain_of};
+use crate::admission::connection_bytes;
 use crate::config::{self, Entry};
-use crate::node::{Outlook, outlook};
+use crate::node::{CeilingOutlook, Outlook, ceiling_outlook, outlook};
 use crate::settings::Settings;
 use crate::tuning::{Finding, Machine, Quantities, Table, Verdict, judge, ports};
 
@@ -107,9 +108,36 @@ fn look(settings: &Settings) -> Result<Vec<Finding>, String> {
     }
     // The back end knows more of it than the one setting: whether the call is allowed, and what this kernel lacks.
     findings.retain(|finding| finding.name != "kernel.io_uring_disabled" || finding.verdict == Verdict::Ok);
+    findings.push(ceiling(settings, &machine));
     findings.push(back_end);
     findings.extend(ports(&machine, &settings.listen, connections));
     Ok(findings)
+}
+
+/// Whether the memory ceiling lets so many in.
+fn ceiling(settings: &Settings, machine: &Machine) -> Finding {
+    let CeilingOutlook { bytes, connections } = ceiling_outlook(settings, machine);
+    let wanted = u64::from(settings.limits.connections);
+    let each = connection_bytes(settings.tls.certificate.is_some());
+    let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+    let stops = connections < wanted;
+    Finding {
+        name: "limits.memory_bytes".into(),
+        verdict: if stops { Verdict::Stops } else { Verdict::Ok },
+        is: if bytes == 0 { "none".into() } else { mib(bytes) },
+        should: format!(">= {}", mib(wanted * each)),
+        why: format!(
+            "past the ceiling new clients are refused; an idle connection counts {each} bytes of it, the kernel's included"
+        ),
+        cost: format!("some {connections} connections are let in"),
+        cure: if stops {
+            format!("--set limits.connections={connections}, or a higher --memory, or 0 for none")
+        } else {
+            String::new()
+        },
+        see: "roadstead_memory_bytes and roadstead_memory_bytes_max of /metrics".into(),
+        source: "docs/limits.md".into(),
+    }
 }
 
 /// Whether the back end that is asked for is to be had, and the one that would be taken.

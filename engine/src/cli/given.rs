@@ -32,6 +32,9 @@ pub struct SettingFlags {
     /// Unix socket of the command line [default: in the runtime directory]
     #[arg(long, value_name = "PATH")]
     pub admin_socket: Option<String>,
+    /// Memory ceiling, such as 16GiB; new clients are refused past it; 0 for none [default: 80 % of the machine's]
+    #[arg(long, value_name = "BYTES")]
+    pub memory: Option<String>,
     /// Threads that serve clients [default: the cores this process may use]
     #[arg(long, value_name = "N")]
     pub shards: Option<String>,
@@ -93,6 +96,7 @@ impl SettingFlags {
         for (flag, key, value) in [
             ("--admin", "admin", &self.admin),
             ("--admin-socket", "admin_socket", &self.admin_socket),
+            ("--memory", "limits.memory_bytes", &self.memory),
             ("--shards", "shards", &self.shards),
             ("--io", "io", &self.io),
             ("--node-name", "node.name", &self.node_name),

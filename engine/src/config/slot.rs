@@ -30,6 +30,11 @@ pub(super) enum Slot {
         min: u32,
         max: u32,
     },
+    /// A number of bytes, 0 for none, or `auto`.
+    Ceiling {
+        at: Place<Option<u64>>,
+        min: u64,
+    },
     /// Like `Count`, stored small.
     Small {
         at: Place<u16>,
@@ -90,6 +95,12 @@ impl Slot {
             Self::Bytes { at, min, max } => {
                 *at(settings) = u32::try_from(bytes(value)?).ok().filter(|n| (min..=max).contains(&n))?;
             }
+            Self::Ceiling { at, min } => {
+                *at(settings) = match text(value) {
+                    Some("auto") => None,
+                    _ => Some(bytes(value).filter(|bytes| *bytes == 0 || bytes >= min)?),
+                };
+            }
             Self::Small { at, min, max } => {
                 *at(settings) = u16::try_from(whole(value)?).ok().filter(|n| (min..=max).contains(&n))?;
             }
@@ -140,6 +151,9 @@ impl Slot {
             Self::Bytes { min, max, .. } => {
                 format!("a number of bytes from {min} to {max}, or such as \"64KiB\" or \"16MiB\"")
             }
+            Self::Ceiling { min, .. } => {
+                format!("auto, 0 for none, or a number of bytes from {min}, such as \"512MiB\" or \"16GiB\"")
+            }
             Self::Small { min, max, .. } => format!("a whole number from {min} to {max}"),
             Self::Address(_) => {
                 "an IP address with a port, such as 127.0.0.1:9000 or [::1]:9000, or off".into()
@@ -163,6 +177,7 @@ impl Slot {
         match self {
             Self::Flag(at) => json!(*at(settings)),
             Self::Count { at, .. } | Self::Bytes { at, .. } => json!(*at(settings)),
+            Self::Ceiling { at, .. } => at(settings).map_or_else(|| json!("auto"), |bytes| json!(bytes)),
             Self::Small { at, .. } => json!(*at(settings)),
             Self::Address(at) => json!(at(settings).map_or_else(|| "off".into(), |a| a.to_string())),
             Self::Addresses { at, .. } => {
@@ -181,6 +196,7 @@ impl Slot {
         match self {
             Self::Flag(at) => *at(to) = *at(from),
             Self::Count { at, .. } | Self::Bytes { at, .. } => *at(to) = *at(from),
+            Self::Ceiling { at, .. } => *at(to) = *at(from),
             Self::Small { at, .. } => *at(to) = *at(from),
             Self::Address(at) => *at(to) = *at(from),
             Self::Addresses { at, .. } => at(to).clone_from(at(from)),

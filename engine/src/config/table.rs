@@ -8,7 +8,9 @@ use roadstead_control::{ClusterName, Region};
 use roadstead_io::{Choice, Congestion};
 
 use super::slot::{NAME, Slot};
-use crate::limits::{HANDSHAKE_BYTES_MAX, SEEDS_MAX, SHARDS_MAX, TLS_CERTIFICATES_MAX};
+use crate::limits::{
+    BACKLOG_DEFAULT, HANDSHAKE_BYTES_MAX, MEMORY_BYTES_MIN, SEEDS_MAX, SHARDS_MAX, TLS_CERTIFICATES_MAX,
+};
 use crate::settings::{ClientCertificates, ClientUser, KernelTls, LogFormat, LogLevel, Settings};
 
 /// One setting.
@@ -179,6 +181,11 @@ pub(super) static TABLE: &[Row] = &[
         "limits.connections",
         Slot::Count { at: |s| &mut s.limits.connections, min: 1, max: CONNECTIONS_MAX },
         "connections of the node; one more gets 503 with Retry-After",
+    ),
+    fixed(
+        "limits.memory_bytes",
+        Slot::Ceiling { at: |s| &mut s.limits.memory_bytes, min: MEMORY_BYTES_MIN },
+        "memory of the process and of its sockets in the kernel; past it new clients get 503; auto: 80 % of the machine's or control group's",
     ),
     fixed(
         "limits.message_bytes",
@@ -401,6 +408,11 @@ pub(super) static TABLE: &[Row] = &[
             get: congestion,
         },
         "TCP congestion control of client connections",
+    ),
+    fixed(
+        "net.backlog",
+        Slot::Count { at: |s| &mut s.net.backlog, min: 1, max: BACKLOG_DEFAULT },
+        "connections of a listener that may wait to be accepted; the kernel takes no more than net.core.somaxconn",
     ),
 ];
 

@@ -7,6 +7,7 @@
 //! run: descriptors ─> doors ─> shards listen ─> control joins ─> admin ─> supervise: ready ... ─> all shards finished
 //! ```
 
+mod ceiling;
 mod certificates;
 mod control;
 mod descriptors;
@@ -15,6 +16,7 @@ mod drain;
 mod failure;
 mod happenings;
 mod joining;
+mod scarcity;
 mod service;
 mod shards;
 mod supervisor;
@@ -30,6 +32,7 @@ use roadstead_control::limits::NODE_NAME_BYTES_MAX;
 use roadstead_control::{NodeName, hub_shard};
 
 use crate::admin::{self, Finder, FleetSubject, Pictures, Shares, Subject, Wishes};
+use crate::admission::Admission;
 use crate::config::{Configuration, Sources};
 use crate::flow::{Unlocated, personal_channel};
 use crate::health::Health;
@@ -38,11 +41,13 @@ use crate::settings::Settings;
 use crate::shard::Order;
 use crate::token::Verifier;
 
+pub use ceiling::{CeilingOutlook, ceiling_outlook};
 use certificates::Certificates;
 pub use descriptors::{Outlook, outlook};
 pub use failure::Failure;
 use happenings::Happening;
 use joining::Joining;
+use scarcity::Scarcity;
 use shards::Voice;
 
 /// Runs a node until it is told to stop.
@@ -64,10 +69,19 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         tracing::warn!("{note}");
     }
     let room = descriptors::make_room(selected.kind, &configuration.settings)?;
+    let ceiling_bytes = ceiling::ceiling(&configuration.settings)?;
     let mut doors = doors::open(&configuration.settings)?;
     let fitted = Fitted { connections: room.connections, page_origins: doors.page_origins() };
     let settings = Arc::new(fitted.fit(&configuration.settings));
     let verifier = Arc::new(Verifier::new(&settings.token));
+    let fewer_descriptors = room.connections < configuration.settings.limits.connections;
+    let admission = Arc::new(Admission::new(
+        settings.shards,
+        ceiling_bytes,
+        settings.tls.certificate.is_some(),
+        fewer_descriptors,
+    ));
+    let scarcity = Scarcity::new(Arc::clone(&admission), settings.shards);
 
     let name = name(&settings);
     let joining = Joining::prepare(&settings, &name)?;
@@ -85,6 +99,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         &told,
         &name,
         fleet,
+        &admission,
     )?;
     let control = joining.as_ref().map(Joining::control);
     let cluster = joining.as_ref().map(|joining| joining.address);
@@ -102,6 +117,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         echo: settings.echo,
         counters: shards.counters().to_vec(),
         health: Arc::clone(&health),
+        admission,
         started,
         wishes: wishes(&told),
         node: name.clone(),
@@ -121,6 +137,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         settings: configuration.settings,
         fitted,
         shards,
+        scarcity,
         health,
         started,
         ready_line,

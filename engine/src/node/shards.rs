@@ -20,10 +20,11 @@ use super::descriptors::Room;
 use super::failure::SHARD_THREAD;
 use super::happenings::Happening;
 use super::supervisor::milliseconds;
+use crate::admission::Admission;
 use crate::counters::Counters;
 use crate::flow::Now;
 use crate::limits::{KEEPALIVE_S, LINK_SLOTS, REFUSAL_SLOTS};
-use crate::settings::Settings;
+use crate::settings::{Net, Settings};
 use crate::shard::mail::Mail;
 use crate::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Turned, connections_of_shard};
 use crate::siblings::{Siblings, Wake};
@@ -78,7 +79,7 @@ struct Luggage {
     listen: Vec<SocketAddr>,
     /// Where other nodes connect.
     cluster: Option<SocketAddr>,
-    congestion: roadstead_io::Congestion,
+    net: Net,
     parts: ShardParts,
     core: Option<core_affinity::CoreId>,
     started: Instant,
@@ -96,6 +97,7 @@ pub(super) fn start(
     told: &Sender<Happening>,
     node: &NodeName,
     fleet: Option<(SocketAddr, FleetParts)>,
+    admission: &Arc<Admission>,
 ) -> Result<Shards, Failure> {
     let count = settings.shards;
     let failed = |error: io::Error| Failure::start("cannot start the shards", &error);
@@ -131,6 +133,7 @@ pub(super) fn start(
             orders: wanted,
             listeners: (0..settings.listen.len() as u16).collect(),
             counters: Arc::clone(&counters),
+            admission: Arc::clone(admission),
             seeds,
         };
         let luggage = Luggage {
@@ -138,7 +141,7 @@ pub(super) fn start(
             options,
             listen: shards.addresses.clone(),
             cluster: fleet.as_ref().map(|(address, _)| *address),
-            congestion: settings.net.congestion.clone(),
+            net: settings.net.clone(),
             parts,
             core: cores.get(usize::from(index)).copied(),
             started,
@@ -255,8 +258,8 @@ fn run(luggage: Luggage, listening: &Listening) -> io::Result<()> {
 }
 
 fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -> io::Result<()> {
-    let Luggage { listen, cluster, congestion, parts, started, .. } = luggage;
-    let addresses = match open_listeners(&mut io, &listen, &congestion) {
+    let Luggage { listen, cluster, net, parts, started, .. } = luggage;
+    let addresses = match open_listeners(&mut io, &listen, &net) {
         Ok(addresses) => addresses,
         Err(error) => {
             let _ = listening.send(Err(error));
@@ -264,7 +267,7 @@ fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -
         }
     };
     if let Some(cluster) = cluster
-        && let Err(error) = open_listeners(&mut io, &[cluster], &congestion)
+        && let Err(error) = open_listeners(&mut io, &[cluster], &net)
     {
         let _ = listening.send(Err(error));
         return Ok(());
@@ -273,7 +276,7 @@ fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -
     let mut shard = Shard::new(io, parts, now(started));
     shard.set_relisten(Relisten(Box::new(move |io: &mut I| {
         let first = io.listeners();
-        open_listeners(io, &again, &congestion)?;
+        open_listeners(io, &again, &net)?;
         Ok((first..io.listeners()).collect())
     })));
     let _ = listening.send(Ok(addresses));
@@ -286,13 +289,10 @@ fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -
 }
 
 /// Listens on each address; returns the real ones.
-fn open_listeners<I: Io>(
-    io: &mut I,
-    addresses: &[SocketAddr],
-    congestion: &roadstead_io::Congestion,
-) -> io::Result<Vec<SocketAddr>> {
+fn open_listeners<I: Io>(io: &mut I, addresses: &[SocketAddr], net: &Net) -> io::Result<Vec<SocketAddr>> {
     let options = ListenOptions {
-        congestion: congestion.clone(),
+        backlog: net.backlog,
+        congestion: net.congestion.clone(),
         keepalive: Some(Duration::from_secs(KEEPALIVE_S)),
         ..ListenOptions::default()
     };

@@ -19,6 +19,7 @@ use super::certificates::{Certificates, Fresh};
 use super::control::Control;
 use super::drain::{Drain, Step};
 use super::happenings::Happening;
+use super::scarcity::Scarcity;
 use super::shards::Shards;
 use super::{Failure, Fitted, announce, failure, service};
 use crate::admin::Wish;
@@ -50,6 +51,7 @@ pub(super) struct Node {
     pub(super) settings: Settings,
     pub(super) fitted: Fitted,
     pub(super) shards: Shards,
+    pub(super) scarcity: Scarcity,
     pub(super) health: Arc<Health>,
     pub(super) started: Instant,
     /// Said on stdout as soon as clients are served.
@@ -266,7 +268,7 @@ impl Node {
     }
 
     /// Watches the shards; each is woken, so that one without work shows a turn at the next look.
-    fn look(&self, feeds: bool, logging: &Logging) -> Result<(), Failure> {
+    fn look(&mut self, feeds: bool, logging: &Logging) -> Result<(), Failure> {
         if let Some(ending) = &self.course.ending {
             let is_late = Instant::now() >= ending.deadline;
             let late = || Failure::Serving(format!("{} shards did not stop in time", ending.left));
@@ -289,19 +291,7 @@ impl Node {
                 logging,
             );
         }
-        let (connections, connections_max) =
-            (self.count(Metric::Connections), self.count(Metric::ConnectionsMax));
-        match self.health.observe_room(connections, connections_max) {
-            Some(true) => {
-                tracing::warn!(
-                    "full: {connections} of {connections_max} connections; /ready fails until there is room"
-                );
-            }
-            Some(false) => {
-                tracing::info!("not full any more: {connections} of {connections_max} connections")
-            }
-            None => {}
-        }
+        self.scarcity.look(&self.shards, &self.health, milliseconds(self.started));
         if feeds && self.health.all_have_turned() {
             service::feed_watchdog();
         }

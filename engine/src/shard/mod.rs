@@ -33,6 +33,7 @@ use crossbeam_channel::{Receiver, Sender};
 use roadstead_control::{ClusterKeys, Incarnation, NodeId, NodeName, Roster};
 use roadstead_io::{Arena, Event, Io};
 
+use crate::admission::Admission;
 use crate::counters::{Counters, Metric};
 pub use crate::flow::Unlocated;
 use crate::flow::{Delivery, Key, LocatedEntry, Now, Parcel};
@@ -167,6 +168,8 @@ pub struct ShardParts {
     pub listeners: Vec<u16>,
     /// Where it counts.
     pub counters: Arc<Counters>,
+    /// What lets connections in, for all shards of the node.
+    pub admission: Arc<Admission>,
     /// Secret randomness, different in each shard: hash keys and jitter come from it.
     pub seeds: [u64; 3],
 }
@@ -193,6 +196,7 @@ pub struct Shard<I> {
     connections: Connections,
     connections_max: u32,
     admitted: u32,
+    admission: Arc<Admission>,
     timers: Wheel,
     sessions: Sessions,
     heard: Heard,
@@ -303,6 +307,7 @@ impl<I: Io> Shard<I> {
             connections: Connections::new((connections_max + REFUSAL_SLOTS) as usize, parts.seeds[2] as u32),
             connections_max,
             admitted: 0,
+            admission: parts.admission,
             timers: Wheel::new(now.ms),
             sessions: Sessions::new(Arc::clone(&settings), parts.verifier, identity),
             heard: Heard::default(),

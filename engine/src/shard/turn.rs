@@ -142,7 +142,7 @@ impl<I: Io> Shard<I> {
                 self.connections.free(socket);
             }
             Event::Woken => self.has_mail = true,
-            Event::AcceptFailed { .. } => self.counters.add(Metric::AcceptFailures, 1),
+            Event::AcceptFailed { lack } => self.counters.add(Metric::of_lack(lack), 1),
             Event::Connected { socket } => {
                 self.connected_link(socket.0, now);
             }
@@ -151,9 +151,12 @@ impl<I: Io> Shard<I> {
 
     fn admit(&mut self, socket: Socket, now: Now) {
         self.counters.add(Metric::Accepted, 1);
-        let has_room = self.admitted < self.connections_max;
-        self.admitted += u32::from(has_room);
-        let key = self.connections.open(socket, has_room);
+        let refusal = self.admission.refusal(self.index, self.admitted, self.connections_max);
+        match refusal {
+            None => self.admitted += 1,
+            Some(refusal) => self.counters.add(Metric::of_refusal(refusal), 1),
+        }
+        let key = self.connections.open(socket, refusal.is_none());
         if self.course == Course::Serving && self.encrypt(key.slot) {
             let due_ms = self.sessions.upgrade_due_ms(&self.connections.at(key.slot).wire, now);
             self.timers.arm(&mut self.connections, key.slot, due_ms);

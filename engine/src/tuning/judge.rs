@@ -235,6 +235,16 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_takes_what_the_ceiling_counts() {
+        let setting = setting("memory available");
+        for tls in [false, true] {
+            let quantities = Quantities { tls, open_files: 1 << 30, ..quantities(1 << 20) };
+            let kib: u64 = should_be(&setting, &quantities).expect("a formula")[0].parse().expect("a number");
+            assert_eq!(kib, crate::admission::connection_bytes(tls) << 10);
+        }
+    }
+
+    #[test]
     fn clocks_are_known_by_name() {
         let setting = setting("clock source");
         let should = should_be(&setting, &quantities(1)).expect("words");

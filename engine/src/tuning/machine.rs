@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::table::{Place, Setting};
+use crate::admission::ListenDrops;
 
 /// A machine.
 #[derive(Clone, Debug)]
@@ -30,6 +31,35 @@ impl Machine {
     #[must_use]
     pub fn memory_kib(&self) -> i64 {
         self.meminfo("MemTotal:").unwrap_or(0)
+    }
+
+    /// Memory that this process can have at most, bytes: of the machine, or of the tightest control group that it is in.
+    #[must_use]
+    pub fn memory_max_bytes(&self) -> Option<u64> {
+        let machine = u64::try_from(self.meminfo("MemTotal:")?).ok()? << 10;
+        let groups =
+            self.groups().iter().filter_map(|group| self.number(&format!("{group}/memory.max"))).min();
+        Some(groups.and_then(|group| u64::try_from(group).ok()).map_or(machine, |group| machine.min(group)))
+    }
+
+    /// Memory of this process that is resident, bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let kib: u64 = word_after(&self.text("/proc/self/status")?, "VmRSS:", 0)?.parse().ok()?;
+        Some(kib << 10)
+    }
+
+    /// Connections that the kernel dropped at listeners, in the network namespace of this process (`TcpExt` of netstat).
+    #[must_use]
+    pub fn listen_drops(&self) -> Option<ListenDrops> {
+        let netstat = self.text("/proc/self/net/netstat")?;
+        let mut rows = netstat.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+        let (names, numbers) = (rows.next()?, rows.next()?);
+        let number = |name: &str| {
+            let place = names.split_ascii_whitespace().position(|word| word == name)?;
+            numbers.split_ascii_whitespace().nth(place)?.parse().ok()
+        };
+        Some(ListenDrops { overflows: number("ListenOverflows")?, drops: number("ListenDrops")? })
     }
 
     /// One page, KiB; 4, as almost everywhere, if that cannot be told.
@@ -65,19 +95,28 @@ impl Machine {
 
     /// What the tightest control group (version 2) above this process has left, KiB.
     fn group_kib(&self) -> Option<i64> {
-        let groups = self.text("/proc/self/cgroup")?;
-        let mut path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        let mut left: Option<i64> = None;
+        let left = |group: &String| {
+            let number = |file: &str| self.number(&format!("{group}/{file}"));
+            Some((number("memory.max")? - number("memory.current")?) / 1_024)
+        };
+        self.groups().iter().filter_map(left).min()
+    }
+
+    /// The folders of the control groups (version 2) that this process is in, from its own upwards.
+    fn groups(&self) -> Vec<String> {
+        let groups = self.text("/proc/self/cgroup").unwrap_or_default();
+        let mut path = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let mut folders = Vec::new();
         while !path.is_empty() {
-            let number =
-                |file: &str| self.line(&format!("/sys/fs/cgroup/{path}/{file}"))?.parse::<i64>().ok();
-            if let (Some(most), Some(now)) = (number("memory.max"), number("memory.current")) {
-                let here = (most - now) / 1_024;
-                left = Some(left.map_or(here, |left| left.min(here)));
-            }
+            folders.push(format!("/sys/fs/cgroup/{path}"));
             path = path.rsplit_once('/').map_or("", |(above, _)| above);
         }
-        left
+        folders
+    }
+
+    /// The number that a file holds.
+    fn number(&self, path: &str) -> Option<i64> {
+        self.line(path)?.parse().ok()
     }
 
     /// What a setting is now, with single spaces; `None` where this kernel does not have it.
@@ -180,6 +219,24 @@ pub(super) mod tests {
         ] {
             assert_eq!(MadeUp::new(name, files).machine.available_kib(), available, "{name}");
         }
+    }
+
+    #[test]
+    fn memory_and_dropped_connections_are_read() {
+        const GROUP: (&str, &str) = ("proc/self/cgroup", "0::/system.slice/roadstead.service\n");
+        const MOST: (&str, &str) = ("sys/fs/cgroup/system.slice/memory.max", "4194304\n");
+        const STATUS: (&str, &str) = ("proc/self/status", "Name:\tx\nVmRSS:\t  5 kB\n");
+        const NETSTAT: (&str, &str) = (
+            "proc/self/net/netstat",
+            "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 2 3\nIpExt: InOctets\nIpExt: 4\n",
+        );
+        let all = MadeUp::new("room", &[MEMORY, GROUP, MOST, STATUS, NETSTAT]);
+        assert_eq!(all.machine.memory_max_bytes(), Some(4 << 20));
+        assert_eq!(all.machine.resident_bytes(), Some(5 << 10));
+        assert_eq!(all.machine.listen_drops(), Some(ListenDrops { overflows: 2, drops: 3 }));
+        let none = MadeUp::new("no-room", &[MEMORY]);
+        assert_eq!(none.machine.memory_max_bytes(), Some(9_000 << 10));
+        assert_eq!((none.machine.resident_bytes(), none.machine.listen_drops()), (None, None));
     }
 
     #[test]

@@ -4,5 +4,6 @@ mod commands;
 mod fleet;
 mod node;
 mod refusals;
+mod shortages;
 #[path = "../surroundings/mod.rs"]
 mod surroundings;

@@ -16,10 +16,29 @@ pub(crate) struct Node {
 impl Node {
     /// One shard over epoll on free ports; returns when it serves.
     pub(crate) fn start(folder: &Folder, arguments: &[&str]) -> Self {
+        Self::run(Self::command(folder, arguments))
+    }
+
+    /// The same under a limit of descriptors, which it cannot raise.
+    pub(crate) fn start_with_descriptors(folder: &Folder, limit: u64, arguments: &[&str]) -> Self {
+        let node = Self::command(folder, arguments);
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited]).arg(node.get_program()).args(node.get_args()).stdin(Stdio::null());
+        for (name, _) in node.get_envs() {
+            command.env_remove(name);
+        }
+        Self::run(command)
+    }
+
+    fn command(folder: &Folder, arguments: &[&str]) -> Command {
         let socket = folder.path("admin.sock");
         let address =
             ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1", "--io", "epoll"];
-        let mut command = roadstead(&[&address[..], &["--admin-socket", &socket], arguments].concat());
+        roadstead(&[&address[..], &["--admin-socket", &socket], arguments].concat())
+    }
+
+    fn run(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
         let mut ready = String::new();
@@ -34,6 +53,13 @@ impl Node {
             .and_then(|field| field.strip_prefix('='))
             .and_then(|text| text.parse().ok())
             .expect("an address")
+    }
+
+    /// Sets its soft limit of descriptors; the hard one stays.
+    pub(crate) fn limit_descriptors(&self, limit: u64) {
+        let (pid, limit) = (self.process.id().to_string(), format!("--nofile={limit}:"));
+        let set = Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit runs");
+        assert!(set.success());
     }
 
     /// Sends it a signal by its short name.

@@ -38,7 +38,9 @@ use self::slots::Slots;
 use self::tag::{Operation, tag};
 use crate::readiness::{Flags, ReadyQueue, Rest};
 use crate::sys::Address;
-use crate::{Arena, Event, Io, Lack, Listener, Options, Payload, Socket, Waker, descriptors, limits, listener};
+use crate::{
+    Arena, Event, Io, Lack, Listener, Options, Payload, Socket, Waker, descriptors, limits, listener,
+};
 
 /// Sockets of one thread, by io_uring.
 pub struct Uring {

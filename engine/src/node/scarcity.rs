@@ -1,0 +1,223 @@
+//! What the node runs short of: memory, slots, descriptors, room for those who wait to be accepted. Looked at once a second,
+//! said once when it begins and once when it is over.
+//!
+//! Invariant: nothing here decides about a connection; shards do, by what [`Admission`] was told.
+
+use std::sync::Arc;
+
+use super::shards::Shards;
+use crate::admission::Admission;
+use crate::counters::{Counters, Metric};
+use crate::health::Health;
+use crate::tuning::Machine;
+
+/// A shortage is over when nobody was refused for so long.
+const QUIET_MS: u64 = 5_000;
+
+/// A block that the allocator keeps in no page with others.
+const LARGE_BYTES: usize = 4 << 20;
+
+/// A count that grows while something is short, and what to say of it.
+struct Shortage {
+    metric: Option<Metric>,
+    what: &'static str,
+    cure: &'static str,
+}
+
+const fn counted(metric: Metric, what: &'static str, cure: &'static str) -> Shortage {
+    Shortage { metric: Some(metric), what, cure }
+}
+
+static SHORTAGES: [Shortage; 9] = [
+    counted(
+        Metric::RefusedConnections,
+        "clients are refused with 503: limits.connections is reached",
+        "raise it, or add nodes",
+    ),
+    counted(
+        Metric::RefusedDescriptors,
+        "clients are refused with 503: the descriptor limit allows no more connections",
+        "raise LimitNOFILE of the systemd unit (ulimit -n), or take --io io_uring",
+    ),
+    counted(
+        Metric::RefusedMemory,
+        "clients are refused with 503: the memory ceiling is reached",
+        "raise limits.memory_bytes, or add nodes",
+    ),
+    counted(
+        Metric::AcceptLackSlots,
+        "accepting pauses: even the slots to refuse with are in use; clients wait in the backlog",
+        "raise limits.connections, or add nodes",
+    ),
+    counted(
+        Metric::AcceptLackDescriptors,
+        "accepting pauses: out of file descriptors; clients wait in the backlog",
+        "raise the limit (prlimit --nofile, LimitNOFILE in the systemd unit)",
+    ),
+    counted(
+        Metric::AcceptLackFiles,
+        "accepting pauses: the machine is out of files; clients wait in the backlog",
+        "sysctl -w fs.file-max=...",
+    ),
+    counted(
+        Metric::AcceptLackMemory,
+        "accepting pauses: the kernel has no memory for another socket; clients wait in the backlog",
+        "see Slab in /proc/meminfo, memory.max of the control group and net.ipv4.tcp_mem",
+    ),
+    counted(
+        Metric::AcceptLackOther,
+        "accepting pauses: the kernel refuses to accept; clients wait in the backlog",
+        "see the kernel's log",
+    ),
+    // Of the namespace, not of a shard.
+    Shortage {
+        metric: None,
+        what: "the kernel drops connections of this network namespace: an accept queue is full",
+        cure: "raise net.core.somaxconn and net.backlog, or add nodes",
+    },
+];
+
+/// How one count went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Course {
+    Quiet { count: u64 },
+    Short { began_at: u64, count: u64, last_ms: u64 },
+}
+
+/// What a look at a count showed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    None,
+    Begins,
+    /// So many in all.
+    Over(u64),
+}
+
+impl Course {
+    fn observe(&mut self, now: u64, now_ms: u64) -> Change {
+        match *self {
+            Self::Quiet { count } if now <= count => Change::None,
+            Self::Quiet { count } => {
+                *self = Self::Short { began_at: count, count: now, last_ms: now_ms };
+                Change::Begins
+            }
+            Self::Short { began_at, count, .. } if now > count => {
+                *self = Self::Short { began_at, count: now, last_ms: now_ms };
+                Change::None
+            }
+            Self::Short { began_at, count, last_ms } if now_ms >= last_ms + QUIET_MS => {
+                *self = Self::Quiet { count };
+                Change::Over(count - began_at)
+            }
+            Self::Short { .. } => Change::None,
+        }
+    }
+}
+
+/// The look at it.
+#[derive(Debug)]
+pub(super) struct Scarcity {
+    admission: Arc<Admission>,
+    machine: Machine,
+    courses: [Course; SHORTAGES.len()],
+}
+
+impl Scarcity {
+    /// Begins with a first look, so that shards may admit.
+    pub(super) fn new(admission: Arc<Admission>, shards: u16) -> Self {
+        let machine = Machine::this();
+        admission.observe(machine.resident_bytes().unwrap_or(0), &vec![0; usize::from(shards)]);
+        let drops = machine.listen_drops();
+        admission.set_listen_drops(drops);
+        let mut courses = [Course::Quiet { count: 0 }; SHORTAGES.len()];
+        courses[SHORTAGES.len() - 1] = Course::Quiet { count: drops.unwrap_or_default().overflows };
+        Self { admission, machine, courses }
+    }
+
+    /// Looks at everything; `health` learns whether new clients are welcome.
+    pub(super) fn look(&mut self, shards: &Shards, health: &Health, now_ms: u64) {
+        give_memory_back();
+        let counters = shards.counters();
+        self.look_at_room(counters, health);
+        self.look_at_memory(counters, health);
+        let drops = self.machine.listen_drops();
+        self.admission.set_listen_drops(drops);
+        for (shortage, course) in SHORTAGES.iter().zip(&mut self.courses) {
+            let count = match shortage.metric {
+                Some(metric) => sum(counters, metric),
+                None => drops.unwrap_or_default().overflows,
+            };
+            match course.observe(count, now_ms) {
+                Change::None => {}
+                Change::Begins => tracing::warn!("{}; {}", shortage.what, shortage.cure),
+                Change::Over(count) => tracing::info!("over, after {count} times: {}", shortage.what),
+            }
+        }
+    }
+
+    fn look_at_room(&self, counters: &[Arc<Counters>], health: &Health) {
+        let (connections, connections_max) =
+            (sum(counters, Metric::Connections), sum(counters, Metric::ConnectionsMax));
+        match health.observe_room(connections, connections_max) {
+            Some(true) => tracing::warn!(
+                "full: {connections} of {connections_max} connections; /ready fails until there is room"
+            ),
+            Some(false) => {
+                tracing::info!("not full any more: {connections} of {connections_max} connections")
+            }
+            None => {}
+        }
+    }
+
+    fn look_at_memory(&self, counters: &[Arc<Counters>], health: &Health) {
+        let connections: Vec<u64> =
+            counters.iter().map(|counters| counters.get(Metric::Connections)).collect();
+        // What cannot be read bounds nothing.
+        let resident_bytes = self.machine.resident_bytes().unwrap_or(0);
+        let changed = self.admission.observe(resident_bytes, &connections);
+        health.set_out_of_memory(self.admission.is_over());
+        let mib = |bytes: u64| bytes >> 20;
+        let used = mib(self.admission.used_bytes());
+        let ceiling = mib(self.admission.ceiling_bytes().unwrap_or(0));
+        match changed {
+            Some(true) => tracing::warn!(
+                "memory: {used} of {ceiling} MiB; /ready fails and new clients are refused until there is room"
+            ),
+            Some(false) => tracing::info!("memory: {used} of {ceiling} MiB, new clients are welcome again"),
+            None => {}
+        }
+    }
+}
+
+/// Lets the allocator give back to the machine what has been free for a while. It looks for that only when some thread frees a
+/// large block, so a node that became idle would keep for ever what a storm had needed. The block is never touched.
+fn give_memory_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
+}
+
+fn sum(counters: &[Arc<Counters>], metric: Metric) -> u64 {
+    counters.iter().map(|counters| counters.get(metric)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_is_said_once_and_its_end_too() {
+        let mut course = Course::Quiet { count: 7 };
+        for (now_ms, count, change) in [
+            (1_000, 7, Change::None),
+            (2_000, 9, Change::Begins),
+            (3_000, 12, Change::None),
+            (4_000, 12, Change::None),
+            (7_999, 13, Change::None),
+            (12_000, 13, Change::None),
+            (12_999, 13, Change::Over(6)),
+            (14_000, 13, Change::None),
+            (15_000, 14, Change::Begins),
+        ] {
+            assert_eq!(course.observe(count, now_ms), change, "{now_ms}");
+        }
+    }
+}
