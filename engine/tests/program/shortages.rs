@@ -228,13 +228,13 @@ fn memory_runs_out() {
         let resident = Metrics::of(&node).value("process_resident_memory_bytes");
         drop(node);
 
-        let ceiling = format!("limits.memory_bytes={}", resident + 16 * MIB);
+        let ceiling = format!("limits.memory_bytes={}", resident + 40 * MIB);
         let node = Node::start(&folder, &arguments(io, &[&ceiling]));
         let listen = node.address("listen");
         let mut metrics = Metrics::of(&node);
         let mut first = served(listen);
-        // Messages that are never complete, of a MiB each.
-        let mut hoard: Vec<TcpStream> = (0..40).map(|_| served(listen)).collect();
+        // Messages that are never complete, of a MiB each. What pools keep of them, 8 MiB, leaves room.
+        let mut hoard: Vec<TcpStream> = (0..70).map(|_| served(listen)).collect();
         for hoarder in &mut hoard {
             let mut frame = b"\x82\xff\0\0\0\0\0\x10\0\0\0\0\0\0".to_vec();
             frame.resize(frame.len() + MIB as usize - 1, 7);
