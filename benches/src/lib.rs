@@ -5,6 +5,7 @@
 //! `hop` compares Roadstead with itself, one node with three, and takes `loadgen` for its load.
 
 pub mod codec;
+pub mod comeback;
 pub mod drive;
 pub mod floor;
 pub mod hop;

@@ -127,6 +127,13 @@ pub const CODEC_COUNTED: u64 = 1_000;
 /// Repetitions before the counting begins.
 pub const CODEC_WARM_UP: u64 = 10;
 
+/// Subscriptions of each client that comes back.
+pub const COMEBACK_SUBSCRIPTIONS: u32 = 20;
+
+/// Seconds before everybody is cut off: what the server takes in them is what it takes without a storm.
+pub const COMEBACK_QUIET_S: u32 = 5;
+
+const _: () = assert!(COMEBACK_QUIET_S > 1);
 const _: () = assert!(JOIN_S > 2 * 12);
 const _: () = assert!(FLOOR_SLOTS > 18_000 && FLOOR_SLOTS < 20_000);
 const _: () = assert!(FLOOR_BUFFERS.is_power_of_two());

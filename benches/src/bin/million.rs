@@ -77,7 +77,6 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     let programs = find_programs()?;
     let load = planned(arguments);
     network::enter(load.connections)?;
-    fs::create_dir_all(&programs.scratch)?;
     if arguments.curve {
         let name = arguments.keeping.free_name("curve");
         let shards = |connections| shards(arguments.io, connections);
@@ -173,6 +172,6 @@ fn find_programs() -> io::Result<Programs> {
         roadstead: command::program(None, "roadstead")?,
         loadgen: command::program(None, "loadgen")?,
         floor: command::program(None, "floor")?,
-        scratch: std::env::temp_dir().join(format!("roadstead-million-{}", std::process::id())),
+        scratch: command::scratch("million")?,
     })
 }

@@ -59,6 +59,25 @@ pub fn program(given: Option<&Path>, name: &str) -> io::Result<PathBuf> {
     Err(io::Error::other(format!("{} is missing: build all with `cargo build --release`", path.display())))
 }
 
+/// A new directory for what a program writes while it runs. Those of runs that were killed are removed.
+///
+/// # Errors
+/// It cannot be made.
+pub fn scratch(title: &str) -> io::Result<PathBuf> {
+    let (folder, title) = (std::env::temp_dir(), format!("roadstead-{title}-"));
+    for entry in std::fs::read_dir(&folder)?.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(&title)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // Somebody else's stays.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let own = folder.join(format!("{title}{}", std::process::id()));
+    std::fs::create_dir_all(&own)?;
+    Ok(own)
+}
+
 /// The exit code of a program whose run went well or not, or could not be made.
 pub fn exit(program: &str, done: io::Result<bool>) -> ExitCode {
     match done {
