@@ -172,7 +172,7 @@ pub const CONNECTION_KERNEL_BYTES: u64 = 4_121;
 pub const CONNECTION_PROCESS_BYTES: u64 = 612;
 
 /// What TLS adds to that, bytes.
-pub const CONNECTION_TLS_BYTES: u64 = 3_600;
+pub const CONNECTION_TLS_BYTES: u64 = 3_850;
 
 /// Percent of the machine's memory, or of the control group's, that are the memory ceiling where no setting says otherwise. The
 /// rest is for what is under way in sockets' buffers, the kernel, and others on the machine.
