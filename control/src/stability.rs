@@ -153,11 +153,18 @@ impl Standing {
         waiting.max(self.published.map(|published| published.incarnation))
     }
 
-    /// Lets `node` wait until `due`; if it waits already as it is, not longer than it would have.
+    /// Lets `node` wait until `due`. What has waited already goes on waiting where it was: as it is, or if the node now drains or
+    /// no longer does, for what must last before it owns anything is that it lives. Else nodes that heard of the change before and
+    /// after that differ on the owner for a window.
     fn wait_for(&mut self, node: ViewNode, due: Duration) {
-        match &mut self.waiting {
-            Some(waiting) if waiting.node == node => waiting.due = waiting.due.min(due),
-            waiting => *waiting = Some(Waiting { node, due }),
-        }
+        let unproven = self.published.is_some_and(|published| published.duty == Duty::Waiting);
+        let due = match &self.waiting {
+            Some(waiting) if waiting.node == node => waiting.due.min(due),
+            Some(waiting) if unproven && waiting.node == (ViewNode { duty: waiting.node.duty, ..node }) => {
+                waiting.due.min(due)
+            }
+            _ => due,
+        };
+        self.waiting = Some(Waiting { node, due });
     }
 }

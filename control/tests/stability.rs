@@ -197,6 +197,20 @@ fn who_has_settled_need_only_show_that_it_lives() {
 }
 
 #[test]
+fn a_newcomer_that_drains_while_it_waits_waits_no_longer() {
+    check(&[
+        (20, Alive(node(4)), Some(&[node(1), node(2), node(3), waiting(node(4))])),
+        (26, Alive(draining(node(4))), None),
+        (27, Alive(node(4)), None),
+        (28, Alive(draining(node(4))), None),
+        (30, Tick, Some(&[node(1), node(2), node(3), draining(node(4))])),
+        // It was relied upon as draining; that it is active again must last.
+        (31, Alive(node(4)), None),
+        (41, Tick, Some(&[node(1), node(2), node(3), node(4)])),
+    ]);
+}
+
+#[test]
 fn a_view_for_another_reason_takes_nobody_along_who_has_not_shown_that_it_lives() {
     check(&[
         (20, Settled(node(4)), Some(&[node(1), node(2), node(3), waiting(node(4))])),
@@ -215,7 +229,8 @@ proptest! {
     ) {
         let mut stability = Stability::new(Duration::ZERO, node(OWN));
         let mut now = Duration::ZERO;
-        // For each node: what membership said last, and since when it says so.
+        // For each node: what membership said last, and since when it says so; a node that has never been relied upon may
+        // begin or end a drain meanwhile.
         let mut said: std::collections::BTreeMap<u32, (ViewNode, Duration)> = Default::default();
         let mut published: Vec<ViewNode> = Vec::new();
         let mut number = 0;
@@ -233,7 +248,11 @@ proptest! {
                 let report = match kind { 1 => draining(life), 2 => heavy(life), _ => life };
                 stability.handle_alive(now, report, false).unwrap();
                 if !stale && known.is_none_or(|(known, _)| known != report) {
-                    said.insert(id, (report, now));
+                    let unproven = !published.iter().any(|shown| shown.id == life.id && shown.duty != Duty::Waiting);
+                    let since = known
+                        .filter(|(known, _)| unproven && *known == ViewNode { duty: known.duty, ..report })
+                        .map_or(now, |(_, since)| since);
+                    said.insert(id, (report, since));
                 }
             }
             let Some(view) = stability.poll_view(now) else { continue };
