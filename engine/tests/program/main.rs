@@ -2,6 +2,7 @@
 
 mod commands;
 mod fleet;
+mod many_shards;
 mod node;
 mod refusals;
 mod shortages;

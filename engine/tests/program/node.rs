@@ -16,12 +16,17 @@ pub(crate) struct Node {
 impl Node {
     /// One shard over epoll on free ports; returns when it serves.
     pub(crate) fn start(folder: &Folder, arguments: &[&str]) -> Self {
-        Self::run(Self::command(folder, arguments))
+        Self::run(Self::command(folder, "epoll", 1, arguments))
+    }
+
+    /// So many shards over a back end on free ports; returns when it serves.
+    pub(crate) fn start_on(folder: &Folder, backend: &str, shards: u16, arguments: &[&str]) -> Self {
+        Self::run(Self::command(folder, backend, shards, arguments))
     }
 
     /// The same under a limit of descriptors, which it cannot raise.
     pub(crate) fn start_with_descriptors(folder: &Folder, limit: u64, arguments: &[&str]) -> Self {
-        let node = Self::command(folder, arguments);
+        let node = Self::command(folder, "epoll", 1, arguments);
         let mut command = Command::new("sh");
         let limited = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
         command.args(["-c", &limited]).arg(node.get_program()).args(node.get_args()).stdin(Stdio::null());
@@ -31,11 +36,12 @@ impl Node {
         Self::run(command)
     }
 
-    fn command(folder: &Folder, arguments: &[&str]) -> Command {
-        let socket = folder.path("admin.sock");
+    fn command(folder: &Folder, backend: &str, shards: u16, arguments: &[&str]) -> Command {
+        let (socket, shards) = (folder.path("admin.sock"), shards.to_string());
         let address =
-            ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1", "--io", "epoll"];
-        roadstead(&[&address[..], &["--admin-socket", &socket], arguments].concat())
+            ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--admin-socket", &socket];
+        let engine = ["--shards", &shards, "--io", backend];
+        roadstead(&[&address[..], &engine, arguments].concat())
     }
 
     fn run(mut command: Command) -> Self {
