@@ -18,7 +18,7 @@ use super::users::{UserPlace, Users};
 use super::wire::{NO_SESSION, Wire};
 use super::{Heard, Tally};
 use crate::flow::{self, Answer, Command, Delivery, Key, Now, Publication};
-use crate::limits::{PING_NEIGHBOURS, TOKEN_GRACE_S};
+use crate::limits::TOKEN_GRACE_S;
 use crate::names::NameHasher;
 use crate::settings::Settings;
 use crate::token::{ConnectionClaims, TokenError, Verifier};
@@ -36,7 +36,7 @@ pub struct Identity {
     pub connections_max: u32,
     /// Keys of the user table's hash.
     pub hasher: NameHasher,
-    /// Where in their interval the pings of the first slots come: another place on each shard.
+    /// Spreads first pings.
     pub seed: u64,
 }
 
@@ -58,6 +58,7 @@ pub(super) struct Clients {
     identity: Identity,
     sessions: Slab<Session>,
     users: Users<NameHasher>,
+    random: u64,
 }
 
 impl Clients {
@@ -68,6 +69,7 @@ impl Clients {
             identity,
             sessions: Slab::with_capacity(identity.connections_max as usize),
             users: Users::new(identity.connections_max as usize, identity.hasher),
+            random: identity.seed | 1,
         }
     }
 
@@ -249,10 +251,11 @@ impl Clients {
                 verdict: Ok(()),
             });
         }
+        // The first ping comes at a random point of the second half of the interval, to spread the load.
         let interval_ms = u64::from(self.settings.client.ping_s) * 1000;
         let first_ms = match interval_ms {
             0 => u64::from(self.settings.client.message_timeout_s) * 1000,
-            _ => self.first_ping_ms(key.slot, interval_ms, now),
+            _ => interval_ms / 2 + self.draw() % (interval_ms / 2).max(1),
         };
         wire.ping_due_ms = now.ms + first_ms;
         self.arm(key, wire, now, heard);
@@ -484,17 +487,12 @@ impl Clients {
         heard.timers.push((key.slot, Some(due_ms)));
     }
 
-    /// How long until the first ping of a slot, 1 to `interval_ms`.
-    ///
-    /// Its place in the interval is the slot's and not that of the moment at which the client came, so that a storm of
-    /// clients leaves no burst of pings. Neighbours are pinged together, since their records and sockets lie beside each
-    /// other in memory; groups of them follow in steps of the golden ratio, which keeps any number of them evenly spread
-    /// (Knuth, The Art of Computer Programming, volume 3, section 6.4).
-    pub(super) fn first_ping_ms(&self, slot: u32, interval_ms: u64, now: Now) -> u64 {
-        const GOLDEN: u32 = 0x9E37_79B9;
-        let turn = (slot / PING_NEIGHBOURS).wrapping_mul(GOLDEN).wrapping_add(self.identity.seed as u32);
-        let place_ms = (u64::from(turn) * interval_ms) >> u32::BITS;
-        interval_ms - (now.ms + interval_ms - place_ms) % interval_ms
+    fn draw(&mut self) -> u64 {
+        // xorshift64 (Marsaglia 2003): spreading load needs no better.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
     }
 }
 

@@ -70,31 +70,13 @@ fn late_pings_stay_where_they_were_in_their_interval() {
     (settings.client.ping_s, settings.client.pong_timeout_s) = (25, 8);
     let mut guest = Guest::of(settings.clone());
     let first_ms = guest.wire.ping_due_ms;
-    assert!((1..=25_000).contains(&first_ms));
+    assert!((12_500..25_000).contains(&first_ms));
     let kept = [8_000, 25_000, 33_000, 50_000].map(|after| first_ms + after);
     assert_eq!(steps(&mut guest, &[0, 900, 3_000, 40]), kept);
     // So late that the answer would have no time: from there on.
     let mut guest = Guest::of(settings);
     let first_ms = guest.wire.ping_due_ms;
     assert_eq!(steps(&mut guest, &[60_000]), [first_ms + 60_000 + 4_000]);
-}
-
-#[test]
-fn first_pings_are_spread_evenly_whenever_clients_come() {
-    let guest = Guest::of(Settings { insecure: true, ..Settings::default() });
-    for clients in [100_u32, 1_000, 20_000, 100_000] {
-        let mut pings = [0_u32; 25];
-        for slot in 0..clients {
-            // All within one second, as after a cut.
-            let now = Now { ms: 777_000 + u64::from(slot) * 1_000 / u64::from(clients), unix_ms: 0 };
-            let first_ms = guest.clients.first_ping_ms(slot, 25_000, now);
-            assert!((1..=25_000).contains(&first_ms));
-            pings[(now.ms + first_ms) as usize / 1_000 % 25] += 1;
-        }
-        let each = clients / 25;
-        // Groups of sixteen come together, and whoever would be due in the second of coming waits a round.
-        assert!(pings.iter().all(|&pings| pings <= each * 3 / 2 + 16), "{clients}: {pings:?}");
-    }
 }
 
 #[test]
