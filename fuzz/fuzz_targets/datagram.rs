@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use roadstead_control::{
-    ClusterKeys, ClusterName, Fleet, FleetSettings, Incarnation, Member, NodeName, Region, Standing, Version, Weight,
+    ClusterKeys, ClusterName, Fleet, FleetSettings, Incarnation, Member, NodeName, Region, Standing, Version,
+    Weight,
 };
 
 fuzz_target!(|bytes: &[u8]| {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use roadstead_control::{
-    ClusterKeys, ClusterName, Fleet, FleetSettings, Incarnation, Member, NodeName, Region, Sealer, Version, Weight,
+    ClusterKeys, ClusterName, Fleet, FleetSettings, Incarnation, Member, NodeName, Region, Sealer, Version,
+    Weight,
 };
 
 const NODES_MAX: usize = 4_096;
