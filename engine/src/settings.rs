@@ -181,6 +181,14 @@ pub struct Tls {
     pub kernel: KernelTls,
 }
 
+impl Tls {
+    /// Whether the listen addresses speak TLS: further certificates need a first one.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.certificate.is_some()
+    }
+}
+
 /// Who reads and writes TLS records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelTls {

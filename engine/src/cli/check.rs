@@ -90,7 +90,7 @@ fn look(settings: &Settings) -> Result<Vec<Finding>, String> {
         page_kib: machine.page_kib(),
         open_files: i64::try_from(outlook.limit).unwrap_or(i64::MAX),
         reserved: i64::try_from(outlook.wanted).unwrap_or(i64::MAX) - i64::from(connections),
-        tls: settings.tls.certificate.is_some(),
+        tls: settings.tls.is_on(),
     };
     let mut findings = judge(&Table::embedded(), &machine, &quantities)?;
     for finding in &mut findings {
@@ -118,7 +118,7 @@ fn look(settings: &Settings) -> Result<Vec<Finding>, String> {
 fn ceiling(settings: &Settings, machine: &Machine) -> Finding {
     let CeilingOutlook { bytes, connections } = ceiling_outlook(settings, machine);
     let wanted = u64::from(settings.limits.connections);
-    let each = connection_bytes(settings.tls.certificate.is_some());
+    let each = connection_bytes(settings.tls.is_on());
     let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
     let stops = connections < wanted;
     Finding {

@@ -22,8 +22,7 @@ pub struct CeilingOutlook {
 pub fn ceiling_outlook(settings: &Settings, machine: &Machine) -> CeilingOutlook {
     let bytes = settings.limits.memory_bytes.unwrap_or_else(|| default_bytes(machine));
     let free_bytes = bytes.saturating_sub(machine.resident_bytes().unwrap_or(0));
-    let connections =
-        if bytes == 0 { u64::MAX } else { free_bytes / connection_bytes(settings.tls.certificate.is_some()) };
+    let connections = if bytes == 0 { u64::MAX } else { free_bytes / connection_bytes(settings.tls.is_on()) };
     CeilingOutlook { bytes, connections }
 }
 

@@ -75,12 +75,8 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let settings = Arc::new(fitted.fit(&configuration.settings));
     let verifier = Arc::new(Verifier::new(&settings.token));
     let fewer_descriptors = room.connections < configuration.settings.limits.connections;
-    let admission = Arc::new(Admission::new(
-        settings.shards,
-        ceiling_bytes,
-        settings.tls.certificate.is_some(),
-        fewer_descriptors,
-    ));
+    let admission =
+        Arc::new(Admission::new(settings.shards, ceiling_bytes, settings.tls.is_on(), fewer_descriptors));
     let scarcity = Scarcity::new(Arc::clone(&admission), settings.shards);
 
     let name = name(&settings);
@@ -112,7 +108,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         name: name.as_str().into(),
         io: selected.kind.to_string(),
         listen: shards.addresses().to_vec(),
-        tls: settings.tls.certificate.is_some(),
+        tls: settings.tls.is_on(),
         insecure: settings.insecure,
         echo: settings.echo,
         counters: shards.counters().to_vec(),
