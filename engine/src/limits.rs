@@ -188,6 +188,10 @@ pub const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// finds dead peers of `/echo` at a cost that a million connections do not feel.
 pub const KEEPALIVE_S: u64 = 600;
 
+/// Longest token, bytes. One that names a hundred channels has a few thousand; each byte is hashed before anything is known of
+/// whoever sent it. A longer one is not read.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
 /// How long an expired token is still honoured, seconds: SDKs begin to refresh at the moment of expiry.
 pub const TOKEN_GRACE_S: u64 = 25;
 

@@ -12,9 +12,13 @@
 //! ```
 
 mod client;
+mod connecting;
 mod deflation;
 pub mod inbound;
+mod permission;
+mod pings;
 pub mod replies;
+mod subscribing;
 mod upgrade;
 pub mod users;
 pub mod wire;

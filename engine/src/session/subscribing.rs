@@ -1,0 +1,66 @@
+//! The subscribe command.
+//!
+//! Invariant: what decides it is in [`super::permission`]; what is said here is how it is asked and answered.
+
+use std::sync::Arc;
+
+use roadstead_protocol::{DisconnectCode, ErrorCode, SubscribeRequest};
+
+use super::Heard;
+use super::client::{Clients, client_id, named};
+use super::permission::{self, Shown};
+use super::wire::Wire;
+use crate::flow::{Command, Key, Now};
+
+impl Clients {
+    pub(super) fn subscribe(
+        &self,
+        key: Key,
+        wire: &Wire,
+        id: u32,
+        request: &SubscribeRequest<'_>,
+        now: Now,
+        heard: &mut Heard,
+    ) -> Result<(), DisconnectCode> {
+        let channel = named(&request.channel)?;
+        if !matches!(&*request.delta, "" | "fossil") {
+            return Err(DisconnectCode::BadRequest);
+        }
+        let verdict = match permission::may_be_subscribed(&self.settings, channel, request.kind) {
+            Ok(()) => self.judge(key, wire, channel, &request.token, now)?,
+            refused => refused,
+        };
+        heard.commands.push(Command::Subscribe {
+            by: key,
+            id: Some(id),
+            channel: Arc::from(channel),
+            encoding: wire.encoding,
+            verdict,
+        });
+        Ok(())
+    }
+
+    /// Decides a subscribe, with the token if there is one. A token of somebody else, or for another channel, is misuse.
+    fn judge(
+        &self,
+        key: Key,
+        wire: &Wire,
+        channel: &str,
+        token: &str,
+        now: Now,
+    ) -> Result<Result<(), ErrorCode>, DisconnectCode> {
+        let user = self.user(wire);
+        let ignores_time = self.settings.insecure;
+        let judged =
+            (!token.is_empty()).then(|| self.verifier.subscription(token, now.unix_ms / 1000, ignores_time));
+        if let Some(Ok(claims)) = &judged {
+            let is_for_client =
+                claims.client.as_ref().is_none_or(|client| *client == client_id(&self.identity, key));
+            if claims.channel != channel || claims.user != **user || !is_for_client {
+                return Err(DisconnectCode::InvalidToken);
+            }
+        }
+        let shown: Shown<'_> = judged.as_ref().map(|judged| judged.as_ref().map_err(|error| *error));
+        Ok(permission::may_subscribe(&self.settings, user, channel, shown))
+    }
+}

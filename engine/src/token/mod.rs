@@ -1,0 +1,45 @@
+//! Tokens: who a client is and which channels are open to it, signed by its application (JWT, RFC 7519).
+//!
+//! Invariants: nothing that a token says is believed, or read, before its signature was verified with a key of ours; the
+//! algorithm is the key's. The time is an argument.
+//!
+//! ```text
+//! token ─> header: which key ─> signature ─> audience, issuer ─> forbidden and missing claims ─> time ─> claims
+//! ```
+
+mod claims;
+mod minting;
+mod verifier;
+
+pub use claims::{ConnectionClaims, ServerChannel, SubscriptionClaims};
+pub use minting::{Grant, mint};
+pub use verifier::Verifier;
+
+/// Why a token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// Not a token of ours: close 3500 where it would open a connection, error 103 where a channel.
+    Invalid(Flaw),
+    /// Ours, and too old or too new: error 109.
+    Expired,
+}
+
+/// What is wrong with a token that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// It is no token, or one that is too long, or asks for what is not understood here.
+    Malformed,
+    /// No key of ours fits it.
+    Key,
+    /// Somebody else has signed it.
+    Signature,
+    /// It is for somebody else.
+    Audience,
+    /// It is from somebody else.
+    Issuer,
+    /// It lacks a claim, has one that it must not have, or one that cannot be read.
+    Claims,
+}
+
+#[cfg(test)]
+mod tests;
