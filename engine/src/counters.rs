@@ -66,6 +66,16 @@ pub enum Metric {
     MessagesReceived,
     Commands,
     CommandErrors,
+    SubscribesRefusedNamespace,
+    SubscribesRefusedName,
+    SubscribesRefusedPrivate,
+    SubscribesRefusedUnlisted,
+    SubscribesRefusedNotAllowed,
+    SubscribesRefusedToken,
+    PublishesRefusedNamespace,
+    PublishesRefusedName,
+    PublishesRefusedNotAllowed,
+    PublishesRefusedNotSubscribed,
     Violations,
     Disconnects,
     PongTimeouts,
@@ -183,6 +193,10 @@ const REFUSED: &str = "roadstead_connections_refused_total";
 const REFUSED_HELP: &str = "Connections accepted only to be told 503, by the bound that was reached.";
 const UPGRADES_REFUSED: &str = "roadstead_upgrades_refused_total";
 const UPGRADES_REFUSED_HELP: &str = "Upgrade requests answered with an HTTP error status.";
+const SUBSCRIBES_REFUSED: &str = "roadstead_subscribes_refused_total";
+const SUBSCRIBES_REFUSED_HELP: &str = "Subscribe commands that the rules of channels do not allow.";
+const PUBLISHES_REFUSED: &str = "roadstead_publishes_refused_total";
+const PUBLISHES_REFUSED_HELP: &str = "Publish commands that the rules of channels do not allow.";
 const PUBLICATIONS_DROPPED: &str = "roadstead_publications_dropped_total";
 const PUBLICATIONS_DROPPED_HELP: &str =
     "Publications lost on their way from the owner to an interested shard.";
@@ -196,7 +210,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 93] = [
+pub static METRICS: [MetricSpec; 103] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(counter(Metric::AcceptLackSlots, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "slots"),
@@ -230,6 +244,37 @@ pub static METRICS: [MetricSpec; 93] = [
     counter(Metric::MessagesReceived, "roadstead_messages_received_total", "WebSocket messages received."),
     counter(Metric::Commands, "roadstead_commands_total", "Client commands received."),
     counter(Metric::CommandErrors, "roadstead_command_errors_total", "Commands answered with an error."),
+    labelled(
+        counter(Metric::SubscribesRefusedNamespace, SUBSCRIBES_REFUSED, SUBSCRIBES_REFUSED_HELP),
+        "unknown_namespace",
+    ),
+    labelled(counter(Metric::SubscribesRefusedName, SUBSCRIBES_REFUSED, SUBSCRIBES_REFUSED_HELP), "name"),
+    labelled(
+        counter(Metric::SubscribesRefusedPrivate, SUBSCRIBES_REFUSED, SUBSCRIBES_REFUSED_HELP),
+        "private",
+    ),
+    labelled(
+        counter(Metric::SubscribesRefusedUnlisted, SUBSCRIBES_REFUSED, SUBSCRIBES_REFUSED_HELP),
+        "not_listed",
+    ),
+    labelled(
+        counter(Metric::SubscribesRefusedNotAllowed, SUBSCRIBES_REFUSED, SUBSCRIBES_REFUSED_HELP),
+        "not_allowed",
+    ),
+    labelled(counter(Metric::SubscribesRefusedToken, SUBSCRIBES_REFUSED, SUBSCRIBES_REFUSED_HELP), "token"),
+    labelled(
+        counter(Metric::PublishesRefusedNamespace, PUBLISHES_REFUSED, PUBLISHES_REFUSED_HELP),
+        "unknown_namespace",
+    ),
+    labelled(counter(Metric::PublishesRefusedName, PUBLISHES_REFUSED, PUBLISHES_REFUSED_HELP), "name"),
+    labelled(
+        counter(Metric::PublishesRefusedNotAllowed, PUBLISHES_REFUSED, PUBLISHES_REFUSED_HELP),
+        "not_allowed",
+    ),
+    labelled(
+        counter(Metric::PublishesRefusedNotSubscribed, PUBLISHES_REFUSED, PUBLISHES_REFUSED_HELP),
+        "not_subscribed",
+    ),
     counter(
         Metric::Violations,
         "roadstead_protocol_violations_total",

@@ -65,6 +65,19 @@ pub const SPARE_BLOCKS: usize = 64;
 /// Largest block that is kept for reuse, bytes; messages beyond it are rare.
 pub const SPARE_BLOCK_BYTES_MAX: usize = 64 * 1024;
 
+/// Namespaces of one configuration. Each is a set of rules, not of channels; more than these want a back end that decides.
+pub const NAMESPACES_MAX: usize = 1_024;
+
+/// Length of a namespace's name, bytes: it is a part of channels' names, and leaves them room.
+pub const NAMESPACE_BYTES_MAX: usize = 64;
+
+/// Length of a `channel_regex`, bytes.
+pub const CHANNEL_PATTERN_BYTES_MAX: usize = 1_024;
+
+/// Memory that one compiled `channel_regex` may take, and as much again in each shard for what it has matched, bytes. What needs
+/// more is refused as a setting: it counts too far.
+pub const CHANNEL_PATTERN_MEMORY_BYTES: usize = 256 * 1024;
+
 /// Largest `limits.handshake_bytes`: what the reader of upgrade requests takes.
 pub const HANDSHAKE_BYTES_MAX: u32 = 8 * 1024;
 

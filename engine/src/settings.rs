@@ -3,12 +3,17 @@
 //! Invariants: no parsing, no file, no environment here; [`crate::config`] fills these structs and is the only
 //! place that knows keys and allowed ranges. Units are in the names.
 
+mod channel;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use roadstead_control::{ClusterName, Region, Weight};
 use roadstead_io::{Choice, Congestion};
+
+pub use channel::{Channel, NamePattern, is_namespace};
 
 use crate::limits::{BACKLOG_DEFAULT, LINKS_PER_PEER_DEFAULT, SHARDS_MAX};
 
@@ -39,8 +44,10 @@ pub struct Settings {
     pub limits: Limits,
     /// What connections must and may do.
     pub client: Client,
-    /// What clients may do with channels.
+    /// What clients may do with channels without a namespace.
     pub channel: Channel,
+    /// What they may do with those of each namespace, by its name.
+    pub namespaces: BTreeMap<String, Channel>,
     /// How connection tokens are checked.
     pub token: Token,
     /// Encryption on the listen addresses.
@@ -134,19 +141,6 @@ pub struct Client {
     pub allow_anonymous: bool,
     /// Origins of browsers besides the host itself; `*` allows all.
     pub allowed_origins: Vec<String>,
-}
-
-/// Rules of channels. All are off by default; `insecure` overrides them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Channel {
-    /// Clients with a user may subscribe.
-    pub allow_subscribe_for_client: bool,
-    /// Clients without a user may subscribe too (needs `allow_subscribe_for_client`).
-    pub allow_subscribe_for_anonymous: bool,
-    /// Clients may publish.
-    pub allow_publish_for_client: bool,
-    /// Subscribers may publish to their channel.
-    pub allow_publish_for_subscriber: bool,
 }
 
 /// Connection tokens (JWT).
@@ -375,6 +369,7 @@ impl Default for Settings {
             limits: Limits::default(),
             client: Client::default(),
             channel: Channel::default(),
+            namespaces: BTreeMap::new(),
             token: Token::default(),
             tls: Tls::default(),
             log: Log { level: LogLevel::Info, format: LogFormat::Text },

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::cluster;
 use super::entry::{Origin, Problem};
-use crate::settings::{ClientUser, Settings};
+use crate::limits::NAMESPACES_MAX;
+use crate::settings::{Channel, ClientUser, Settings};
 
 /// An HMAC key shorter than its hash is weaker than the hash (RFC 7518 section 3.2).
 const HS256_SECRET_BYTES: usize = 32;
@@ -13,7 +14,7 @@ const HS256_SECRET_BYTES: usize = 32;
 const USED_TWICE: &str = "the address is used twice; each listen, admin and cluster address needs its own";
 
 /// What makes the node refuse to start.
-pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Origin>) -> Vec<Problem> {
+pub(super) fn problems(settings: &Settings, origins: &BTreeMap<String, Origin>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |key: &str, value: String, reason: &str| {
         problems.push(Problem {
@@ -135,6 +136,10 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<&'static str, Ori
             );
         }
     }
+    if settings.namespaces.len() > NAMESPACES_MAX {
+        let count = settings.namespaces.len();
+        refuse("namespace", count.to_string(), &format!("allowed are {NAMESPACES_MAX} namespaces"));
+    }
     for (key, value, reason) in cluster::problems(settings) {
         refuse(key, value, &reason);
     }
@@ -159,11 +164,9 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
         ),
         _ => {}
     }
-    if settings.channel.allow_subscribe_for_anonymous && !settings.channel.allow_subscribe_for_client {
-        warnings.push(
-            "channel.allow_subscribe_for_anonymous does nothing without channel.allow_subscribe_for_client"
-                .into(),
-        );
+    warnings.extend(channel_warnings("channel", &settings.channel));
+    for (name, rules) in &settings.namespaces {
+        warnings.extend(channel_warnings(&format!("namespace.{name}"), rules));
     }
     if settings.client.allowed_origins.iter().any(|origin| origin == "*") {
         warnings.push(
@@ -171,6 +174,31 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
         );
     }
     warnings.extend(cluster::warnings(&settings.cluster));
+    warnings
+}
+
+/// What the rules of one section can hardly mean.
+fn channel_warnings(section: &str, rules: &Channel) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if rules.allow_subscribe_for_anonymous && !rules.allow_subscribe_for_client {
+        warnings.push(format!(
+            "{section}.allow_subscribe_for_anonymous does nothing without {section}.allow_subscribe_for_client"
+        ));
+    }
+    if rules.allow_publish_for_anonymous
+        && !rules.allow_publish_for_client
+        && !rules.allow_publish_for_subscriber
+    {
+        warnings.push(format!(
+            "{section}.allow_publish_for_anonymous does nothing without {section}.allow_publish_for_client or \
+             allow_publish_for_subscriber"
+        ));
+    }
+    if rules.channel_regex.as_ref().is_some_and(|pattern| !pattern.is_anchored()) {
+        warnings.push(format!(
+            "{section}.channel_regex allows every name that it matches somewhere; ^ and $ tie it to the ends"
+        ));
+    }
     warnings
 }
 

@@ -17,6 +17,8 @@ pub enum Value {
     Text(String),
     /// TOML array of strings.
     List(Vec<String>),
+    /// The empty section of a namespace.
+    Section,
     /// A TOML value that no setting takes, as text.
     Other(String),
     /// Environment and flags have only words; the table decides what they mean. Lists are separated by commas.
@@ -30,6 +32,7 @@ impl fmt::Display for Value {
             Self::Whole(value) => write!(f, "{value}"),
             Self::Text(value) | Self::Word(value) => write!(f, "{value:?}"),
             Self::List(values) => write!(f, "{values:?}"),
+            Self::Section => f.write_str("a table"),
             Self::Other(value) => f.write_str(value),
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn entries(variables: &[(OsString, OsString)], problems: &mut Vec<Pro
         }
     }
     entries.retain(|entry| {
-        let known = super::table::find(&entry.key).is_some();
+        let known = super::setting::find(&entry.key).is_some();
         if !known {
             problems.push(spelling::unknown(entry));
         }

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::entry::{Entry, Origin, Problem, Value};
-use super::table;
+use super::setting::{self, Setting};
 
 /// Reads the entries of `path` in the order of its lines.
 pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<Entry> {
@@ -66,7 +66,7 @@ impl Reading<'_> {
             };
             match value.get_ref() {
                 DeValue::Table(inner) if !inner.is_empty() => self.table(&key, inner),
-                DeValue::Table(_) if table::keys().any(|k| k.starts_with(&format!("{key}."))) => {}
+                DeValue::Table(_) if setting::keys(&key).any(|k| k.starts_with(&format!("{key}."))) => {}
                 _ => self.entry(key, name.span(), value),
             }
         }
@@ -84,6 +84,9 @@ impl Reading<'_> {
             DeValue::Array(array) => texts(array).unwrap_or_else(|| Value::Other("a mixed array".into())),
             DeValue::Float(number) => Value::Other(number.as_str().into()),
             DeValue::Datetime(time) => Value::Other(time.to_string()),
+            DeValue::Table(_) if matches!(setting::find(&key), Some((Setting::Namespace(_), _))) => {
+                Value::Section
+            }
             DeValue::Table(_) => Value::Other("a table".into()),
         };
         self.entries.push(Entry { key, value, origin });

@@ -1,6 +1,6 @@
 //! The configuration: from flags, environment and file to checked [`Settings`], with the origin of each value.
 //!
-//! Invariants: one table ([`table`]) names every key once, with what is allowed and where it is stored; nothing is
+//! Invariants: one table ([`table`]; [`channels`] for what each namespace sets) names every key once, with what is allowed and where it is stored; nothing is
 //! ignored, an unknown key is an error; all problems are reported, not only the first; no secret is printed.
 //!
 //! ```text
@@ -9,6 +9,7 @@
 //!   flags ───────┘   (the later source wins)
 //! ```
 
+mod channels;
 mod check;
 mod cluster;
 mod entry;
@@ -16,6 +17,7 @@ mod environment;
 mod file;
 mod print;
 mod reload;
+mod setting;
 mod slot;
 mod spelling;
 mod table;
@@ -31,8 +33,6 @@ pub use reload::{Changes, reload};
 
 use crate::limits::LINKS_PER_PEER_DEFAULT;
 use crate::settings::Settings;
-use slot::Slot;
-use table::TABLE;
 
 /// The file variable: names the configuration file where no `--config` does.
 pub const FILE_VARIABLE: &str = environment::FILE_VARIABLE;
@@ -54,7 +54,7 @@ pub struct Configuration {
     /// The values.
     pub settings: Settings,
     /// Origin of each value that is no default, by key.
-    pub origins: BTreeMap<&'static str, Origin>,
+    pub origins: BTreeMap<String, Origin>,
     /// What is allowed and yet probably not meant.
     pub warnings: Vec<String>,
 }
@@ -93,7 +93,7 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
 }
 
 /// Defaults that follow from other settings: development mode waits for nobody, and links are spread over shards.
-fn derive(settings: &mut Settings, origins: &BTreeMap<&'static str, Origin>) {
+fn derive(settings: &mut Settings, origins: &BTreeMap<String, Origin>) {
     let given = |key| origins.contains_key(key);
     if settings.insecure && !given("shutdown.ready_delay_ms") {
         settings.shutdown.ready_delay_ms = 0;
@@ -107,8 +107,9 @@ fn derive(settings: &mut Settings, origins: &BTreeMap<&'static str, Origin>) {
 }
 
 /// The settings that these sources give.
-fn given(layers: &[Vec<Entry>]) -> BTreeSet<&'static str> {
-    layers.iter().flatten().filter_map(|entry| table::find(&entry.key)).map(|(row, _)| row.key).collect()
+fn given(layers: &[Vec<Entry>]) -> BTreeSet<String> {
+    let named = |entry: &Entry| setting::find(&entry.key).map(|(setting, _)| setting.key().into_owned());
+    layers.iter().flatten().filter_map(named).collect()
 }
 
 /// Stores one source's entries. What a later source gives is checked here all the same, but the file of a secret
@@ -116,48 +117,44 @@ fn given(layers: &[Vec<Entry>]) -> BTreeSet<&'static str> {
 /// flag repeats are one list.
 fn store(
     layer: Vec<Entry>,
-    overridden: &BTreeSet<&'static str>,
+    overridden: &BTreeSet<String>,
     settings: &mut Settings,
-    origins: &mut BTreeMap<&'static str, Origin>,
+    origins: &mut BTreeMap<String, Origin>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut seen: BTreeMap<&'static str, String> = BTreeMap::new();
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for entry in layer {
-        let Some((row, by_file)) = table::find(&entry.key) else {
+        let Some((setting, by_file)) = setting::find(&entry.key) else {
             problems.push(spelling::unknown(&entry));
             continue;
         };
-        if let Some(other) = seen.get(row.key)
+        let key = setting.key().into_owned();
+        if let Some(other) = seen.get(&key)
             && *other != entry.key
         {
             problems.push(entry.problem(format!("{other} is given too; give one of them")));
             continue;
         }
-        let repeated = seen.insert(row.key, entry.key.clone()).is_some();
-        let stored = if by_file && overridden.contains(row.key) {
+        let repeated = seen.insert(key.clone(), entry.key.clone()).is_some();
+        let stored = if by_file && overridden.contains(&key) {
             Ok(())
         } else if by_file {
-            row.slot.store_secret_file(settings, &entry.value)
+            setting.store_secret_file(settings, &entry.value)
         } else {
-            row.slot.store(settings, &entry.value, repeated)
+            setting.store(settings, &entry.value, repeated)
         };
         match stored {
             Ok(()) => {
-                origins.insert(row.key, entry.origin.clone());
+                origins.insert(key, entry.origin.clone());
             }
             Err(reason) => problems.push(entry.problem(reason)),
         }
     }
 }
 
-/// One line for `--help` and documentation: key, what is allowed, meaning.
-pub fn documentation() -> impl Iterator<Item = (&'static str, String, &'static str)> {
-    TABLE.iter().map(|row| (row.key, row.slot.allowed(), row.doc))
-}
-
 /// Whether printing a value of this key would show a secret.
 fn is_secret(key: &str) -> bool {
-    table::find(key).is_some_and(|(row, by_file)| matches!(row.slot, Slot::Secret { .. }) && !by_file)
+    setting::find(key).is_some_and(|(setting, by_file)| setting.is_secret() && !by_file)
 }
 
 #[cfg(test)]

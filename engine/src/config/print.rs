@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::table::TABLE;
+use super::setting;
 use super::{Configuration, Origin, Problem};
 
 /// TOML that can be used as a configuration file, with the origin of each value as a comment. What is not set and
@@ -12,17 +12,15 @@ use super::{Configuration, Origin, Problem};
 #[must_use]
 pub fn print_text(configuration: &Configuration) -> String {
     let mut settings = configuration.settings.clone();
-    let lines: Vec<(String, String)> = TABLE
-        .iter()
-        .map(|row| {
-            let value = row.slot.show(&mut settings);
-            let secret = super::is_secret(row.key);
+    let lines: Vec<(String, String)> = setting::all(&configuration.settings)
+        .map(|setting| {
+            let (key, value) = (setting.key(), setting.show(&mut settings));
             let line = match value {
-                Value::Null => format!("# {} is not set", row.key),
-                _ if secret => format!("# {} = {}", row.key, value.as_str().unwrap_or_default()),
-                _ => format!("{} = {value}", row.key),
+                Value::Null => format!("# {key} is not set"),
+                _ if setting.is_secret() => format!("# {key} = {}", value.as_str().unwrap_or_default()),
+                _ => format!("{key} = {value}"),
             };
-            (line, origin(configuration, row.key).to_string())
+            (line, origin(configuration, &key).to_string())
         })
         .collect();
     let width = lines.iter().map(|(line, _)| line.len()).filter(|width| *width <= 60).max().unwrap_or(0);
@@ -37,15 +35,16 @@ pub fn print_text(configuration: &Configuration) -> String {
 pub fn print_json(configuration: &Configuration) -> Value {
     let mut settings = configuration.settings.clone();
     let mut defaults = crate::settings::Settings::default();
-    let rows = TABLE.iter().map(|row| {
+    let rows = setting::all(&configuration.settings).map(|setting| {
+        let key = setting.key();
         json!({
-            "key": row.key,
-            "value": row.slot.show(&mut settings),
-            "origin": origin(configuration, row.key).to_string(),
-            "default": row.slot.show(&mut defaults),
-            "allowed": row.slot.allowed(),
-            "reload": row.live,
-            "doc": row.doc,
+            "key": key,
+            "value": setting.show(&mut settings),
+            "origin": origin(configuration, &key).to_string(),
+            "default": setting.show(&mut defaults),
+            "allowed": setting.allowed(),
+            "reload": setting.is_live(),
+            "doc": setting.doc(),
         })
     });
     json!({ "valid": true, "warnings": configuration.warnings, "settings": rows.collect::<Vec<_>>() })

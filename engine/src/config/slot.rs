@@ -10,64 +10,67 @@ use roadstead_control::NodeName;
 use serde_json::json;
 
 use super::entry::Value;
-use crate::settings::{Secret, Settings};
+use crate::limits::{CHANNEL_PATTERN_BYTES_MAX, CHANNEL_PATTERN_MEMORY_BYTES};
+use crate::settings::{NamePattern, Secret, Settings};
 
-/// Finds a setting's place. One function both reads and writes, so that the two cannot differ.
-pub(super) type Place<T> = fn(&mut Settings) -> &mut T;
+/// Finds a setting's place in `S`. One function both reads and writes, so that the two cannot differ.
+pub(super) type Place<S, T> = fn(&mut S) -> &mut T;
 
-/// Kind, range and place of a setting.
-pub(super) enum Slot {
-    Flag(Place<bool>),
+/// Kind, range and place of a setting in `S`: the settings of the node, or of one namespace.
+pub(super) enum Slot<S = Settings> {
+    Flag(Place<S, bool>),
     /// A whole number.
     Count {
-        at: Place<u32>,
+        at: Place<S, u32>,
         min: u32,
         max: u32,
     },
     /// A number of bytes; `64KiB` and the like are understood.
     Bytes {
-        at: Place<u32>,
+        at: Place<S, u32>,
         min: u32,
         max: u32,
     },
     /// A number of bytes, 0 for none, or `auto`.
     Ceiling {
-        at: Place<Option<u64>>,
+        at: Place<S, Option<u64>>,
         min: u64,
     },
     /// Like `Count`, stored small.
     Small {
-        at: Place<u16>,
+        at: Place<S, u16>,
         min: u16,
         max: u16,
     },
     /// An address or `off`.
-    Address(Place<Option<SocketAddr>>),
+    Address(Place<S, Option<SocketAddr>>),
     Addresses {
-        at: Place<Vec<SocketAddr>>,
+        at: Place<S, Vec<SocketAddr>>,
         min: usize,
         max: usize,
     },
-    Path(Place<Option<PathBuf>>),
+    Path(Place<S, Option<PathBuf>>),
     /// A name that other nodes see.
-    Name(Place<Option<String>>),
+    Name(Place<S, Option<String>>),
     Text {
-        at: Place<Option<String>>,
+        at: Place<S, Option<String>>,
         bytes_max: usize,
     },
     Texts {
-        at: Place<Vec<String>>,
+        at: Place<S, Vec<String>>,
         max: usize,
     },
+    /// A regular expression.
+    Pattern(Place<S, Option<NamePattern>>),
     /// Also known as `<key>_file`, which names a file that holds it.
     Secret {
-        at: Place<Option<Secret>>,
+        at: Place<S, Option<Secret>>,
     },
     /// One of some words.
     Word {
         allowed: &'static str,
-        set: fn(&mut Settings, &str) -> bool,
-        get: fn(&Settings) -> String,
+        set: fn(&mut S, &str) -> bool,
+        get: fn(&S) -> String,
     },
 }
 
@@ -77,16 +80,16 @@ pub(super) const NAME: &str = "1 to 63 characters of a-z, 0-9, -, . and _";
 /// A secret is read whole; more than this is surely another file.
 const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 
-impl Slot {
+impl<S> Slot<S> {
     /// Stores `value`. `repeated`: the same source gave this setting before, so a list goes on.
-    pub(super) fn store(&self, settings: &mut Settings, value: &Value, repeated: bool) -> Result<(), String> {
+    pub(super) fn store(&self, settings: &mut S, value: &Value, repeated: bool) -> Result<(), String> {
         match self.try_store(settings, value, repeated) {
             Some(()) => Ok(()),
             None => Err(format!("allowed is {}", self.allowed())),
         }
     }
 
-    fn try_store(&self, settings: &mut Settings, value: &Value, repeated: bool) -> Option<()> {
+    fn try_store(&self, settings: &mut S, value: &Value, repeated: bool) -> Option<()> {
         match self {
             Self::Flag(at) => *at(settings) = flag(value)?,
             Self::Count { at, min, max } => {
@@ -125,6 +128,7 @@ impl Slot {
             Self::Texts { at, max } => {
                 extend(at(settings), list(value)?, repeated, *max)?;
             }
+            Self::Pattern(at) => *at(settings) = NamePattern::new(text(value)?).ok().map(Some)?,
             Self::Secret { at } => *at(settings) = Some(secret(text(value)?.as_bytes())?),
             Self::Word { set, .. } => set(settings, text(value)?).then_some(())?,
         }
@@ -132,7 +136,7 @@ impl Slot {
     }
 
     /// Stores the secret that lies in the file which `value` names; line ends at its end do not belong to it.
-    pub(super) fn store_secret_file(&self, settings: &mut Settings, value: &Value) -> Result<(), String> {
+    pub(super) fn store_secret_file(&self, settings: &mut S, value: &Value) -> Result<(), String> {
         let Self::Secret { at } = self else {
             return Err("only secrets are read from files".into());
         };
@@ -167,13 +171,18 @@ impl Slot {
             Self::Name(_) => NAME.into(),
             Self::Text { bytes_max, .. } => format!("text of 1 to {bytes_max} bytes"),
             Self::Texts { max, .. } => format!("a list of at most {max} texts"),
+            Self::Pattern(_) => {
+                format!(
+                    "a regular expression of 1 to {CHANNEL_PATTERN_BYTES_MAX} bytes that compiles to {CHANNEL_PATTERN_MEMORY_BYTES} bytes at most"
+                )
+            }
             Self::Secret { .. } => "text that is not empty; or give its _file form".into(),
             Self::Word { allowed, .. } => (*allowed).into(),
         }
     }
 
     /// The stored value; `null`: not set; secrets only say that they are there.
-    pub(super) fn show(&self, settings: &mut Settings) -> serde_json::Value {
+    pub(super) fn show(&self, settings: &mut S) -> serde_json::Value {
         match self {
             Self::Flag(at) => json!(*at(settings)),
             Self::Count { at, .. } | Self::Bytes { at, .. } => json!(*at(settings)),
@@ -186,13 +195,14 @@ impl Slot {
             Self::Path(at) => json!(at(settings).as_ref().map(|p| p.display().to_string())),
             Self::Name(at) | Self::Text { at, .. } => json!(at(settings)),
             Self::Texts { at, .. } => json!(at(settings)),
+            Self::Pattern(at) => json!(at(settings).as_ref().map(NamePattern::as_str)),
             Self::Secret { at } => json!(at(settings).as_ref().map(ToString::to_string)),
             Self::Word { get, .. } => json!(get(settings)),
         }
     }
 
     /// Gives `to` the value of `from`.
-    pub(super) fn copy(&self, to: &mut Settings, from: &mut Settings) {
+    pub(super) fn copy(&self, to: &mut S, from: &mut S) {
         match self {
             Self::Flag(at) => *at(to) = *at(from),
             Self::Count { at, .. } | Self::Bytes { at, .. } => *at(to) = *at(from),
@@ -203,6 +213,7 @@ impl Slot {
             Self::Path(at) => at(to).clone_from(at(from)),
             Self::Name(at) | Self::Text { at, .. } => at(to).clone_from(at(from)),
             Self::Texts { at, .. } => at(to).clone_from(at(from)),
+            Self::Pattern(at) => at(to).clone_from(at(from)),
             Self::Secret { at } => at(to).clone_from(at(from)),
             Self::Word { set, get, .. } => {
                 let taken = set(to, &get(from));
@@ -212,7 +223,7 @@ impl Slot {
     }
 
     /// Whether both hold the same value.
-    pub(super) fn same(&self, one: &mut Settings, other: &mut Settings) -> bool {
+    pub(super) fn same(&self, one: &mut S, other: &mut S) -> bool {
         match self {
             Self::Secret { at } => at(one) == at(other),
             _ => self.show(one) == self.show(other),

@@ -1,13 +1,16 @@
 //! What a wrong key probably meant, if it is near enough to a known one.
 
 use super::entry::{Entry, Origin, Problem};
-use super::{environment, table};
+use super::{environment, setting};
 
 /// One wrong letter in so many still looks like the same word.
 const LETTERS_PER_EDIT: usize = 3;
 
 /// The problem of an unknown key: names the one that was probably meant.
 pub(super) fn unknown(entry: &Entry) -> Problem {
+    if let Some(reason) = setting::misnamed(&entry.key) {
+        return entry.problem(reason);
+    }
     let shown = |key: &str| match entry.origin {
         Origin::Environment(_) => environment::variable(key),
         _ => key.to_owned(),
@@ -25,8 +28,8 @@ pub(super) fn unknown(entry: &Entry) -> Problem {
 pub(super) fn sounds_secret(key: &str) -> bool {
     let plain = |key: &str| !key.ends_with("_file");
     let sounds = ["secret", "key", "password", "token"].iter().any(|word| key.contains(word));
-    (table::find(key).is_none() && sounds && plain(key))
-        || (table::find(key).is_none() && super::is_secret(&nearest(key)))
+    (setting::find(key).is_none() && sounds && plain(key))
+        || (setting::find(key).is_none() && super::is_secret(&nearest(key)))
 }
 
 /// Whether one was probably meant to be the other, or lacks only its section.
@@ -47,7 +50,7 @@ fn nearest(key: &str) -> String {
         let tail = edits(last(key), last(known)) + 2;
         whole.min(tail)
     };
-    table::keys().min_by_key(cost).unwrap_or_default()
+    setting::keys(key).min_by_key(cost).unwrap_or_default()
 }
 
 /// Insertions, removals and replacements that turn `from` into `to` (Levenshtein).

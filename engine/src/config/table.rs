@@ -1,7 +1,7 @@
-//! The table of settings: each key once, with what is allowed, its place and its meaning.
+//! The table of the node's settings: each key once, with what is allowed, its place and its meaning.
 //!
-//! A new setting is a field in [`Settings`] and a row here; file, environment, flags (`--set`), checking and
-//! printing follow from the row. Defaults are those of [`Settings::default`].
+//! A new setting is a field in [`Settings`] and a row here, or in [`super::channels`] if each namespace has its own; file,
+//! environment, flags (`--set`), checking and printing follow from the row. Defaults are those of [`Settings::default`].
 
 use roadstead_control::limits::WEIGHT_MAX;
 use roadstead_control::{ClusterName, Region};
@@ -13,11 +13,11 @@ use crate::limits::{
 };
 use crate::settings::{ClientCertificates, ClientUser, KernelTls, LogFormat, LogLevel, Settings};
 
-/// One setting.
-pub(super) struct Row {
-    /// Dotted key.
+/// One setting of `S`.
+pub(super) struct Row<S = Settings> {
+    /// Dotted key, within `S`.
     pub(super) key: &'static str,
-    pub(super) slot: Slot,
+    pub(super) slot: Slot<S>,
     /// Whether a reload applies a new value; the others need a restart.
     pub(super) live: bool,
     /// One line for operators.
@@ -28,7 +28,7 @@ const fn fixed(key: &'static str, slot: Slot, doc: &'static str) -> Row {
     Row { key, slot, live: false, doc }
 }
 
-const fn live(key: &'static str, slot: Slot, doc: &'static str) -> Row {
+pub(super) const fn live<S>(key: &'static str, slot: Slot<S>, doc: &'static str) -> Row<S> {
     Row { key, slot, live: true, doc }
 }
 
@@ -287,26 +287,6 @@ pub(super) static TABLE: &[Row] = &[
         Slot::Texts { at: |s| &mut s.client.allowed_origins, max: 256 },
         "browser origins besides the host itself, such as https://example.com; * allows all",
     ),
-    fixed(
-        "channel.allow_subscribe_for_client",
-        Slot::Flag(|s| &mut s.channel.allow_subscribe_for_client),
-        "users may subscribe to channels",
-    ),
-    fixed(
-        "channel.allow_subscribe_for_anonymous",
-        Slot::Flag(|s| &mut s.channel.allow_subscribe_for_anonymous),
-        "anonymous clients too; needs allow_subscribe_for_client",
-    ),
-    fixed(
-        "channel.allow_publish_for_client",
-        Slot::Flag(|s| &mut s.channel.allow_publish_for_client),
-        "clients may publish to channels",
-    ),
-    fixed(
-        "channel.allow_publish_for_subscriber",
-        Slot::Flag(|s| &mut s.channel.allow_publish_for_subscriber),
-        "subscribers may publish to their channel",
-    ),
     live(
         "token.hmac_secret",
         Slot::Secret { at: |s| &mut s.token.hmac_secret },
@@ -415,24 +395,6 @@ pub(super) static TABLE: &[Row] = &[
         "connections of a listener that may wait to be accepted; the kernel takes no more than net.core.somaxconn",
     ),
 ];
-
-/// The row of a key, and whether the key is the `_file` form of a secret.
-pub(super) fn find(key: &str) -> Option<(&'static Row, bool)> {
-    if let Some(row) = TABLE.iter().find(|row| row.key == key) {
-        return Some((row, false));
-    }
-    let plain = key.strip_suffix("_file")?;
-    let row = TABLE.iter().find(|row| row.key == plain && matches!(row.slot, Slot::Secret { .. }))?;
-    Some((row, true))
-}
-
-/// Every key that can be given, the `_file` forms included.
-pub(super) fn keys() -> impl Iterator<Item = String> {
-    TABLE.iter().flat_map(|row| {
-        let file = matches!(row.slot, Slot::Secret { .. }).then(|| format!("{}_file", row.key));
-        std::iter::once(row.key.to_owned()).chain(file)
-    })
-}
 
 fn set_region(settings: &mut Settings, word: &str) -> bool {
     Region::new(word).map(|region| settings.node.region = region).is_ok()

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::settings::Secret;
+use crate::limits::NAMESPACES_MAX;
+use crate::settings::{Channel, NamePattern, Secret};
 
 fn from_file(text: &str) -> (Settings, Vec<Problem>) {
     let (mut settings, mut origins, mut problems) = (Settings::default(), BTreeMap::new(), Vec::new());
@@ -28,9 +29,11 @@ fn lines(problems: &[Problem]) -> String {
 
 #[test]
 fn every_row_takes_its_own_default_back() {
-    for row in TABLE {
-        let mut settings = Settings::default();
-        let value = match row.slot.show(&mut settings) {
+    let named =
+        Settings { namespaces: [("chat".to_owned(), Channel::default())].into(), ..Settings::default() };
+    for setting in setting::all(&named) {
+        let (mut settings, key) = (named.clone(), setting.key());
+        let value = match setting.show(&mut settings) {
             serde_json::Value::Null => continue,
             serde_json::Value::Bool(flag) => Value::Flag(flag),
             serde_json::Value::Number(number) => Value::Whole(number.as_i64().expect("whole")),
@@ -38,17 +41,17 @@ fn every_row_takes_its_own_default_back() {
             serde_json::Value::Array(items) => {
                 Value::List(items.iter().map(|item| item.as_str().expect("text").to_owned()).collect())
             }
-            other => panic!("{}: {other}", row.key),
+            other => panic!("{key}: {other}"),
         };
-        let stored = row.slot.store(&mut settings, &value, false);
-        assert_eq!(stored, Ok(()), "{}", row.key);
-        assert!(row.slot.same(&mut settings, &mut Settings::default()), "{}", row.key);
+        assert_eq!(setting.store(&mut settings, &value, false), Ok(()), "{key}");
+        assert_eq!(setting.show(&mut settings), setting.show(&mut named.clone()), "{key}");
+        assert_eq!(setting::find(&key).map(|(found, _)| found.key()), Some(key));
     }
 }
 
 #[test]
 fn keys_are_unique_and_match_their_variables() {
-    let keys: Vec<_> = table::keys().collect();
+    let keys: Vec<_> = setting::keys("namespace.chat.x").collect();
     let unique: std::collections::BTreeSet<_> = keys.iter().collect();
     assert_eq!(keys.len(), unique.len());
     for key in &keys {
@@ -312,12 +315,130 @@ fn reload_tells_what_applies() {
     let read = from_flags(&[("token.hmac_secret", "two"), ("log.level", "debug"), ("shards", "7"), links])
         .expect("valid");
     let (next, changes) = reload(&running, &read.settings);
-    let expected = Changes { applied: vec!["token.hmac_secret", "log.level"], need_restart: vec!["shards"] };
-    assert_eq!(changes, expected);
+    assert_eq!(changes.applied, ["token.hmac_secret", "log.level"]);
+    assert_eq!(changes.need_restart, ["shards"]);
     assert_eq!(next.token.hmac_secret, Some(Secret::new("two")));
     assert_eq!(next.log.level, crate::settings::LogLevel::Debug);
     assert_eq!(next.shards, running.shards);
     assert_eq!(reload(&next, &read.settings).1.need_restart, ["shards"], "told again until the restart");
+}
+
+#[test]
+fn namespaces_are_read_from_every_source() {
+    let (settings, problems) = from_file(
+        r#"
+        [channel]
+        allow_subscribe_for_client = true
+        [namespace.chat]
+        allow_publish_for_subscriber = true
+        channel_regex = "^[a-z]+$"
+        [namespace.team_1]
+        allow_user_limited_channels = true
+        [namespace.secret]
+        [namespace.Other-1]
+        "#,
+    );
+    assert_eq!(lines(&problems), "");
+    assert!(settings.channel.allow_subscribe_for_client);
+    assert_eq!(settings.namespaces.keys().collect::<Vec<_>>(), ["Other-1", "chat", "secret", "team_1"]);
+    let chat = Channel {
+        allow_publish_for_subscriber: true,
+        channel_regex: Some(NamePattern::new("^[a-z]+$").expect("a pattern")),
+        ..Channel::default()
+    };
+    assert_eq!(settings.namespaces["chat"], chat);
+    assert!(settings.namespaces["team_1"].allow_user_limited_channels);
+    assert_eq!(settings.namespaces["secret"], Channel::default());
+
+    let read = from_environment(&[("ROADSTEAD_NAMESPACE__CHAT__ALLOW_SUBSCRIBE_FOR_CLIENT", "true")]);
+    assert!(read.expect("valid").settings.namespaces["chat"].allow_subscribe_for_client);
+    let read = from_flags(&[("namespace.chat.allow_subscribe_for_client", "false")]).expect("valid");
+    assert_eq!(read.settings.namespaces["chat"], Channel::default(), "it is there");
+    assert!(read.origins.contains_key("namespace.chat.allow_subscribe_for_client"));
+}
+
+#[test]
+fn printed_namespaces_read_back() {
+    let (settings, problems) = from_file(
+        "[namespace.secret]\n[namespace.chat]\nchannel_regex = '^\"\\d\"$'\nallow_publish_for_client = true\n",
+    );
+    assert_eq!(lines(&problems), "");
+    let read = Configuration { settings, origins: BTreeMap::new(), warnings: Vec::new() };
+    let (again, problems) = from_file(&print_text(&read));
+    assert_eq!(lines(&problems), "");
+    assert_eq!((&again.channel, &again.namespaces), (&read.settings.channel, &read.settings.namespaces));
+    let rows = print_json(&read)["settings"].as_array().expect("rows").clone();
+    let row = rows.iter().find(|row| row["key"] == "namespace.chat.allow_publish_for_client").expect("a row");
+    assert_eq!((&row["value"], &row["default"], &row["reload"]), (&true.into(), &false.into(), &true.into()));
+}
+
+#[test]
+fn namespaces_that_cannot_be_are_refused() {
+    for (text, expected) in [
+        (
+            "[namespace.chat]\nallow_subscrbe_for_client = true\n",
+            "file r.toml:2: namespace.chat.allow_subscrbe_for_client = true: unknown key; the nearest known key is \
+             namespace.chat.allow_subscribe_for_client (`roadstead config print` lists all)\n",
+        ),
+        (
+            "[namespace.chat]\nhistory_size = 10\n",
+            "file r.toml:2: namespace.chat.history_size = 10: unknown key (`roadstead config print` lists all)\n",
+        ),
+        (
+            "[namespace.\"a b\"]\nallow_subscribe_for_client = true\n",
+            "file r.toml:2: namespace.a b.allow_subscribe_for_client = true: \"a b\" is no name of a namespace: \
+             allowed are 1 to 64 letters, digits, - and _\n",
+        ),
+        (
+            "namespace.chat = 1\n",
+            "file r.toml:1: namespace.chat = 1: allowed is a section of the file with its settings, or without any\n",
+        ),
+        (
+            "channel.channel_regex = \"(\"\n",
+            "file r.toml:1: channel.channel_regex = \"(\": allowed is a regular expression of 1 to 1024 bytes that \
+             compiles to 262144 bytes at most\n",
+        ),
+    ] {
+        assert_eq!(lines(&from_file(text).1), expected, "{text}");
+    }
+    let many: String = (0..=NAMESPACES_MAX).map(|n| format!("[namespace.n{n}]\n")).collect();
+    let (settings, problems) = from_file(&many);
+    assert_eq!(lines(&problems), "");
+    let found = check::problems(&settings, &BTreeMap::new());
+    assert_eq!(lines(&found), "default: namespace = 1025: allowed are 1024 namespaces\n");
+}
+
+#[test]
+fn rules_of_channels_change_while_running() {
+    let (running, _) = from_file("[namespace.a]\nallow_publish_for_client = true\n[namespace.b]\n");
+    let (read, _) = from_file("[channel]\nallow_subscribe_for_client = true\n[namespace.a]\n[namespace.c]\n");
+    let (next, changes) = reload(&running, &read);
+    let applied = [
+        "channel.allow_subscribe_for_client",
+        "namespace.a.allow_publish_for_client",
+        "namespace.b",
+        "namespace.c",
+    ];
+    assert_eq!((changes.applied, changes.need_restart), (applied.map(str::to_owned).to_vec(), Vec::new()));
+    assert_eq!((next.channel, next.namespaces), (read.channel, read.namespaces));
+}
+
+#[test]
+fn rules_that_can_hardly_be_meant_are_said() {
+    for (flags, words) in [
+        (
+            &[("channel.allow_subscribe_for_anonymous", "true")][..],
+            "channel.allow_subscribe_for_anonymous does nothing",
+        ),
+        (
+            &[("namespace.a.allow_publish_for_anonymous", "true")],
+            "namespace.a.allow_publish_for_anonymous does nothing",
+        ),
+        (&[("namespace.a.channel_regex", "[a-z]")], "namespace.a.channel_regex allows every name"),
+    ] {
+        let warnings = from_flags(flags).expect("valid").warnings;
+        assert!(warnings.iter().any(|warning| warning.contains(words)), "{flags:?}: {warnings:?}");
+    }
 }
 
 /// A key file of this test's own, removed at its end.

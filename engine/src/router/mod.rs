@@ -57,6 +57,8 @@ pub struct Tally {
     pub published: u64,
     /// Publications refused because a queue was full.
     pub refused: u64,
+    /// Publications that are for subscribers only, by clients that are none.
+    pub not_subscribed: u64,
     /// Publications lost because a channel's running walk has too many behind it.
     pub gaps: u64,
     /// Publications that a new session of a link, or a new subscription at the same owner, found missing.
@@ -233,6 +235,7 @@ impl<S: BuildHasher, W> Router<S, W> {
                     self.find(&channel).is_some_and(|place| self.subscriptions.find(seat, place).is_some())
                 };
                 if must_subscribe && !subscribed() {
+                    self.tally.not_subscribed += 1;
                     let answer = Answer::Refused(ErrorCode::PermissionDenied);
                     out.deliveries.push(Delivery { to: by, id, answer });
                 } else if let Some(answer) = self.publish(by, id, channel, publication, out) {

@@ -13,7 +13,7 @@ use roadstead_protocol::{
 use slab::Slab;
 use wsproto::Opcode;
 
-use super::permission::{self, Publishers};
+use super::permissions::{Permissions, Publisher};
 use super::replies::Replies;
 use super::users::{UserPlace, Users};
 use super::wire::{NO_SESSION, Wire};
@@ -54,6 +54,7 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) struct Clients {
     pub(super) settings: Arc<Settings>,
+    pub(super) permissions: Permissions<NameHasher>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) identity: Identity,
     pub(super) sessions: Slab<Session>,
@@ -64,6 +65,7 @@ pub(super) struct Clients {
 impl Clients {
     pub(super) fn new(settings: Arc<Settings>, verifier: Arc<Verifier>, identity: Identity) -> Self {
         Self {
+            permissions: Permissions::new(&settings, identity.hasher),
             settings,
             verifier,
             identity,
@@ -74,6 +76,7 @@ impl Clients {
     }
 
     pub(super) fn reload(&mut self, settings: Arc<Settings>, verifier: Arc<Verifier>) {
+        self.permissions = Permissions::new(&settings, self.identity.hasher);
         self.settings = settings;
         self.verifier = verifier;
     }
@@ -156,13 +159,13 @@ impl Clients {
             {
                 refuse(ErrorCode::BadRequest, tally, heard)
             }
-            Ask::Subscribe(request) => self.subscribe(key, wire, id, &request, now, heard),
+            Ask::Subscribe(request) => self.subscribe(key, wire, id, &request, now, tally, heard),
             Ask::Unsubscribe(channel) => {
                 let channel = named(&channel)?;
                 heard.commands.push(Command::Unsubscribe { by: key, id, channel: Arc::from(channel) });
                 Ok(())
             }
-            Ask::Publish(request) => match self.publish(key, wire, id, request)? {
+            Ask::Publish(request) => match self.publish(key, wire, id, request, tally)? {
                 Ok(command) => {
                     heard.commands.push(command);
                     Ok(())
@@ -190,17 +193,18 @@ impl Clients {
         wire: &Wire,
         id: u32,
         request: PublishRequest<'_>,
+        tally: &mut Tally,
     ) -> Result<Result<Command, ErrorCode>, DisconnectCode> {
         let channel = named(&request.channel)?;
-        if let Err(code) = permission::well_named(&self.settings, channel) {
-            return Ok(Err(code));
-        }
         if request.data.is_empty() {
             return Ok(Err(ErrorCode::BadRequest));
         }
-        let publishers = match permission::may_publish(&self.settings, channel) {
-            Ok(publishers) => publishers,
-            Err(code) => return Ok(Err(code)),
+        let publisher = match self.permissions.may_publish(channel, self.user(wire)) {
+            Ok(publisher) => publisher,
+            Err(refusal) => {
+                tally.refusals.count_publish(refusal);
+                return Ok(Err(refusal.code()));
+            }
         };
         let session = &self.sessions[wire.session as usize];
         let publication = Publication {
@@ -214,7 +218,7 @@ impl Clients {
             id,
             channel: Arc::from(channel),
             publication: Arc::new(publication),
-            must_subscribe: publishers == Publishers::Subscribers,
+            must_subscribe: publisher == Publisher::Subscriber,
         }))
     }
 

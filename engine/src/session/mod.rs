@@ -15,7 +15,7 @@ mod client;
 mod connecting;
 mod deflation;
 pub mod inbound;
-mod permission;
+pub mod permissions;
 mod pings;
 pub mod replies;
 mod subscribing;
@@ -37,6 +37,7 @@ pub use client::Identity;
 use deflation::Deflation;
 pub use deflation::{Compressor, DeflateTally, Deflates};
 use inbound::Blocks;
+use permissions::Refusals;
 pub use replies::{Place, Replies, Span, Urgency};
 pub use wire::{Ending, Phase, Wire};
 
@@ -68,6 +69,8 @@ pub struct Tally {
     pub commands: u64,
     /// Commands answered with an error.
     pub errors: u64,
+    /// Commands that the rules of channels do not allow.
+    pub refusals: Refusals,
     /// Connections that broke RFC 6455.
     pub violations: u64,
     /// Closes that this side began, for any reason but the end of the process.

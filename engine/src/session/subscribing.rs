@@ -1,18 +1,20 @@
 //! The subscribe command.
 //!
-//! Invariant: what decides it is in [`super::permission`]; what is said here is how it is asked and answered.
+//! Invariant: what decides it is in [`super::permissions`]; what is said here is how it is asked and answered.
 
 use std::sync::Arc;
 
 use roadstead_protocol::{DisconnectCode, ErrorCode, SubscribeRequest};
 
-use super::Heard;
 use super::client::{Clients, client_id, named};
-use super::permission::{self, Shown};
+use super::permissions::{Refusal, TokenVerdict};
 use super::wire::Wire;
+use super::{Heard, Tally};
 use crate::flow::{Command, Key, Now};
+use crate::token::TokenError;
 
 impl Clients {
+    #[allow(clippy::too_many_arguments, reason = "one command with its context")]
     pub(super) fn subscribe(
         &self,
         key: Key,
@@ -20,16 +22,21 @@ impl Clients {
         id: u32,
         request: &SubscribeRequest<'_>,
         now: Now,
+        tally: &mut Tally,
         heard: &mut Heard,
     ) -> Result<(), DisconnectCode> {
         let channel = named(&request.channel)?;
         if !matches!(&*request.delta, "" | "fossil") {
             return Err(DisconnectCode::BadRequest);
         }
-        let verdict = match permission::may_be_subscribed(&self.settings, channel, request.kind) {
+        let verdict = match self.permissions.may_be_subscribed(channel, request.kind) {
             Ok(()) => self.judge(key, wire, channel, &request.token, now)?,
             refused => refused,
         };
+        let verdict = verdict.map_err(|refusal| {
+            tally.refusals.count_subscribe(refusal);
+            refusal.code()
+        });
         heard.commands.push(Command::Subscribe {
             by: key,
             id: Some(id),
@@ -48,7 +55,7 @@ impl Clients {
         channel: &str,
         token: &str,
         now: Now,
-    ) -> Result<Result<(), ErrorCode>, DisconnectCode> {
+    ) -> Result<Result<(), Refusal>, DisconnectCode> {
         let user = self.user(wire);
         let ignores_time = self.settings.insecure;
         let judged =
@@ -60,7 +67,12 @@ impl Clients {
                 return Err(DisconnectCode::InvalidToken);
             }
         }
-        let shown: Shown<'_> = judged.as_ref().map(|judged| judged.as_ref().map_err(|error| *error));
-        Ok(permission::may_subscribe(&self.settings, user, channel, shown))
+        let token = match judged {
+            None => TokenVerdict::Absent,
+            Some(Ok(_)) => TokenVerdict::Grants,
+            Some(Err(TokenError::Expired)) => TokenVerdict::Denies(ErrorCode::TokenExpired),
+            Some(Err(TokenError::Invalid(_))) => TokenVerdict::Denies(ErrorCode::PermissionDenied),
+        };
+        Ok(self.permissions.may_subscribe(channel, user, token))
     }
 }

@@ -86,6 +86,7 @@ fn names_and_settings_decide_what_clients_may_do() {
     open.channel.allow_subscribe_for_client = true;
     open.channel.allow_subscribe_for_anonymous = true;
     open.channel.allow_publish_for_client = true;
+    open.channel.allow_publish_for_anonymous = true;
     let insecure = Settings { insecure: true, ..Settings::default() };
     for (settings, channel, subscribes, publishes) in [
         (&open, "news", Ok(()), Ok(())),

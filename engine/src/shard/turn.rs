@@ -396,6 +396,7 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::MessagesReceived, heard.messages);
         counters.add(Metric::Commands, heard.commands);
         counters.add(Metric::CommandErrors, heard.errors);
+        heard.refusals.add_to(counters);
         counters.add(Metric::Violations, heard.violations);
         counters.add(Metric::Disconnects, heard.disconnects);
         counters.add(Metric::PongTimeouts, heard.pongs_missing);
@@ -407,6 +408,7 @@ impl<I: Io> Shard<I> {
         let routed = self.router.take_tally();
         counters.add(Metric::Published, routed.published);
         counters.add(Metric::PublishRefused, routed.refused);
+        counters.add(Metric::PublishesRefusedNotSubscribed, routed.not_subscribed);
         counters.add(Metric::PublishGaps, routed.gaps);
         counters.add(Metric::PublishGapsReset, routed.missed);
         counters.add(Metric::EpochsChanged, routed.epochs);

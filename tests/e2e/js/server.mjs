@@ -21,6 +21,7 @@ user_personal_channel = true
 [channel]
 allow_subscribe_for_client = true
 allow_publish_for_client = true
+allow_user_limited_channels = true
 `;
 
 export class Server {

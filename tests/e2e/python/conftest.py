@@ -21,6 +21,7 @@ allowed_origins = ["https://app.example"]
 [channel]
 allow_subscribe_for_client = true
 allow_publish_for_client = true
+allow_user_limited_channels = true
 """
 QUICK = """
 [client]

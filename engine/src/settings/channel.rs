@@ -1,0 +1,80 @@
+//! What clients may do with channels: the rules of one namespace, or of the channels without one.
+//!
+//! Invariant: everything is refused until it is allowed.
+
+use regex::{Regex, RegexBuilder};
+
+use crate::limits::{CHANNEL_PATTERN_BYTES_MAX, CHANNEL_PATTERN_MEMORY_BYTES, NAMESPACE_BYTES_MAX};
+
+/// Rules of channels. `insecure` overrides them, but for names that are not allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Channel {
+    /// Clients with a user may subscribe.
+    pub allow_subscribe_for_client: bool,
+    /// Clients without a user may subscribe too (needs `allow_subscribe_for_client`).
+    pub allow_subscribe_for_anonymous: bool,
+    /// Clients with a user may publish.
+    pub allow_publish_for_client: bool,
+    /// Subscribers with a user may publish to their channel.
+    pub allow_publish_for_subscriber: bool,
+    /// What is allowed to publishers with a user is allowed to those without one.
+    pub allow_publish_for_anonymous: bool,
+    /// Users who are listed in a channel's name, behind its last `#`, may subscribe to it.
+    pub allow_user_limited_channels: bool,
+    /// If set, the part of a name behind the namespace must match it, and need not be ASCII.
+    pub channel_regex: Option<NamePattern>,
+}
+
+/// A regular expression that names must match somewhere (`^` and `$` tie it to their ends). Matching takes time in
+/// proportion to the name, whatever the expression.
+#[derive(Clone, Debug)]
+pub struct NamePattern(Regex);
+
+impl NamePattern {
+    /// # Errors
+    /// It is empty or too long, is no regular expression, or needs too much memory: what exactly.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.len() > CHANNEL_PATTERN_BYTES_MAX {
+            return Err(format!("a pattern has 1 to {CHANNEL_PATTERN_BYTES_MAX} bytes"));
+        }
+        let pattern = RegexBuilder::new(text)
+            .size_limit(CHANNEL_PATTERN_MEMORY_BYTES)
+            .dfa_size_limit(CHANNEL_PATTERN_MEMORY_BYTES)
+            .build();
+        pattern.map(Self).map_err(|error| error.to_string())
+    }
+
+    /// The expression as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether some part of `name` matches.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
+
+    /// Whether it speaks of whole names, as far as its ends show.
+    #[must_use]
+    pub fn is_anchored(&self) -> bool {
+        self.as_str().starts_with('^') && self.as_str().ends_with('$')
+    }
+}
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for NamePattern {}
+
+/// Whether a namespace may have this name: letters, digits, `-` and `_`, and no more than
+/// [`NAMESPACE_BYTES_MAX`] of them.
+#[must_use]
+pub fn is_namespace(name: &str) -> bool {
+    (1..=NAMESPACE_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
