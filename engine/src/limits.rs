@@ -215,6 +215,10 @@ pub const IDLE_WAIT_MS: u64 = 1_000;
 /// are pinged 160 in a tick, and who speaks meanwhile does not wait behind thousands.
 pub const TICK_MS: u64 = 4;
 
+/// Neighbouring connections that are pinged together: enough for memory to be walked in order, few enough that who speaks
+/// meanwhile waits for their sends only, a tenth of a millisecond.
+pub const PING_NEIGHBOURS: u32 = 16;
+
 /// Slots of the timer wheel: its horizon is this many ticks, which is longer than the usual ping interval; later deadlines
 /// are looked at once a round.
 pub const WHEEL_SLOTS: usize = 8192;

@@ -36,7 +36,7 @@ pub struct Identity {
     pub connections_max: u32,
     /// Keys of the user table's hash.
     pub hasher: NameHasher,
-    /// Spreads first pings.
+    /// Where in the interval the pings of the first slots come: elsewhere on each shard.
     pub seed: u64,
 }
 
@@ -59,7 +59,6 @@ pub(super) struct Clients {
     pub(super) identity: Identity,
     pub(super) sessions: Slab<Session>,
     pub(super) users: Users<NameHasher>,
-    random: u64,
 }
 
 impl Clients {
@@ -71,7 +70,6 @@ impl Clients {
             identity,
             sessions: Slab::with_capacity(identity.connections_max as usize),
             users: Users::new(identity.connections_max as usize, identity.hasher),
-            random: identity.seed | 1,
         }
     }
 
@@ -141,7 +139,8 @@ impl Clients {
         }
         if command.is_pong() {
             // Each ping can be answered once.
-            return if std::mem::take(&mut wire.awaits_pong) {
+            return if wire.awaits_pong {
+                self.pong(key, wire, now, heard);
                 Ok(())
             } else {
                 Err(DisconnectCode::BadRequest)
@@ -224,14 +223,6 @@ impl Clients {
 
     pub(super) fn user(&self, wire: &Wire) -> &Arc<str> {
         self.users.name(self.sessions[wire.session as usize].user)
-    }
-
-    pub(super) fn draw(&mut self) -> u64 {
-        // xorshift64 (Marsaglia 2003): spreading load needs no better.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
     }
 }
 

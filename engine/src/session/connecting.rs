@@ -83,13 +83,7 @@ impl Clients {
                 verdict: Ok(()),
             });
         }
-        // The first ping comes at a random point of the second half of the interval, to spread the load.
-        let interval_ms = u64::from(self.settings.client.ping_s) * 1000;
-        let first_ms = match interval_ms {
-            0 => u64::from(self.settings.client.message_timeout_s) * 1000,
-            _ => interval_ms / 2 + self.draw() % (interval_ms / 2).max(1),
-        };
-        wire.ping_due_ms = now.ms + first_ms;
+        wire.ping_due_ms = self.next_ping_ms(key, now.ms);
         self.arm(key, wire, now, heard);
         Ok(())
     }

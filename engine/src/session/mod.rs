@@ -266,8 +266,8 @@ impl Sessions {
                 }
                 Event::Ping(payload) => heard.replies.frame(key, Opcode::Pong, payload),
                 Event::Pong(_) => {
-                    if wire.frame_ping {
-                        wire.awaits_pong = false;
+                    if wire.frame_ping && wire.awaits_pong {
+                        self.clients.pong(key, wire, now, heard);
                     }
                 }
                 Event::Close(frame) => {

@@ -48,35 +48,37 @@ impl Guest {
     }
 }
 
-/// The steps of the pings at the times at which the timer is said to fire; each but the first asks when the one before said.
-fn steps(guest: &mut Guest, late_ms: &[u64]) -> Vec<u64> {
-    let mut due = Vec::new();
-    for late in late_ms {
-        let now = Now { ms: guest.wire.ping_due_ms + late, unix_ms: 0 };
-        let Guest { clients, wire, heard } = guest;
-        clients.tick(KEY, wire, false, now, heard).expect("it answers");
-        if wire.awaits_pong {
-            clients.message(KEY, wire, b"{}", now, &mut Tally::default(), heard).expect("a pong");
-        }
-        due.push(wire.ping_due_ms);
-    }
-    due
+/// The timer fires `late_ms` after it was due.
+fn tick(guest: &mut Guest, late_ms: u64) -> Result<(), DisconnectCode> {
+    let now = Now { ms: guest.wire.ping_due_ms + late_ms, unix_ms: 0 };
+    guest.clients.tick(KEY, &mut guest.wire, false, now, &mut guest.heard)
 }
 
 #[test]
-fn late_pings_stay_where_they_were_in_their_interval() {
+fn a_ping_that_is_answered_is_followed_by_one_at_its_place() {
     let mut settings = Settings::default();
     settings.client.allow_anonymous = true;
     (settings.client.ping_s, settings.client.pong_timeout_s) = (25, 8);
-    let mut guest = Guest::of(settings.clone());
-    let first_ms = guest.wire.ping_due_ms;
-    assert!((12_500..25_000).contains(&first_ms));
-    let kept = [8_000, 25_000, 33_000, 50_000].map(|after| first_ms + after);
-    assert_eq!(steps(&mut guest, &[0, 900, 3_000, 40]), kept);
-    // So late that the answer would have no time: from there on.
     let mut guest = Guest::of(settings);
-    let first_ms = guest.wire.ping_due_ms;
-    assert_eq!(steps(&mut guest, &[60_000]), [first_ms + 60_000 + 4_000]);
+    let mut pinged_ms = 0;
+    for late_ms in [0, 900, 3_000, 40, 60_000, 0, 0] {
+        let due_ms = guest.wire.ping_due_ms;
+        assert!((12_500..=25_000).contains(&(due_ms - pinged_ms)));
+        pinged_ms = due_ms + late_ms;
+        assert_eq!(tick(&mut guest, late_ms), Ok(()));
+        assert!(guest.wire.awaits_pong);
+        assert_eq!(guest.wire.ping_due_ms, pinged_ms + 8_000);
+        assert_eq!(guest.heard.timers.last(), Some(&(KEY.slot, Some(pinged_ms + 8_000))));
+        let now = Now { ms: pinged_ms + 5_000, unix_ms: 0 };
+        let Guest { clients, wire, heard } = &mut guest;
+        clients.message(KEY, wire, b"{}", now, &mut Tally::default(), heard).expect("a pong");
+        assert_eq!(heard.timers.last(), Some(&(KEY.slot, Some(wire.ping_due_ms))));
+    }
+    // At the place of the first slot by the seed of the test.
+    assert_eq!(guest.wire.ping_due_ms % 25_000, 0);
+    // And one that is not answered is the last, whatever else was said.
+    assert_eq!(tick(&mut guest, 0), Ok(()));
+    assert_eq!(tick(&mut guest, 0), Err(DisconnectCode::NoPong));
 }
 
 #[test]

@@ -53,14 +53,12 @@ pub struct Wire {
     pub(super) ending: Ending,
     /// RFC 6455 pings replace the protocol's own.
     pub(super) frame_ping: bool,
-    /// When the next step of the pings is due, milliseconds.
+    /// When the next ping is due, or the answer to the last one, milliseconds.
     pub(super) ping_due_ms: u64,
     /// An incomplete message was there at the last step of the pings, and none was completed since.
     pub(super) was_in_message: bool,
     /// A ping was sent and not answered.
     pub(super) awaits_pong: bool,
-    /// The last ping's answer was checked: the next timer sends a ping.
-    pub(super) ping_checked: bool,
     /// The connect command was answered by an error: nothing more is heard.
     pub(super) connect_failed: bool,
     /// Who a verified certificate says the client is.
@@ -90,7 +88,6 @@ impl Wire {
             ping_due_ms: 0,
             was_in_message: false,
             awaits_pong: false,
-            ping_checked: true,
             connect_failed: false,
             certified: None,
         }
