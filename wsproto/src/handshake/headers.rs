@@ -23,7 +23,7 @@ impl<'a> Headers<'a> {
     }
 
     /// The values of all lines with this name, trimmed; those that are not UTF-8 as `None`.
-    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = Option<&'a str>> {
+    pub(super) fn values(&self, name: &str) -> impl DoubleEndedIterator<Item = Option<&'a str>> {
         self.lines[..self.len]
             .iter()
             .filter(move |line| line.name.eq_ignore_ascii_case(name))

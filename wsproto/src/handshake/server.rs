@@ -43,6 +43,11 @@ impl<'a> Request<'a> {
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers.first(name)
     }
+
+    /// The values of all lines of a header, trimmed, in their order; those that are not UTF-8 as `None`.
+    pub fn header_lines(&self, name: &str) -> impl DoubleEndedIterator<Item = Option<&'a str>> {
+        self.headers.values(name)
+    }
 }
 
 /// Why a request is not upgraded: the peer's fault, and what to answer ([`push_reject`]).
