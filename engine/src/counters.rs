@@ -57,6 +57,18 @@ pub enum Metric {
     TlsHandshakesFailed,
     TlsHandshakesRefused,
     TlsHandshakesWaiting,
+    GuardRefusedDenied,
+    GuardRefusedBanned,
+    GuardRefusedConnections,
+    GuardRefusedRate,
+    GuardRefusedProxy,
+    GuardRefusedHeader,
+    GuardFaultHandshake,
+    GuardFaultToken,
+    GuardFaultFrame,
+    GuardFaultRate,
+    GuardBans,
+    GuardUnremembered,
     Sessions,
     Users,
     Channels,
@@ -186,6 +198,10 @@ const TLS_HANDSHAKES: &str = "roadstead_tls_handshakes_total";
 const TLS_HANDSHAKES_HELP: &str = "TLS handshakes with clients that were finished.";
 const TLS_FAILED: &str = "roadstead_tls_handshakes_failed_total";
 const TLS_FAILED_HELP: &str = "TLS handshakes that went wrong, or were not begun since too many waited.";
+const GUARD_REFUSED: &str = "roadstead_guard_refused_total";
+const GUARD_REFUSED_HELP: &str = "Connections that the guards refused.";
+const GUARD_FAULTS: &str = "roadstead_guard_faults_total";
+const GUARD_FAULTS_HELP: &str = "What connections did wrong, which counts towards a ban of their source.";
 const ACCEPT_FAILURES: &str = "roadstead_accept_failures_total";
 const ACCEPT_FAILURES_HELP: &str =
     "Times that accepting paused, with clients waiting in the backlog, by what there was too little of.";
@@ -210,7 +226,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 103] = [
+pub static METRICS: [MetricSpec; 115] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(counter(Metric::AcceptLackSlots, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "slots"),
@@ -234,6 +250,22 @@ pub static METRICS: [MetricSpec; 103] = [
         Metric::TlsHandshakesWaiting,
         "roadstead_tls_handshakes_waiting",
         "Connections whose TLS handshake waits to begin.",
+    ),
+    labelled(counter(Metric::GuardRefusedDenied, GUARD_REFUSED, GUARD_REFUSED_HELP), "denied"),
+    labelled(counter(Metric::GuardRefusedBanned, GUARD_REFUSED, GUARD_REFUSED_HELP), "banned"),
+    labelled(counter(Metric::GuardRefusedConnections, GUARD_REFUSED, GUARD_REFUSED_HELP), "connections"),
+    labelled(counter(Metric::GuardRefusedRate, GUARD_REFUSED, GUARD_REFUSED_HELP), "connects"),
+    labelled(counter(Metric::GuardRefusedProxy, GUARD_REFUSED, GUARD_REFUSED_HELP), "no_proxy"),
+    labelled(counter(Metric::GuardRefusedHeader, GUARD_REFUSED, GUARD_REFUSED_HELP), "proxy_header"),
+    of_kind(counter(Metric::GuardFaultHandshake, GUARD_FAULTS, GUARD_FAULTS_HELP), "handshake"),
+    of_kind(counter(Metric::GuardFaultToken, GUARD_FAULTS, GUARD_FAULTS_HELP), "token"),
+    of_kind(counter(Metric::GuardFaultFrame, GUARD_FAULTS, GUARD_FAULTS_HELP), "frame"),
+    of_kind(counter(Metric::GuardFaultRate, GUARD_FAULTS, GUARD_FAULTS_HELP), "rate"),
+    counter(Metric::GuardBans, "roadstead_guard_bans_total", "Bans of sources."),
+    counter(
+        Metric::GuardUnremembered,
+        "roadstead_guard_unremembered_total",
+        "Connections of sources that the guards had no room to remember, which nothing but the node's limits bounds.",
     ),
     gauge(Metric::Sessions, "roadstead_sessions", "Clients that have connected in the client protocol."),
     gauge(Metric::Users, "roadstead_users", "Users connected, counted once in each shard."),

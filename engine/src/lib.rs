@@ -12,13 +12,17 @@
 
 // What the turn carries, and what everything may know.
 pub mod admission;
+pub mod bucket;
 pub mod counters;
 pub mod flow;
 pub mod limits;
 pub mod names;
+pub mod prefix;
 pub mod settings;
 
 // The rooms of a shard, in the order in which data flows.
+pub mod guards;
+
 pub mod tls;
 
 pub mod session;

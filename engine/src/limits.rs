@@ -24,6 +24,32 @@ pub const REFUSAL_SLOTS: u32 = 64;
 /// silent ones gets its own that much later, so it is short; an answer from far away comes within it.
 pub const REFUSAL_MS: u64 = 1_000;
 
+/// Of those slots, how many may be taken by strangers that the guards refuse. Beyond, they are closed without a word: a flood of them
+/// must not keep others from their 503.
+pub const REFUSALS_POLITE_MAX: u32 = REFUSAL_SLOTS / 2;
+
+/// Header of the PROXY protocol, bytes. Addresses take 52 and what proxies add to them some hundred; a longer one is refused.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+
+/// Sources in one part of the guards' table at most: sixteen million in all.
+pub const SOURCES_EACH_MAX: usize = 256 * 1024;
+
+/// Sources among which the one is given up that has least to remember. Few enough to look at for each newcomer; the more, the surer
+/// is who did wrong remembered.
+pub const SOURCES_COMPARED: usize = 16;
+
+/// Bans in one answer. Who looks at more wants a metric.
+pub const BANS_SHOWN_MAX: usize = 1_000;
+
+/// Sources of one answer for each measure: those that stand out most.
+pub const SOURCES_SHOWN_MAX: usize = 20;
+
+/// Sources of the metrics for each measure. Each is a series, and others take its place as time passes.
+pub const SOURCES_MEASURED_MAX: usize = 5;
+
+/// Bans that are logged one by one in a second; more are only counted.
+pub const GUARD_NEWS_MAX: usize = 8;
+
 /// Socket slots of a shard for links to other nodes: a thousand nodes whose links are spread over the shards, and those
 /// that greet. When they are used up, further nodes are dialled or accepted later.
 pub const LINK_SLOTS: u32 = 1_536;

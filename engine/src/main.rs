@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Command::Shards(arguments) => cli::shards(&arguments),
         Command::Nodes(arguments) => cli::nodes(&arguments),
         Command::Where(arguments) => cli::where_is(&arguments),
+        Command::Bans(arguments) => cli::bans(&arguments),
+        Command::Sources(arguments) => cli::sources(&arguments),
         Command::Drain(arguments) => cli::drain(&arguments),
         Command::Version(arguments) => cli::version(&arguments),
     }

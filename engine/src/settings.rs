@@ -4,6 +4,7 @@
 //! place that knows keys and allowed ranges. Units are in the names.
 
 mod channel;
+mod guard;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,7 @@ use roadstead_control::{ClusterName, Region, Weight};
 use roadstead_io::{Choice, Congestion};
 
 pub use channel::{Channel, NamePattern, is_namespace};
+pub use guard::{ForwardedHeader, Guard, Proxy};
 
 use crate::limits::{BACKLOG_DEFAULT, LINKS_PER_PEER_DEFAULT, SHARDS_MAX};
 
@@ -52,6 +54,10 @@ pub struct Settings {
     pub token: Token,
     /// Encryption on the listen addresses.
     pub tls: Tls,
+    /// What is asked of strangers.
+    pub guard: Guard,
+    /// Who may speak for others.
+    pub proxy: Proxy,
     /// What is logged and how.
     pub log: Log,
     /// How the process ends.
@@ -353,6 +359,14 @@ pub fn cores_available() -> u16 {
     u16::try_from(cores).unwrap_or(SHARDS_MAX).min(SHARDS_MAX)
 }
 
+impl Settings {
+    /// Where clients connect: directly first, then through proxies that introduce them.
+    #[must_use]
+    pub fn clients(&self) -> Vec<SocketAddr> {
+        self.listen.iter().chain(&self.proxy.listen).copied().collect()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -372,6 +386,8 @@ impl Default for Settings {
             namespaces: BTreeMap::new(),
             token: Token::default(),
             tls: Tls::default(),
+            guard: Guard::default(),
+            proxy: Proxy::default(),
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
             shutdown: Shutdown::default(),
             net: Net { congestion: Congestion::Auto, backlog: BACKLOG_DEFAULT },

@@ -13,6 +13,7 @@ use roadstead_control::NodeId;
 use roadstead_engine::admission::Admission;
 use roadstead_engine::counters::{Counters, METRICS, Metric};
 use roadstead_engine::flow::Now;
+use roadstead_engine::guards::Guards;
 use roadstead_engine::settings::Settings;
 use roadstead_engine::shard::mail::Mail;
 use roadstead_engine::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Turned, connections_of_shard};
@@ -111,6 +112,7 @@ impl Node {
         let senders: Vec<(_, Wake)> =
             mailboxes.iter().zip(&ios).map(|((sender, _), io)| (sender.clone(), io.wake())).collect();
         let admission = Arc::new(Admission::new(settings.shards, 0, false, false));
+        let guards = Arc::new(Guards::new(Arc::clone(&settings), (u64::from(id.0), 1)));
         let inboxes = mailboxes.into_iter().map(|(_, inbox)| inbox);
         let shards = (0..).zip(ios).zip(inboxes).map(|((index, io), inbox)| {
             let (orders, orders_received) = crossbeam_channel::unbounded();
@@ -129,6 +131,7 @@ impl Node {
                 listeners: vec![0],
                 counters: Arc::clone(&counters),
                 admission: Arc::clone(&admission),
+                guards: Arc::clone(&guards),
                 seeds: [random.bits(), random.bits(), random.bits()],
             };
             let mut shard = Shard::new(io, parts, now(world));

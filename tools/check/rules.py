@@ -27,14 +27,16 @@ ENGINE = "engine/src"
 RUNTIME = {"tokio", "axum", "hyper", "hyper_util"}
 
 # Plain values that every module of the engine may name. They name no room, only each other.
-VALUES = {"admission", "buffers", "counters", "flow", "limits", "names", "settings"}
+VALUES = {"admission", "bucket", "buffers", "counters", "flow", "limits", "names", "prefix", "settings"}
 
 # The modules that carry values from room to room. They may name every room.
 CARRIERS = {"shard", "node", "cli"}
 
 # Room -> (engine modules it may name beyond itself and VALUES, crates it may not name).
 ROOMS = {
-    "session": ({"token"}, {"roadstead_io"} | RUNTIME),  # a token is judged while its session connects
+    "guards": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
+    # A token is judged while its session connects, a stranger when its request names it.
+    "session": ({"guards", "token"}, {"roadstead_io"} | RUNTIME),
     "router": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "outbox": (set(), RUNTIME),
     "siblings": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
@@ -45,7 +47,7 @@ ROOMS = {
     "tuning": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "health": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "logging": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
-    "admin": ({"health"}, {"roadstead_io", "wsproto"}),  # answers what the node's health is
+    "admin": ({"guards", "health"}, {"roadstead_io", "wsproto"}),  # answers how the node is, and whom it has banned
 }
 
 # Source folder -> std paths that sans-IO code may not reach: sockets, clocks, disks, threads, the environment.

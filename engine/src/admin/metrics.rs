@@ -1,13 +1,14 @@
 //! Prometheus text (exposition format 0.0.4) of a node.
 //!
 //! Invariants: each name has one HELP and one TYPE line, directly before its samples; labels are fixed words, shard
-//! numbers, the names of node, region and fleet in one series, and those of the certificates in another.
+//! numbers, the names of node, region and fleet in one series, those of the certificates in another, and a bounded number of
+//! sources of connections in a third.
 
 use std::fmt::{Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::process::Process;
-use super::{Subject, VERSION, fleet_metrics};
+use super::{Subject, VERSION, bans, fleet_metrics};
 use crate::counters::{Kind, METRICS, Metric};
 
 /// Everything, in one text.
@@ -43,6 +44,7 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
 
     per_shard(&mut text, subject);
     of_admission(&mut text, subject);
+    bans::measure(&mut text, subject);
     fleet_metrics::of_fleet(&mut text, subject);
     of_process(&mut text, process);
     text.0

@@ -4,6 +4,7 @@
 //! folder and `node`; nothing but the page and the probes is answered to strangers ([`access`]).
 
 mod access;
+mod bans;
 mod connections;
 mod drain;
 mod fleet;
@@ -31,6 +32,7 @@ use serde_json::json;
 
 use crate::admission::Admission;
 use crate::counters::Counters;
+use crate::guards::Guards;
 use crate::health::Health;
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MS};
 use crate::settings::Secret;
@@ -65,6 +67,8 @@ pub struct Subject {
     pub health: Arc<Health>,
     /// What lets connections in.
     pub admission: Arc<Admission>,
+    /// Who of the strangers is let in.
+    pub guards: Arc<Guards>,
     /// When it started.
     pub started: Instant,
     /// The way to the supervisor.
@@ -139,6 +143,8 @@ fn routes(subject: Arc<Subject>) -> Router {
         .route("/shards", get(shards))
         .route("/nodes", get(fleet::nodes))
         .route("/connections", get(fleet::connections))
+        .route("/bans", get(bans::list).delete(bans::lift))
+        .route("/sources", get(bans::sources))
         .route("/drain", get(drain::show).post(drain::begin).delete(drain::cancel))
         .layer(middleware::from_fn(access::demand_host))
         .with_state(subject)

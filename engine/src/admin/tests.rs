@@ -23,6 +23,7 @@ pub(super) fn subject(shards: usize) -> Subject {
         counters: (0..shards).map(|_| Arc::new(Counters::default())).collect(),
         health: Arc::new(Health::new(shards, 0)),
         admission: Arc::new(Admission::new(shards as u16, 0, false, false)),
+        guards: Arc::new(Guards::new(Arc::default(), (1, 2))),
         started: Instant::now(),
         wishes: Wishes(Arc::new(|wish, granted| {
             let phase = if wish == Wish::Cancel { DrainPhase::Serving } else { DrainPhase::Announced };

@@ -110,7 +110,7 @@ fn look(settings: &Settings) -> Result<Vec<Finding>, String> {
     findings.retain(|finding| finding.name != "kernel.io_uring_disabled" || finding.verdict == Verdict::Ok);
     findings.push(ceiling(settings, &machine));
     findings.push(back_end);
-    findings.extend(ports(&machine, &settings.listen, connections));
+    findings.extend(ports(&machine, &settings.clients(), connections));
     Ok(findings)
 }
 
@@ -194,7 +194,7 @@ fn fit_memory(finding: &mut Finding, quantities: &Quantities) {
 }
 
 fn name_ports(finding: &mut Finding, settings: &Settings) {
-    let ports: Vec<String> = settings.listen.iter().map(|address| address.port().to_string()).collect();
+    let ports: Vec<String> = settings.clients().iter().map(|address| address.port().to_string()).collect();
     finding.cure = finding.cure.replace("PORT", &ports.join(" --port "));
 }
 

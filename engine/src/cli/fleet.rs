@@ -63,7 +63,7 @@ fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Ex
 }
 
 /// In the form of a query's value (RFC 3986 section 2.1).
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.bytes().fold(String::new(), |mut all, byte| {
         let _ = match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -121,7 +121,7 @@ fn connections_text(said: &Value) -> String {
 }
 
 /// Columns as wide as what is in them.
-fn table<const N: usize>(heads: [&str; N], rows: Vec<[String; N]>) -> String {
+pub(super) fn table<const N: usize>(heads: [&str; N], rows: Vec<[String; N]>) -> String {
     let heads = heads.map(str::to_owned);
     let width =
         |column: usize| rows.iter().chain([&heads]).map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -4,6 +4,7 @@
 //! is one of [`Exit`]. What a setting may be is decided by [`crate::config`] alone.
 
 mod asking;
+mod bans;
 mod check;
 mod cluster_key;
 mod configuration;
@@ -23,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Problem;
 
+pub use bans::{BansAction, BansArguments, bans, sources};
 pub use check::{CheckArguments, run as check};
 pub use cluster_key::run as cluster_key;
 pub use configuration::run as config;
@@ -126,6 +128,11 @@ pub enum Command {
     /// Where a user is connected, asked at any node of the fleet
     #[command(after_help = fleet::WHERE_AFTER)]
     Where(WhereArguments),
+    /// Whom a running node has banned, and taking a ban back
+    #[command(after_help = bans::AFTER)]
+    Bans(BansArguments),
+    /// Which sources of connections stand out at a running node, and in what
+    Sources(QueryArguments),
     /// Take a running node out of service without harm to its clients, or back
     #[command(after_help = drain::AFTER)]
     Drain(DrainArguments),

@@ -89,7 +89,8 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<String, Origin>) 
     }
     if settings.insecure
         && !settings.insecure_force
-        && let Some(open) = settings.listen.iter().find(|address| !is_loopback(address))
+        && let Some(open) =
+            settings.listen.iter().chain(&settings.proxy.listen).find(|address| !is_loopback(address))
     {
         refuse(
             "insecure",
@@ -111,17 +112,31 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<String, Origin>) 
         );
     }
     let others = [settings.admin, settings.cluster.listen];
-    for (index, address) in settings.listen.iter().enumerate().filter(|(_, address)| address.port() != 0) {
-        if settings.listen[..index].contains(address) || others.contains(&Some(*address)) {
+    let (listen, proxied) = (&settings.listen, &settings.proxy.listen);
+    for (index, address) in listen.iter().enumerate().filter(|(_, address)| address.port() != 0) {
+        if listen[..index].contains(address) || others.contains(&Some(*address)) {
             refuse("listen", address.to_string(), USED_TWICE);
         }
+    }
+    for (index, address) in proxied.iter().enumerate().filter(|(_, address)| address.port() != 0) {
+        let is_taken = proxied[..index].contains(address) || listen.contains(address);
+        if is_taken || others.contains(&Some(*address)) {
+            refuse("proxy.listen", address.to_string(), USED_TWICE);
+        }
+    }
+    if let Some(address) = proxied.first()
+        && settings.proxy.trusted.is_empty()
+    {
+        let reason = "nobody may connect there: name the proxies in proxy.trusted";
+        refuse("proxy.listen", address.to_string(), reason);
     }
     if let Some(address) = settings.cluster.listen.filter(|address| address.port() != 0)
         && settings.admin == Some(address)
     {
         refuse("cluster.listen", address.to_string(), USED_TWICE);
     }
-    let listens = settings.listen.iter().map(|address| ("listen", address));
+    let proxies = proxied.iter().map(|address| ("proxy.listen", address));
+    let listens = listen.iter().map(|address| ("listen", address)).chain(proxies);
     for (key, address) in
         listens.chain(settings.cluster.listen.iter().map(|address| ("cluster.listen", address)))
     {

@@ -15,6 +15,7 @@ mod cluster;
 mod entry;
 mod environment;
 mod file;
+mod guards;
 mod print;
 mod reload;
 mod setting;
@@ -104,6 +105,7 @@ fn derive(settings: &mut Settings, origins: &BTreeMap<String, Origin>) {
     if !given("cluster.links_per_peer") {
         settings.cluster.links_per_peer = LINKS_PER_PEER_DEFAULT.min(settings.shards);
     }
+    guards::derive(settings, origins);
 }
 
 /// The settings that these sources give.

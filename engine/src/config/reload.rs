@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::channels::OPTIONS;
 use super::setting::{self, Setting};
-use super::table::TABLE;
+use super::table;
 use crate::settings::Settings;
 
 /// Keys whose values differ between the running and the newly read configuration.
@@ -23,7 +23,7 @@ pub fn reload(running: &Settings, read: &Settings) -> (Settings, Changes) {
     let (mut running, mut read) = (running.clone(), read.clone());
     let mut next = running.clone();
     let mut changes = Changes::default();
-    for row in TABLE {
+    for row in table::rows() {
         if row.slot.same(&mut running, &mut read) {
             continue;
         }

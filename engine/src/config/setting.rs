@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::channels::OPTIONS;
 use super::entry::Value;
 use super::slot::Slot;
-use super::table::{Row, TABLE};
+use super::table::{Row, rows};
 use crate::limits::NAMESPACE_BYTES_MAX;
 use crate::settings::{Channel, Settings, is_namespace};
 
@@ -40,11 +40,11 @@ pub(super) fn find(key: &str) -> Option<(Setting, bool)> {
         };
         return is_namespace(name).then_some((setting, false));
     }
-    if let Some(row) = TABLE.iter().find(|row| row.key == key) {
+    if let Some(row) = rows().find(|row| row.key == key) {
         return Some((Setting::Node(row), false));
     }
     let plain = key.strip_suffix(FILE)?;
-    let row = TABLE.iter().find(|row| row.key == plain && matches!(row.slot, Slot::Secret { .. }))?;
+    let row = rows().find(|row| row.key == plain && matches!(row.slot, Slot::Secret { .. }))?;
     Some((Setting::Node(row), true))
 }
 
@@ -53,13 +53,13 @@ pub(super) fn all(settings: &Settings) -> impl Iterator<Item = Setting> {
     let namespaces = std::iter::once(None).chain(settings.namespaces.keys().cloned().map(Some));
     let channels =
         namespaces.flat_map(|name| OPTIONS.iter().map(move |row| Setting::Channels(name.clone(), row)));
-    TABLE.iter().map(Setting::Node).chain(channels)
+    rows().map(Setting::Node).chain(channels)
 }
 
 /// Every key that can be given beside `given`, the `_file` forms included: of namespaces' settings those of the one that
 /// `given` speaks of.
 pub(super) fn keys(given: &str) -> impl Iterator<Item = String> {
-    let nodes = TABLE.iter().flat_map(|row| {
+    let nodes = rows().flat_map(|row| {
         let file = matches!(row.slot, Slot::Secret { .. }).then(|| format!("{}{FILE}", row.key));
         std::iter::once(row.key.to_owned()).chain(file)
     });

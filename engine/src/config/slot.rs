@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::entry::Value;
 use crate::limits::{CHANNEL_PATTERN_BYTES_MAX, CHANNEL_PATTERN_MEMORY_BYTES};
+use crate::prefix::{Prefix, Prefixes};
 use crate::settings::{NamePattern, Secret, Settings};
 
 /// Finds a setting's place in `S`. One function both reads and writes, so that the two cannot differ.
@@ -47,6 +48,11 @@ pub(super) enum Slot<S = Settings> {
     Addresses {
         at: Place<S, Vec<SocketAddr>>,
         min: usize,
+        max: usize,
+    },
+    /// Addresses and networks.
+    Prefixes {
+        at: Place<S, Prefixes>,
         max: usize,
     },
     Path(Place<S, Option<PathBuf>>),
@@ -117,6 +123,12 @@ impl<S> Slot<S> {
                 let parsed = list(value)?.iter().map(|a| a.parse().ok()).collect::<Option<Vec<_>>>()?;
                 extend(at(settings), parsed, repeated, *max).filter(|list| list.len() >= *min)?;
             }
+            Self::Prefixes { at, max } => {
+                let parsed = list(value)?.iter().map(|p| p.parse().ok()).collect::<Option<Vec<Prefix>>>()?;
+                let mut all = at(settings).given().to_vec();
+                extend(&mut all, parsed, repeated, *max)?;
+                *at(settings) = all.into_iter().collect();
+            }
             Self::Path(at) => *at(settings) = Some(text(value).filter(|t| !t.is_empty())?.into()),
             Self::Name(at) => {
                 let name = text(value).filter(|name| NodeName::new(name).is_ok())?;
@@ -167,6 +179,9 @@ impl<S> Slot<S> {
                     "{min} to {max} IP addresses with ports, such as 127.0.0.1:8000 or [::]:8000; host names are not looked up"
                 )
             }
+            Self::Prefixes { max, .. } => {
+                format!("at most {max} addresses or networks, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32")
+            }
             Self::Path(_) => "a path".into(),
             Self::Name(_) => NAME.into(),
             Self::Text { bytes_max, .. } => format!("text of 1 to {bytes_max} bytes"),
@@ -192,6 +207,9 @@ impl<S> Slot<S> {
             Self::Addresses { at, .. } => {
                 json!(at(settings).iter().map(ToString::to_string).collect::<Vec<_>>())
             }
+            Self::Prefixes { at, .. } => {
+                json!(at(settings).given().iter().map(ToString::to_string).collect::<Vec<_>>())
+            }
             Self::Path(at) => json!(at(settings).as_ref().map(|p| p.display().to_string())),
             Self::Name(at) | Self::Text { at, .. } => json!(at(settings)),
             Self::Texts { at, .. } => json!(at(settings)),
@@ -210,6 +228,7 @@ impl<S> Slot<S> {
             Self::Small { at, .. } => *at(to) = *at(from),
             Self::Address(at) => *at(to) = *at(from),
             Self::Addresses { at, .. } => at(to).clone_from(at(from)),
+            Self::Prefixes { at, .. } => at(to).clone_from(at(from)),
             Self::Path(at) => at(to).clone_from(at(from)),
             Self::Name(at) | Self::Text { at, .. } => at(to).clone_from(at(from)),
             Self::Texts { at, .. } => at(to).clone_from(at(from)),

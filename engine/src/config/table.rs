@@ -7,6 +7,7 @@ use roadstead_control::limits::WEIGHT_MAX;
 use roadstead_control::{ClusterName, Region};
 use roadstead_io::{Choice, Congestion};
 
+use super::guards;
 use super::slot::{NAME, Slot};
 use crate::limits::{
     BACKLOG_DEFAULT, HANDSHAKE_BYTES_MAX, MEMORY_BYTES_MIN, SEEDS_MAX, SHARDS_MAX, TLS_CERTIFICATES_MAX,
@@ -24,7 +25,7 @@ pub(super) struct Row<S = Settings> {
     pub(super) doc: &'static str,
 }
 
-const fn fixed(key: &'static str, slot: Slot, doc: &'static str) -> Row {
+pub(super) const fn fixed(key: &'static str, slot: Slot, doc: &'static str) -> Row {
     Row { key, slot, live: false, doc }
 }
 
@@ -39,7 +40,11 @@ const CONNECTIONS_MAX: u32 = 20_000_000;
 const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 
 /// All settings, in the order in which they are printed.
-pub(super) static TABLE: &[Row] = &[
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().chain(guards::ROWS)
+}
+
+static TABLE: &[Row] = &[
     fixed(
         "listen",
         Slot::Addresses { at: |s| &mut s.listen, min: 1, max: 16 },

@@ -55,7 +55,10 @@ fn keys_are_unique_and_match_their_variables() {
     let unique: std::collections::BTreeSet<_> = keys.iter().collect();
     assert_eq!(keys.len(), unique.len());
     for key in &keys {
-        assert!(key.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)), "{key}");
+        assert!(
+            key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._".contains(&b)),
+            "{key}"
+        );
         assert!(!key.contains("__"), "{key}: __ separates in variables");
     }
 }

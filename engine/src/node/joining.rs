@@ -94,7 +94,7 @@ impl Joining {
             keys: self.keys(),
             links_per_peer: u8::try_from(settings.cluster.links_per_peer).unwrap_or(u8::MAX),
             link_queue_bytes: settings.cluster.link_queue_bytes as usize,
-            listener: settings.listen.len() as u16,
+            listener: settings.clients().len() as u16,
             reporter: Reporter(Arc::new(move |report| control.report(report))),
             tls,
         }

@@ -7,6 +7,7 @@
 //! run: descriptors ─> doors ─> shards listen ─> control joins ─> admin ─> supervise: ready ... ─> all shards finished
 //! ```
 
+mod bans;
 mod ceiling;
 mod certificates;
 mod control;
@@ -35,6 +36,7 @@ use crate::admin::{self, Finder, FleetSubject, Pictures, Shares, Subject, Wishes
 use crate::admission::Admission;
 use crate::config::{Configuration, Sources};
 use crate::flow::{Unlocated, personal_channel};
+use crate::guards::Guards;
 use crate::health::Health;
 use crate::logging::Logging;
 use crate::settings::Settings;
@@ -77,6 +79,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let fewer_descriptors = room.connections < configuration.settings.limits.connections;
     let admission =
         Arc::new(Admission::new(settings.shards, ceiling_bytes, settings.tls.is_on(), fewer_descriptors));
+    let guards = new_guards(&settings)?;
     let scarcity = Scarcity::new(Arc::clone(&admission), settings.shards);
 
     let name = name(&settings);
@@ -96,6 +99,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         &name,
         fleet,
         &admission,
+        &guards,
     )?;
     let control = joining.as_ref().map(Joining::control);
     let cluster = joining.as_ref().map(|joining| joining.address);
@@ -114,6 +118,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         counters: shards.counters().to_vec(),
         health: Arc::clone(&health),
         admission,
+        guards: Arc::clone(&guards),
         started,
         wishes: wishes(&told),
         node: name.clone(),
@@ -134,6 +139,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         fitted,
         shards,
         scarcity,
+        guards,
         health,
         started,
         ready_line,
@@ -160,6 +166,12 @@ impl Fitted {
         settings.client.allowed_origins.extend_from_slice(&self.page_origins);
         settings
     }
+}
+
+/// The guards of a node, who hash under keys of this process alone.
+fn new_guards(settings: &Arc<Settings>) -> Result<Arc<Guards>, Failure> {
+    let seeds = shards::seeds(1).map_err(|error| Failure::start("cannot start the guards", &error))?;
+    Ok(Arc::new(Guards::new(Arc::clone(settings), (seeds[0][0], seeds[0][1]))))
 }
 
 /// The way of operators' questions for users: to the hub of the user's channel, which answers within 3 s.

@@ -28,7 +28,7 @@ const fn counted(metric: Metric, what: &'static str, cure: &'static str) -> Shor
     Shortage { metric: Some(metric), what, cure }
 }
 
-static SHORTAGES: [Shortage; 9] = [
+static SHORTAGES: [Shortage; 16] = [
     counted(
         Metric::RefusedConnections,
         "clients are refused with 503: limits.connections is reached",
@@ -68,6 +68,41 @@ static SHORTAGES: [Shortage; 9] = [
         Metric::AcceptLackOther,
         "accepting pauses: the kernel refuses to accept; clients wait in the backlog",
         "see the kernel's log",
+    ),
+    counted(
+        Metric::GuardRefusedDenied,
+        "clients are refused with 403: guard.deny holds them, or guard.allow does not",
+        "see these lists if they should be let in",
+    ),
+    counted(
+        Metric::GuardRefusedBanned,
+        "clients of banned sources are refused with 403",
+        "roadstead bans lists the bans and takes them back; guard.exempt prevents them",
+    ),
+    counted(
+        Metric::GuardRefusedConnections,
+        "clients are refused with 429: their source has guard.connections_per_source connections",
+        "roadstead sources names it; guard.exempt is for the NAT of a carrier, proxy.trusted for proxies",
+    ),
+    counted(
+        Metric::GuardRefusedRate,
+        "clients are refused with 429: their source opens more than guard.connects_per_s",
+        "roadstead sources names it; guard.exempt is for the NAT of a carrier, proxy.trusted for proxies",
+    ),
+    counted(
+        Metric::GuardRefusedProxy,
+        "connections to proxy.listen are closed: they come from no trusted proxy",
+        "name it in proxy.trusted if it is one",
+    ),
+    counted(
+        Metric::GuardRefusedHeader,
+        "connections of proxies are closed: they do not begin with a PROXY header",
+        "let the proxy send it, or connect to listen",
+    ),
+    counted(
+        Metric::GuardUnremembered,
+        "sources are not remembered, and not bounded: there are more than guard.sources",
+        "raise it",
     ),
     // Of the namespace, not of a shard.
     Shortage {

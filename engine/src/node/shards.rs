@@ -23,6 +23,7 @@ use super::supervisor::milliseconds;
 use crate::admission::Admission;
 use crate::counters::Counters;
 use crate::flow::Now;
+use crate::guards::Guards;
 use crate::limits::{KEEPALIVE_S, LINK_SLOTS, REFUSAL_SLOTS};
 use crate::settings::{Net, Settings};
 use crate::shard::mail::Mail;
@@ -98,6 +99,7 @@ pub(super) fn start(
     node: &NodeName,
     fleet: Option<(SocketAddr, FleetParts)>,
     admission: &Arc<Admission>,
+    guards: &Arc<Guards>,
 ) -> Result<Shards, Failure> {
     let count = settings.shards;
     let failed = |error: io::Error| Failure::start("cannot start the shards", &error);
@@ -108,8 +110,8 @@ pub(super) fn start(
     let cores = cores(count);
 
     let voice = Voice { orders: Vec::new(), wakers };
-    let mut shards = Shards { voice, counters: Vec::new(), addresses: settings.listen.clone() };
-    for address in settings.listen.iter().chain(fleet.iter().map(|(address, _)| address)) {
+    let mut shards = Shards { voice, counters: Vec::new(), addresses: settings.clients() };
+    for address in shards.addresses.iter().chain(fleet.iter().map(|(address, _)| address)) {
         refuse_shared_port(*address, settings)?;
     }
     for (index, (inbox, seeds)) in (0..count).zip(inboxes.into_iter().zip(seeds)) {
@@ -131,9 +133,10 @@ pub(super) fn start(
             tls: tls.cloned(),
             siblings: Siblings::new(inbox, mail.iter().cloned().zip(shards.wakes()).collect()),
             orders: wanted,
-            listeners: (0..settings.listen.len() as u16).collect(),
+            listeners: (0..shards.addresses.len() as u16).collect(),
             counters: Arc::clone(&counters),
             admission: Arc::clone(admission),
+            guards: Arc::clone(guards),
             seeds,
         };
         let luggage = Luggage {

@@ -21,10 +21,11 @@ use super::drain::{Drain, Step};
 use super::happenings::Happening;
 use super::scarcity::Scarcity;
 use super::shards::Shards;
-use super::{Failure, Fitted, announce, failure, service};
+use super::{Failure, Fitted, announce, bans, failure, service};
 use crate::admin::Wish;
 use crate::config::{self, Sources};
 use crate::counters::Metric;
+use crate::guards::Guards;
 use crate::health::{DrainPhase, DrainStatus, Health, STALL_MS, State};
 use crate::logging::Logging;
 use crate::settings::Settings;
@@ -52,6 +53,7 @@ pub(super) struct Node {
     pub(super) fitted: Fitted,
     pub(super) shards: Shards,
     pub(super) scarcity: Scarcity,
+    pub(super) guards: Arc<Guards>,
     pub(super) health: Arc<Health>,
     pub(super) started: Instant,
     /// Said on stdout as soon as clients are served.
@@ -292,6 +294,7 @@ impl Node {
             );
         }
         self.scarcity.look(&self.shards, &self.health, milliseconds(self.started));
+        bans::tell(&self.guards.take_news());
         if feeds && self.health.all_have_turned() {
             service::feed_watchdog();
         }
@@ -355,6 +358,7 @@ impl Node {
         let settings = Arc::new(self.fitted.fit(&self.settings));
         let verifier = Arc::new(Verifier::new(&settings.token));
         self.shards.reload(&settings, &verifier);
+        self.guards.reload(settings);
         if self.certificates.take(fresh, &self.health) {
             self.shards.certify(&self.certificates);
         }

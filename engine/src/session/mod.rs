@@ -29,6 +29,7 @@ use roadstead_protocol::DisconnectCode;
 use wsproto::{Answer as CloseAnswer, Event, Limits, MessageKind, Opcode, Violation, code};
 
 use crate::flow::{Command, Delivery, Key, Now};
+use crate::guards::{Gate, Signal};
 use crate::limits::REFUSAL_MS;
 use crate::settings::Settings;
 use crate::token::Verifier;
@@ -94,6 +95,7 @@ pub struct Sessions {
     clients: Clients,
     blocks: Blocks,
     deflation: Deflation,
+    gate: Gate,
     client_limits: Limits,
     echo_limits: Limits,
     tally: Tally,
@@ -102,7 +104,7 @@ pub struct Sessions {
 impl Sessions {
     /// No sessions yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, verifier: Arc<Verifier>, identity: Identity) -> Self {
+    pub fn new(settings: Arc<Settings>, verifier: Arc<Verifier>, identity: Identity, gate: Gate) -> Self {
         let limits = |message_bytes| Limits {
             frame_bytes: message_bytes,
             message_bytes,
@@ -112,6 +114,7 @@ impl Sessions {
             clients: Clients::new(Arc::clone(&settings), verifier, identity),
             blocks: Blocks::new(settings.limits.inbound_bytes_per_shard as usize),
             deflation: Deflation::new(settings.compression.clone()),
+            gate,
             client_limits: limits(settings.limits.message_bytes),
             echo_limits: limits(settings.limits.echo_message_bytes),
             tally: Tally::default(),
@@ -158,6 +161,11 @@ impl Sessions {
     #[must_use]
     pub fn window_bytes(&self) -> usize {
         self.deflation.window_bytes()
+    }
+
+    /// The guards, who are asked when a connection begins and told when it does something wrong.
+    pub fn gate(&mut self) -> &mut Gate {
+        &mut self.gate
     }
 
     /// Deflates what is written for many connections at once.
@@ -261,6 +269,9 @@ impl Sessions {
                         self.clients.message(key, wire, payload, now, &mut self.tally, heard)
                     {
                         self.tally.disconnects += 1;
+                        if let Some(signal) = fault(code) {
+                            self.gate.blame(key.slot, signal, &self.settings.guard, now.ms);
+                        }
                         close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
                     }
                 }
@@ -299,6 +310,7 @@ impl Sessions {
 
     fn violate(&mut self, key: Key, wire: &mut Wire, violation: Violation, now: Now, heard: &mut Heard) {
         self.tally.violations += 1;
+        self.gate.blame(key.slot, Signal::Frame, &self.settings.guard, now.ms);
         fail(key, wire, violation.close_code(), violation.reason(), now, &self.settings, heard);
     }
 
@@ -362,8 +374,18 @@ impl Sessions {
     pub fn end(&mut self, slot: u32, wire: &mut Wire) -> Option<Arc<str>> {
         self.blocks.release(&mut wire.inbound);
         self.deflation.end(slot);
+        self.gate.leave(slot);
         wire.phase = Phase::Ended;
         self.clients.end(wire)
+    }
+}
+
+/// What a client did wrong that is closed with this code, if it is something that the guards remember.
+fn fault(code: DisconnectCode) -> Option<Signal> {
+    match code {
+        DisconnectCode::InvalidToken => Some(Signal::Token),
+        DisconnectCode::BadRequest => Some(Signal::Frame),
+        _ => None,
     }
 }
 

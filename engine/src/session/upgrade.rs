@@ -6,6 +6,7 @@ use wsproto::handshake::{self, Reject, Request};
 use super::wire::{Ending, Phase, Wire};
 use super::{Heard, Sessions, end_after_flush};
 use crate::flow::{Key, Now};
+use crate::guards::{Refused, Signal, client_of};
 use crate::limits::REFUSAL_MS;
 use crate::settings::Client;
 
@@ -13,20 +14,34 @@ const PATH_CLIENT: &str = "/connection/websocket";
 const PATH_ECHO: &str = "/echo";
 
 /// Seconds after which a client that found no room may come back.
-const RETRY_AFTER: &str = "Retry-After: 1\r\n";
+const RETRY_AFTER_S: u64 = 1;
+
+/// The same of one whose source has as many connections as it may: one of them may end.
+const RETRY_AFTER_OTHERS_S: u64 = 10;
 
 /// Why a request was not upgraded.
 struct Refusal {
     status: u16,
     reason: &'static str,
     headers: &'static str,
+    /// When it may be tried again, seconds; 0: nothing is said of it.
+    retry_after_s: u64,
     /// The request was HEAD: the answer ends with its head (RFC 9110 section 9.3.2).
     is_head: bool,
 }
 
 impl Refusal {
     const fn new(status: u16, reason: &'static str, headers: &'static str) -> Self {
-        Self { status, reason, headers, is_head: false }
+        Self { status, reason, headers, retry_after_s: 0, is_head: false }
+    }
+
+    const fn later(status: u16, reason: &'static str, retry_after_s: u64) -> Self {
+        Self { status, reason, headers: "", retry_after_s, is_head: false }
+    }
+
+    /// Whether the request shows that its sender is up to something, or does not speak the protocol.
+    fn is_fault(&self) -> bool {
+        matches!(self.status, 400 | 404 | 405 | 408 | 413 | 426 | 431 | 505)
     }
 }
 
@@ -38,9 +53,26 @@ impl From<Reject> for Refusal {
 
 const NOT_FOUND: Refusal = Refusal::new(404, "no such path", "");
 const FORBIDDEN_ORIGIN: Refusal = Refusal::new(403, "this origin is not allowed", "");
-const NO_ROOM: Refusal = Refusal::new(503, "no room for more connections", RETRY_AFTER);
+const NO_ROOM: Refusal = Refusal::later(503, "no room for more connections", RETRY_AFTER_S);
 const HEAD_TOO_LARGE: Refusal = Refusal::new(431, "the request head is too large", "");
 const HEAD_TOO_LATE: Refusal = Refusal::new(408, "the request did not come in time", "");
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied => Self::new(403, "this address is not let in", ""),
+            Refused::Banned { left_ms } => {
+                Self::later(403, "this address is not let in for a while", left_ms.div_ceil(1_000))
+            }
+            Refused::Connections => {
+                Self::later(429, "this address has too many connections", RETRY_AFTER_OTHERS_S)
+            }
+            Refused::Rate { left_ms } => {
+                Self::later(429, "connections of this address come too fast", left_ms.div_ceil(1_000))
+            }
+        }
+    }
+}
 
 impl Sessions {
     /// Takes bytes of the request; returns how many of `bytes` belonged to it.
@@ -58,7 +90,7 @@ impl Sessions {
         let (outcome, consumed) = if kept == 0 {
             match handshake::head_is_complete(bytes, 0) {
                 Some(end) if end <= head_bytes_max => {
-                    (self.answer_head(wire, key, &bytes[..end], heard), end)
+                    (self.answer_head(wire, key, &bytes[..end], now, heard), end)
                 }
                 None if bytes.len() <= head_bytes_max => {
                     let checked = handshake::check_beginning(bytes, 0).map_err(Refusal::from);
@@ -75,7 +107,7 @@ impl Sessions {
                     let head = block.as_ref().map_or(&[][..], |block| &block[..]);
                     match handshake::head_is_complete(head, kept.saturating_sub(3)) {
                         Some(end) if end <= head_bytes_max => {
-                            let outcome = self.answer_head(wire, key, &head[..end], heard);
+                            let outcome = self.answer_head(wire, key, &head[..end], now, heard);
                             let consumed = end - kept;
                             let mut block = block;
                             self.blocks.release(&mut block);
@@ -121,7 +153,7 @@ impl Sessions {
         if wire.inbound.is_none() {
             return true;
         }
-        let refusal = if wire.phase == Phase::Refusing { NO_ROOM } else { HEAD_TOO_LATE };
+        let refusal = if wire.phase == Phase::Refusing { self.refusal(key) } else { HEAD_TOO_LATE };
         self.refuse(key, wire, &refusal, now, heard);
         false
     }
@@ -131,15 +163,28 @@ impl Sessions {
         wire: &mut Wire,
         key: Key,
         head: &[u8],
+        now: Now,
         heard: &mut Heard,
     ) -> Result<bool, Refusal> {
         let is_head = head.trim_ascii_start().starts_with(b"HEAD ");
-        self.open(wire, key, head, heard).map_err(|refusal| Refusal { is_head, ..refusal })
+        self.open(wire, key, head, now, heard).map_err(|refusal| Refusal { is_head, ..refusal })
     }
 
-    fn open(&mut self, wire: &mut Wire, key: Key, head: &[u8], heard: &mut Heard) -> Result<bool, Refusal> {
+    /// Why a connection is refused whatever it asks for.
+    fn refusal(&self, key: Key) -> Refusal {
+        self.gate.refusal(key.slot).map_or(NO_ROOM, Refusal::from)
+    }
+
+    fn open(
+        &mut self,
+        wire: &mut Wire,
+        key: Key,
+        head: &[u8],
+        now: Now,
+        heard: &mut Heard,
+    ) -> Result<bool, Refusal> {
         if wire.phase == Phase::Refusing {
-            return Err(NO_ROOM);
+            return Err(self.refusal(key));
         }
         let request = match handshake::read_request(head) {
             Ok(Some((request, _))) => request,
@@ -149,6 +194,7 @@ impl Sessions {
             }
             Err(reject) => return Err(reject.into()),
         };
+        self.judge(key, &request, now)?;
         if !self.serves(request.path) {
             return Err(NOT_FOUND);
         }
@@ -177,6 +223,17 @@ impl Sessions {
         Ok(true)
     }
 
+    /// Asks the guards about the client that a trusted proxy names in its header.
+    fn judge(&mut self, key: Key, request: &Request<'_>, now: Now) -> Result<(), Refusal> {
+        let proxy = &self.settings.proxy;
+        if let Some(name) = proxy.header.name().filter(|_| self.gate.is_proxy(key.slot))
+            && let Some(client) = client_of(proxy.header, request.header_lines(name).rev(), &proxy.trusted)
+        {
+            self.gate.enter(key.slot, client, &self.settings, now.ms)?;
+        }
+        Ok(())
+    }
+
     fn serves(&self, path: &str) -> bool {
         path == PATH_CLIENT || (path == PATH_ECHO && self.settings.echo)
     }
@@ -192,10 +249,17 @@ impl Sessions {
 
     fn refuse(&mut self, key: Key, wire: &mut Wire, refusal: &Refusal, now: Now, heard: &mut Heard) {
         self.tally.refuse(refusal.status);
+        if refusal.is_fault() {
+            self.gate.blame(key.slot, Signal::Handshake, &self.settings.guard, now.ms);
+        }
         self.blocks.release(&mut wire.inbound);
         heard.replies.raw(key, |out| {
             let start = out.len();
-            handshake::push_reject(out, refusal.status, refusal.reason, refusal.headers);
+            let retry = match refusal.retry_after_s {
+                0 => String::new(),
+                seconds => format!("Retry-After: {seconds}\r\n"),
+            };
+            handshake::push_reject(out, refusal.status, refusal.reason, &[refusal.headers, &retry].concat());
             if refusal.is_head
                 && let Some(end) = handshake::head_is_complete(&out[start..], 0)
             {

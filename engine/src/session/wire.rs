@@ -17,7 +17,7 @@ use super::inbound::Block;
 pub enum Phase {
     /// The HTTP request is awaited.
     Upgrading,
-    /// Like `Upgrading`, but the shard has no room: whatever is asked for is answered with 503.
+    /// Like `Upgrading`, but whatever is asked for is refused: there is no room (503), or the guards say no.
     Refusing,
     /// Raw WebSocket echo.
     Echo,
@@ -91,6 +91,11 @@ impl Wire {
             connect_failed: false,
             certified: None,
         }
+    }
+
+    /// Whatever is asked for is refused.
+    pub fn turn_away(&mut self) {
+        self.phase = Phase::Refusing;
     }
 
     /// The client has shown, by a certificate that was verified, that it speaks for `user`.

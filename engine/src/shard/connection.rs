@@ -47,8 +47,10 @@ pub struct Connection {
     pub generation: u32,
     /// Its stage.
     pub life: Life,
-    /// Whether it counts against the limit; others get a 503.
+    /// Whether it counts against the limit; others are told that there is no room for them.
     pub admitted: bool,
+    /// Whether a proxy must say first whom it speaks for.
+    pub awaits_header: bool,
 }
 
 const _: () =
@@ -95,6 +97,7 @@ impl Connections {
                 generation: self.generation_first,
                 life: Life::Free,
                 admitted: false,
+                awaits_header: false,
             });
         }
         let record = &mut self.records[slot];
@@ -109,6 +112,7 @@ impl Connections {
             generation,
             life: Life::Open,
             admitted,
+            awaits_header: false,
         };
         Key { slot: socket.0, generation }
     }

@@ -7,6 +7,7 @@ use roadstead_io::{Io, Payload, Socket};
 use super::Shard;
 use crate::counters::Metric;
 use crate::flow::Now;
+use crate::guards::Signal;
 use crate::session::Ending;
 use crate::tls::{Broken, Established, Identity, LinkIdentity, Stream};
 
@@ -84,6 +85,7 @@ impl<I: Io> Shard<I> {
         }
         if opened == Err(Broken) && stream.is_handshaking() {
             self.counters.add(Metric::TlsHandshakesFailed, 1);
+            self.sessions.gate().blame(slot, Signal::Handshake, &self.settings.guard, now.ms);
         }
         if let Some(Established { is_resumed, client }) = stream.take_established() {
             let kind = if is_resumed { Metric::TlsHandshakesResumed } else { Metric::TlsHandshakesFull };

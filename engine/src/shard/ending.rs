@@ -35,7 +35,10 @@ impl<I: Io> Shard<I> {
             && let Some(relisten) = &mut self.relisten
         {
             match (relisten.0)(&mut self.io) {
-                Ok(listeners) => self.listeners = listeners,
+                Ok(listeners) => {
+                    self.introductions.learn(&listeners, self.settings.proxy.listen.len());
+                    self.listeners = listeners;
+                }
                 Err(error) => tracing::error!("cannot listen for clients again: {error}"),
             }
         }

@@ -16,6 +16,7 @@ mod decide;
 mod encrypted;
 mod ending;
 mod handshakes;
+mod introductions;
 pub mod leaving;
 mod link_tls;
 mod links;
@@ -37,6 +38,7 @@ use crate::admission::Admission;
 use crate::counters::{Counters, Metric};
 pub use crate::flow::Unlocated;
 use crate::flow::{Delivery, Key, LocatedEntry, Now, Parcel};
+use crate::guards::{Gate, Guards};
 use crate::limits::{ARENA_BYTES, IDLE_WAIT_MS, REFUSAL_SLOTS};
 use crate::names::NameHasher;
 use crate::outbox::Outboxes;
@@ -49,6 +51,7 @@ use crate::tls::{Identity as TlsIdentity, LinkIdentity};
 use crate::token::Verifier;
 use connection::Connections;
 use handshakes::Handshakes;
+use introductions::Introductions;
 use leaving::Leaving;
 use link_tls::LinkStreams;
 use links::{Brought, Questions};
@@ -164,12 +167,14 @@ pub struct ShardParts {
     pub siblings: Siblings<Mail>,
     /// What the process wants.
     pub orders: Receiver<Order>,
-    /// Numbers of the back end's listeners for clients.
+    /// Numbers of the back end's listeners for clients; the last ones are those of `proxy.listen`.
     pub listeners: Vec<u16>,
     /// Where it counts.
     pub counters: Arc<Counters>,
     /// What lets connections in, for all shards of the node.
     pub admission: Arc<Admission>,
+    /// Who of the strangers is let in, likewise.
+    pub guards: Arc<Guards>,
     /// Secret randomness, different in each shard: hash keys and jitter come from it.
     pub seeds: [u64; 3],
 }
@@ -196,6 +201,9 @@ pub struct Shard<I> {
     connections: Connections,
     connections_max: u32,
     admitted: u32,
+    /// Sockets that are open only until they were told no.
+    refusing: u32,
+    introductions: Introductions,
     admission: Arc<Admission>,
     timers: Wheel,
     sessions: Sessions,
@@ -298,6 +306,9 @@ impl<I: Io> Shard<I> {
         };
         let patience_ms = u64::from(settings.client.handshake_timeout_s) * 1_000 / 2;
         let handshakes = Handshakes::new(settings.tls.handshakes_per_s, patience_ms, now.ms);
+        let mut introductions = Introductions::default();
+        introductions.learn(&parts.listeners, settings.proxy.listen.len());
+        let gate = Gate::new(parts.guards);
         let mut shard = Self {
             io,
             arena: Arena::new(ARENA_BYTES),
@@ -307,9 +318,11 @@ impl<I: Io> Shard<I> {
             connections: Connections::new((connections_max + REFUSAL_SLOTS) as usize, parts.seeds[2] as u32),
             connections_max,
             admitted: 0,
+            refusing: 0,
+            introductions,
             admission: parts.admission,
             timers: Wheel::new(now.ms),
-            sessions: Sessions::new(Arc::clone(&settings), parts.verifier, identity),
+            sessions: Sessions::new(Arc::clone(&settings), parts.verifier, identity, gate),
             heard: Heard::default(),
             router: Router::new(router, hasher),
             siblings: parts.siblings,

@@ -8,7 +8,7 @@ use roadstead_protocol::{DisconnectCode, Encoding};
 
 use super::connection::{Connections, Life};
 use super::written::{self, Written};
-use super::{Course, Order, Shard, Turned};
+use super::{Course, Order, Shard, Turned, introductions};
 use crate::counters::{Counters, Metric};
 use crate::flow::{Answer, Key, Now};
 use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES, TIMERS_PER_TURN};
@@ -79,22 +79,20 @@ impl<I: Io> Shard<I> {
     fn hear(&mut self, event: Event, now: Now) {
         match event {
             Event::Received { socket, start, len } => {
-                let Some((key, connection)) = self.connections.open_at(socket.0) else {
+                let Some((_, connection)) = self.connections.open_at(socket.0) else {
                     return self.hear_link(socket.0, start, len, now);
                 };
                 self.counters.add(Metric::ReceivedBytes, u64::from(len));
-                let bytes = self.arena.received(start, len);
-                if connection.tls.is_some() {
-                    self.hear_encrypted(socket.0, start, len, now);
-                } else {
-                    let lent = (bytes, Some(start));
-                    self.sessions.hear(key, &mut connection.wire, lent, now, &mut self.heard);
+                if !connection.awaits_header {
+                    self.hear_client(socket.0, start, len, now);
+                } else if let Some((start, len)) = self.hear_header(socket.0, start, len, now) {
+                    self.hear_client(socket.0, start, len, now);
                 }
             }
             Event::Accepted { socket, listener, peer } if self.cluster_listener == Some(listener) => {
                 self.admit_link(socket, peer, now);
             }
-            Event::Accepted { socket, .. } => self.admit(socket, now),
+            Event::Accepted { socket, listener, peer } => self.admit(socket, peer, listener, now),
             Event::PeerClosed { socket } => {
                 let Some((key, connection)) = self.connections.open_at(socket.0) else {
                     return self.end_link(socket.0, now);
@@ -149,20 +147,17 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    fn admit(&mut self, socket: Socket, now: Now) {
-        self.counters.add(Metric::Accepted, 1);
-        let refusal = self.admission.refusal(self.index, self.admitted, self.connections_max);
-        match refusal {
-            None => self.admitted += 1,
-            Some(refusal) => self.counters.add(Metric::of_refusal(refusal), 1),
+    fn hear_client(&mut self, slot: u32, start: u32, len: u32, now: Now) {
+        let Some((key, connection)) = self.connections.open_at(slot) else { return };
+        if connection.tls.is_some() {
+            return self.hear_encrypted(slot, start, len, now);
         }
-        let key = self.connections.open(socket, refusal.is_none());
-        if self.course == Course::Serving && self.encrypt(key.slot) {
-            let due_ms = self.sessions.upgrade_due_ms(&self.connections.at(key.slot).wire, now);
-            self.timers.arm(&mut self.connections, key.slot, due_ms);
-        } else {
-            self.abandon(key.slot, now);
-        }
+        let lent = (self.arena.received(start, len), Some(start));
+        self.sessions.hear(key, &mut connection.wire, lent, now, &mut self.heard);
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.course == Course::Serving
     }
 
     fn tick(&mut self, now: Now) {
@@ -237,7 +232,8 @@ impl<I: Io> Shard<I> {
         if let Some(stream) = connection.tls.take() {
             self.tls_held_bytes -= stream.held_bytes();
         }
-        self.admitted -= u32::from(std::mem::take(&mut connection.admitted));
+        self.introductions.forget(slot);
+        if std::mem::take(&mut connection.admitted) { self.admitted -= 1 } else { self.refusing -= 1 }
     }
 
     // deliver: deliveries -> outboxes
@@ -405,6 +401,7 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::DeflatePlainBytes, heard.deflate.plain);
         counters.add(Metric::DeflateDeflatedBytes, heard.deflate.deflated);
         counters.set(Metric::DeflateWindowBytes, self.sessions.window_bytes() as u64);
+        introductions::count(counters, &self.sessions.gate().take_tally());
         let routed = self.router.take_tally();
         counters.add(Metric::Published, routed.published);
         counters.add(Metric::PublishRefused, routed.refused);

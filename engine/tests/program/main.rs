@@ -2,6 +2,7 @@
 
 mod commands;
 mod fleet;
+mod guards;
 mod many_shards;
 mod node;
 mod refusals;

@@ -52,13 +52,16 @@ impl Node {
         Self { process, stdout, ready }
     }
 
-    /// One of the addresses in its ready line.
+    /// One of the addresses in its ready line; the first, where there are several of a kind.
     pub(crate) fn address(&self, name: &str) -> SocketAddr {
+        self.addresses(name)[0]
+    }
+
+    /// All addresses of a kind in its ready line.
+    pub(crate) fn addresses(&self, name: &str) -> Vec<SocketAddr> {
         let field = self.ready.split_ascii_whitespace().find_map(|field| field.strip_prefix(name));
-        field
-            .and_then(|field| field.strip_prefix('='))
-            .and_then(|text| text.parse().ok())
-            .expect("an address")
+        let list = field.and_then(|field| field.strip_prefix('=')).expect("a field of this name");
+        list.split(',').map(|text| text.parse().expect("an address")).collect()
     }
 
     /// Sets its soft limit of descriptors; the hard one stays.
@@ -102,9 +105,14 @@ impl Drop for Node {
 
 /// The status of an admin path.
 pub(crate) fn status_of(admin: SocketAddr, path: &str) -> String {
+    answer_of(admin, path).split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// What an admin path answers, with its head.
+pub(crate) fn answer_of(admin: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(admin).expect("connected");
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("answered");
-    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    answer
 }
