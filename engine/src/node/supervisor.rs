@@ -229,6 +229,7 @@ impl Node {
 
     /// Tells the shards to stop.
     fn end(&mut self, failure: Option<Failure>) {
+        self.tell();
         let close = Duration::from_millis(u64::from(self.settings.shutdown.close_ms));
         tracing::info!("stopping: what is still open is closed within {} ms", close.as_millis());
         self.course.drain.abandon();
@@ -293,13 +294,18 @@ impl Node {
                 logging,
             );
         }
-        self.scarcity.look(&self.shards, &self.health, milliseconds(self.started));
-        bans::tell(&self.guards.take_news());
+        self.tell();
         if feeds && self.health.all_have_turned() {
             service::feed_watchdog();
         }
         self.shards.wake();
         Ok(())
+    }
+
+    /// Logs what there is to say of shortages and strangers.
+    fn tell(&mut self) {
+        self.scarcity.look(&self.shards, &self.health, milliseconds(self.started));
+        bans::tell(&self.guards.take_news());
     }
 
     /// Tells the service manager how things are.
