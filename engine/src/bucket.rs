@@ -32,13 +32,18 @@ impl Rate {
     /// amount: what is larger than it would never be given, and is paid for afterwards.
     fn take(self, full_ns: u64, now_ms: u64, tokens: u64) -> Result<u64, u64> {
         let now_ns = now_ms.saturating_mul(NS_PER_MS);
-        let after_ns = full_ns.max(now_ns).saturating_add(tokens.saturating_mul(self.cost_ns));
+        let after_ns = self.after(full_ns, now_ms, tokens);
         let latest_ns = now_ns.saturating_add(self.burst_ns);
         if after_ns <= latest_ns || full_ns <= now_ns {
             Ok(after_ns)
         } else {
             Err((after_ns - latest_ns).div_ceil(NS_PER_MS))
         }
+    }
+
+    /// When the bucket will be full after so many tokens are taken.
+    fn after(self, full_ns: u64, now_ms: u64, tokens: u64) -> u64 {
+        full_ns.max(now_ms.saturating_mul(NS_PER_MS)).saturating_add(tokens.saturating_mul(self.cost_ns))
     }
 }
 
@@ -56,6 +61,11 @@ impl Bucket {
     pub fn take(&mut self, rate: Rate, now_ms: u64, tokens: u64) -> Result<(), u64> {
         self.full_ns = rate.take(self.full_ns, now_ms, tokens)?;
         Ok(())
+    }
+
+    /// Takes tokens whether they are there or not: until they would be, none is given.
+    pub fn owe(&mut self, rate: Rate, now_ms: u64, tokens: u64) {
+        self.full_ns = rate.after(self.full_ns, now_ms, tokens);
     }
 
     /// Whether nothing is missing in it.
@@ -77,11 +87,19 @@ impl SharedBucket {
     /// # Errors
     /// As there.
     pub fn take(&self, rate: Rate, now_ms: u64, tokens: u64) -> Result<(), u64> {
-        let mut full_ns = self.full_ns.load(Ordering::Relaxed);
+        self.change(|full_ns| rate.take(full_ns, now_ms, tokens))
+    }
+
+    /// As [`Bucket::owe`].
+    pub fn owe(&self, rate: Rate, now_ms: u64, tokens: u64) {
+        let _always = self.change(|full_ns| Ok(rate.after(full_ns, now_ms, tokens)));
+    }
+
+    fn change(&self, next: impl Fn(u64) -> Result<u64, u64>) -> Result<(), u64> {
+        let order = Ordering::Relaxed;
+        let mut full_ns = self.full_ns.load(order);
         loop {
-            let after_ns = rate.take(full_ns, now_ms, tokens)?;
-            let order = Ordering::Relaxed;
-            match self.full_ns.compare_exchange_weak(full_ns, after_ns, order, order) {
+            match self.full_ns.compare_exchange_weak(full_ns, next(full_ns)?, order, order) {
                 Ok(_) => return Ok(()),
                 Err(other) => full_ns = other,
             }

@@ -67,6 +67,9 @@ pub enum Metric {
     GuardFaultToken,
     GuardFaultFrame,
     GuardFaultRate,
+    GuardPacedSubscribes,
+    GuardPacedPublishes,
+    GuardCappedUsers,
     GuardBans,
     GuardUnremembered,
     Sessions,
@@ -202,6 +205,8 @@ const GUARD_REFUSED: &str = "roadstead_guard_refused_total";
 const GUARD_REFUSED_HELP: &str = "Connections that the guards refused.";
 const GUARD_FAULTS: &str = "roadstead_guard_faults_total";
 const GUARD_FAULTS_HELP: &str = "What connections did wrong, which counts towards a ban of their source.";
+const GUARD_PACED: &str = "roadstead_guard_limited_total";
+const GUARD_PACED_HELP: &str = "Subscribe and publish commands that came too fast (111), and sessions of users with too many connections (3504).";
 const ACCEPT_FAILURES: &str = "roadstead_accept_failures_total";
 const ACCEPT_FAILURES_HELP: &str =
     "Times that accepting paused, with clients waiting in the backlog, by what there was too little of.";
@@ -226,7 +231,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 115] = [
+pub static METRICS: [MetricSpec; 118] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(counter(Metric::AcceptLackSlots, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "slots"),
@@ -261,6 +266,9 @@ pub static METRICS: [MetricSpec; 115] = [
     of_kind(counter(Metric::GuardFaultToken, GUARD_FAULTS, GUARD_FAULTS_HELP), "token"),
     of_kind(counter(Metric::GuardFaultFrame, GUARD_FAULTS, GUARD_FAULTS_HELP), "frame"),
     of_kind(counter(Metric::GuardFaultRate, GUARD_FAULTS, GUARD_FAULTS_HELP), "rate"),
+    of_kind(counter(Metric::GuardPacedSubscribes, GUARD_PACED, GUARD_PACED_HELP), "subscribe"),
+    of_kind(counter(Metric::GuardPacedPublishes, GUARD_PACED, GUARD_PACED_HELP), "publish"),
+    of_kind(counter(Metric::GuardCappedUsers, GUARD_PACED, GUARD_PACED_HELP), "user"),
     counter(Metric::GuardBans, "roadstead_guard_bans_total", "Bans of sources."),
     counter(
         Metric::GuardUnremembered,

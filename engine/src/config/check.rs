@@ -188,6 +188,11 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
             "client.allowed_origins holds *: any web page can connect from its visitors' browsers".into(),
         );
     }
+    for origin in settings.client.allowed_origins.iter().filter(|origin| !can_be_origin(origin)) {
+        warnings.push(format!(
+            "client.allowed_origins holds {origin:?}, which no browser sends: an origin is such as https://example.com, without a path"
+        ));
+    }
     warnings.extend(cluster::warnings(&settings.cluster));
     warnings
 }
@@ -215,6 +220,15 @@ fn channel_warnings(section: &str, rules: &Channel) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Whether it looks like what a browser sends, or a pattern of it.
+fn can_be_origin(text: &str) -> bool {
+    let is_host = |rest: &str| {
+        let host = rest.strip_prefix("*.").unwrap_or(rest);
+        !host.is_empty() && !host.contains(['/', '*', '@', ' '])
+    };
+    matches!(text, "*" | "null") || text.split_once("://").is_some_and(|(_, rest)| is_host(rest))
 }
 
 pub(super) fn is_loopback(address: &SocketAddr) -> bool {

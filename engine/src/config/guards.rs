@@ -13,6 +13,13 @@ const PREFIXES_MAX: usize = 65_536;
 /// A day; longer means for ever, which a list says better.
 const SECONDS_MAX: u32 = 86_400;
 
+/// A second has no more of anything that a shard could do.
+const PER_S_MAX: u32 = 10_000_000;
+
+const fn bytes(at: Place<Settings, u32>) -> Slot {
+    Slot::Bytes { at, min: 0, max: u32::MAX }
+}
+
 const fn count(at: Place<Settings, u32>, max: u32) -> Slot {
     Slot::Count { at, min: 0, max }
 }
@@ -73,6 +80,46 @@ pub(super) static ROWS: &[Row] = &[
         "guard.burst_s",
         Slot::Count { at: |s| &mut s.guard.burst_s, min: 1, max: 3_600 },
         "seconds of a rate that may come at once",
+    ),
+    live(
+        "guard.messages_per_s",
+        count(|s| &mut s.guard.messages_per_s, PER_S_MAX),
+        "messages and commands of one connection in a second; past the burst it is closed with 3013; 0: no bound; 100 where public",
+    ),
+    live(
+        "guard.bytes_per_s",
+        bytes(|s| &mut s.guard.bytes_per_s),
+        "the same for the bytes of messages; 256KiB where public",
+    ),
+    live(
+        "guard.subscribes_per_s",
+        count(|s| &mut s.guard.subscribes_per_s, PER_S_MAX),
+        "subscribe commands of one connection in a second; more are answered with error 111; 0: no bound; 20 where public",
+    ),
+    live(
+        "guard.connections_per_user",
+        count(|s| &mut s.guard.connections_per_user, 1_000_000),
+        "connections of one user to this node; one more is closed with 3504; 0: no bound; 64 where public",
+    ),
+    live(
+        "guard.user_messages_per_s",
+        count(|s| &mut s.guard.user_messages_per_s, PER_S_MAX),
+        "messages and commands of one user to this node in a second, of all its connections; past the burst 3013; 0: no bound; 200 where public",
+    ),
+    live(
+        "guard.user_bytes_per_s",
+        bytes(|s| &mut s.guard.user_bytes_per_s),
+        "the same for the bytes of messages; 512KiB where public",
+    ),
+    live(
+        "guard.channel_messages_per_s",
+        count(|s| &mut s.guard.channel_messages_per_s, PER_S_MAX),
+        "publications to one channel in a second, in the whole fleet; more are answered with error 111; 0: no bound; 1,000 where public",
+    ),
+    live(
+        "guard.channel_bytes_per_s",
+        bytes(|s| &mut s.guard.channel_bytes_per_s),
+        "the same for their bytes; 0: no bound",
     ),
     live(
         "guard.ban_points",

@@ -290,7 +290,7 @@ static TABLE: &[Row] = &[
     live(
         "client.allowed_origins",
         Slot::Texts { at: |s| &mut s.client.allowed_origins, max: 256 },
-        "browser origins besides the host itself, such as https://example.com; * allows all",
+        "browser origins besides the host itself, such as https://example.com or https://*.example.com; * allows all",
     ),
     live(
         "token.hmac_secret",

@@ -6,13 +6,14 @@
 //!    └── a trusted proxy is not judged itself
 //! ```
 //!
-//! Invariants: what is bounded here is bounded for the whole node; nothing here is asked for a message, only when a connection begins,
-//! ends or does something wrong ([`table`](self)); an address that only a client says of itself is never believed; nobody who is
+//! Invariants: what is bounded here is bounded for the whole node; no lock is taken for a message, only when a connection begins,
+//! ends or does something wrong; an address that only a client says of itself is never believed; nobody who is
 //! connected is put out by a ban.
 
 mod forwarded;
 mod proxy;
 mod table;
+mod users;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,6 +26,8 @@ use crate::limits::{BANS_SHOWN_MAX, GUARD_NEWS_MAX};
 use crate::prefix::Prefix;
 use crate::settings::{Guard, Settings};
 use table::{Place, Table};
+pub use users::UserShare;
+use users::Users;
 
 /// Why a connection is not let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,6 +164,7 @@ pub struct GuardTally {
 #[derive(Debug)]
 pub struct Guards {
     table: Table,
+    users: Users,
     news: Mutex<News>,
     /// For whoever looks; shards bring their own.
     settings: Mutex<Arc<Settings>>,
@@ -171,7 +175,7 @@ impl Guards {
     #[must_use]
     pub fn new(settings: Arc<Settings>, keys: (u64, u64)) -> Self {
         let table = Table::new(settings.guard.sources, keys);
-        Self { table, news: Mutex::default(), settings: Mutex::new(settings) }
+        Self { table, users: Users::new(keys), news: Mutex::default(), settings: Mutex::new(settings) }
     }
 
     /// These settings are in force from now on.
@@ -225,6 +229,17 @@ impl Guards {
             }
         });
         sources
+    }
+
+    /// A session of a user begins; what the user's connections share. `None`: it has `connections_max` (0: no bound) already.
+    #[must_use]
+    pub fn enter_user(&self, user: &str, connections_max: u32) -> Option<Arc<UserShare>> {
+        self.users.enter(user, connections_max)
+    }
+
+    /// A session that entered has ended.
+    pub fn leave_user(&self, share: &UserShare) {
+        self.users.leave(share);
     }
 
     /// What there is to log since the last call.
@@ -302,6 +317,12 @@ impl Gate {
         let place = self.guards.table.enter(source, rules.exempt.holds(address), rules, now_ms)?;
         self.tally.unremembered += u64::from(place.is_none());
         Ok(place)
+    }
+
+    /// What all shards know together.
+    #[must_use]
+    pub fn guards(&self) -> &Arc<Guards> {
+        &self.guards
     }
 
     /// Whether the connection is a trusted proxy's that has not named its client.

@@ -28,7 +28,7 @@ const fn counted(metric: Metric, what: &'static str, cure: &'static str) -> Shor
     Shortage { metric: Some(metric), what, cure }
 }
 
-static SHORTAGES: [Shortage; 16] = [
+static SHORTAGES: [Shortage; 20] = [
     counted(
         Metric::RefusedConnections,
         "clients are refused with 503: limits.connections is reached",
@@ -103,6 +103,26 @@ static SHORTAGES: [Shortage; 16] = [
         Metric::GuardUnremembered,
         "sources are not remembered, and not bounded: there are more than guard.sources",
         "raise it",
+    ),
+    counted(
+        Metric::GuardFaultRate,
+        "connections are closed with 3013: they, or their user, say more than guard.messages_per_s, bytes_per_s, user_messages_per_s or user_bytes_per_s",
+        "roadstead sources names those that stand out",
+    ),
+    counted(
+        Metric::GuardPacedSubscribes,
+        "subscribe commands are refused with 111: they come faster than guard.subscribes_per_s",
+        "raise it if these are good clients",
+    ),
+    counted(
+        Metric::GuardPacedPublishes,
+        "publications are refused with 111: they come faster than guard.channel_messages_per_s or channel_bytes_per_s",
+        "raise it if these are good publishers",
+    ),
+    counted(
+        Metric::GuardCappedUsers,
+        "clients are closed with 3504: their user has guard.connections_per_user connections",
+        "raise it if these are good clients",
     ),
     // Of the namespace, not of a shard.
     Shortage {

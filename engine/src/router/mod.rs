@@ -21,6 +21,7 @@ pub mod leaf;
 pub mod links;
 pub mod message;
 pub mod owner;
+mod pace;
 pub mod publishes;
 pub mod review;
 pub mod subscriptions;
@@ -39,10 +40,12 @@ use roadstead_control::{NodeId, Roster, View, hub_shard};
 use roadstead_protocol::ErrorCode;
 use slab::Slab;
 
+use crate::bucket::Rate;
 use crate::flow::{Answer, Command, Delivery, Key, LinkChange, Outcome, Parcel, Relayed};
 use channel::{Channel, Role};
 use links::{Links, Route};
 pub use message::{Message, Outlet, Post};
+use pace::Paces;
 use publishes::Publishes;
 use review::Review;
 pub use subscriptions::{Seat, Subscriber};
@@ -57,6 +60,8 @@ pub struct Tally {
     pub published: u64,
     /// Publications refused because a queue was full.
     pub refused: u64,
+    /// Publications refused because they came too fast.
+    pub paced: u64,
     /// Publications that are for subscribers only, by clients that are none.
     pub not_subscribed: u64,
     /// Publications lost because a channel's running walk has too many behind it.
@@ -100,6 +105,7 @@ pub struct RouterSettings {
 pub struct Router<S, W> {
     settings: RouterSettings,
     channels: Slab<Channel<W>>,
+    paces: Paces,
     names: HashTable<u32>,
     /// Clients choose channel names, so the hash is keyed.
     hasher: S,
@@ -133,6 +139,7 @@ impl<S: BuildHasher + Clone, W> Router<S, W> {
         Self {
             settings,
             channels: Slab::with_capacity(settings.connections_max as usize),
+            paces: Paces::default(),
             names: HashTable::new(),
             users: Users::new(
                 settings.node,
@@ -175,6 +182,11 @@ impl<S: BuildHasher, W> Router<S, W> {
     #[must_use]
     pub fn publishes_waiting(&self) -> usize {
         self.publishes.count()
+    }
+
+    /// Bounds how fast each channel that this node owns may be published to: publications, and their bytes.
+    pub fn pace(&mut self, messages: Option<Rate>, bytes: Option<Rate>) {
+        self.paces.bound(messages, bytes);
     }
 
     /// What was counted since the last call.
@@ -380,6 +392,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             channel.position.epoch = self.draw();
         }
         let place = self.channels.insert(channel) as u32;
+        self.paces.begin(place);
         self.review.reach(place);
         let (channels, hasher) = (&self.channels, &self.hasher);
         let hash = hasher.hash_one(&**name);

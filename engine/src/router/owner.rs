@@ -24,6 +24,10 @@ impl<S: BuildHasher, W> Router<S, W> {
             self.tally.published += 1;
             return Answer::Published;
         };
+        if !self.paces.admit(place, publication.data.len(), out.now_ms) {
+            self.tally.paced += 1;
+            return Answer::Refused(ErrorCode::TooManyRequests);
+        }
         let has_subscribers = !self.channels[place as usize].subscribers.is_empty();
         if has_subscribers && self.enqueue(place, Arc::clone(&publication)).is_err() {
             self.tally.refused += 1;

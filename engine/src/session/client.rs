@@ -14,6 +14,7 @@ use slab::Slab;
 use wsproto::Opcode;
 
 use super::permissions::{Permissions, Publisher};
+use super::rates::Rates;
 use super::replies::Replies;
 use super::users::{UserPlace, Users};
 use super::wire::{NO_SESSION, Wire};
@@ -59,10 +60,16 @@ pub(super) struct Clients {
     pub(super) identity: Identity,
     pub(super) sessions: Slab<Session>,
     pub(super) users: Users<NameHasher>,
+    pub(super) rates: Rates,
 }
 
 impl Clients {
-    pub(super) fn new(settings: Arc<Settings>, verifier: Arc<Verifier>, identity: Identity) -> Self {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        verifier: Arc<Verifier>,
+        identity: Identity,
+        rates: Rates,
+    ) -> Self {
         Self {
             permissions: Permissions::new(&settings, identity.hasher),
             settings,
@@ -70,11 +77,13 @@ impl Clients {
             identity,
             sessions: Slab::with_capacity(identity.connections_max as usize),
             users: Users::new(identity.connections_max as usize, identity.hasher),
+            rates,
         }
     }
 
     pub(super) fn reload(&mut self, settings: Arc<Settings>, verifier: Arc<Verifier>) {
         self.permissions = Permissions::new(&settings, self.identity.hasher);
+        self.rates.reload(&settings.guard);
         self.settings = settings;
         self.verifier = verifier;
     }
@@ -157,6 +166,10 @@ impl Clients {
                 if request.channel.len() > self.settings.limits.channel_bytes as usize =>
             {
                 refuse(ErrorCode::BadRequest, tally, heard)
+            }
+            Ask::Subscribe(_) if !self.rates.may_subscribe(key.slot, now.ms) => {
+                tally.subscribes_paced += 1;
+                refuse(ErrorCode::TooManyRequests, tally, heard)
             }
             Ask::Subscribe(request) => self.subscribe(key, wire, id, &request, now, tally, heard),
             Ask::Unsubscribe(channel) => {

@@ -47,6 +47,10 @@ impl Clients {
                 return Ok(());
             }
         };
+        if !self.rates.enter(key.slot, &claims.user) {
+            tally.users_capped += 1;
+            return Err(DisconnectCode::ConnectionLimit);
+        }
         let user = self.users.enter(&claims.user);
         let info = claims.info.map(Arc::from);
         let expires_at_s = if insecure { 0 } else { claims.expires_at_s.unwrap_or(0) };

@@ -17,6 +17,7 @@ mod deflation;
 pub mod inbound;
 pub mod permissions;
 mod pings;
+mod rates;
 pub mod replies;
 mod subscribing;
 mod upgrade;
@@ -39,6 +40,7 @@ use deflation::Deflation;
 pub use deflation::{Compressor, DeflateTally, Deflates};
 use inbound::Blocks;
 use permissions::Refusals;
+use rates::Rates;
 pub use replies::{Place, Replies, Span, Urgency};
 pub use wire::{Ending, Phase, Wire};
 
@@ -78,6 +80,10 @@ pub struct Tally {
     pub disconnects: u64,
     /// Pings not answered in time.
     pub pongs_missing: u64,
+    /// Subscribe commands refused, since they came too fast.
+    pub subscribes_paced: u64,
+    /// Sessions refused, since their user has as many as it may.
+    pub users_capped: u64,
     /// What was deflated and inflated.
     pub deflate: DeflateTally,
 }
@@ -111,7 +117,12 @@ impl Sessions {
             fragments: settings.limits.fragments,
         };
         Self {
-            clients: Clients::new(Arc::clone(&settings), verifier, identity),
+            clients: Clients::new(
+                Arc::clone(&settings),
+                verifier,
+                identity,
+                Rates::new(Arc::clone(gate.guards()), &settings.guard),
+            ),
             blocks: Blocks::new(settings.limits.inbound_bytes_per_shard as usize),
             deflation: Deflation::new(settings.compression.clone()),
             gate,
@@ -223,6 +234,10 @@ impl Sessions {
             self.tally.messages += u64::from(echoed.messages);
             wire.was_in_message = false;
             heard.replies.heard(key, at + echoed.frames.start as u32, echoed.frames.len() as u32);
+            let bytes = echoed.frames.len() as u64;
+            if self.clients.rates.hear(key.slot, now.ms, u64::from(echoed.messages), bytes).is_err() {
+                self.hush(key, wire, now, heard);
+            }
         }
         if let Some(violation) = echoed.violation {
             self.violate(key, wire, violation, now, heard);
@@ -250,6 +265,10 @@ impl Sessions {
                     self.tally.messages += 1;
                     wire.was_in_message = false;
                     let mut payload = &*payload;
+                    if self.clients.rates.hear(key.slot, now.ms, 1, payload.len() as u64).is_err() {
+                        self.hush(key, wire, now, heard);
+                        continue;
+                    }
                     if compressed {
                         let bytes_max = limits.message_bytes;
                         if let Err(found) = self.deflation.inflate(key.slot, kind, payload, bytes_max) {
@@ -265,9 +284,14 @@ impl Sessions {
                             Some(deflated) => heard.replies.deflated(key, opcode_of(kind), deflated),
                             None => heard.replies.frame(key, opcode_of(kind), payload),
                         }
-                    } else if let Err(code) =
-                        self.clients.message(key, wire, payload, now, &mut self.tally, heard)
-                    {
+                        continue;
+                    }
+                    let before = self.tally.commands;
+                    let outcome = self.clients.message(key, wire, payload, now, &mut self.tally, heard);
+                    // Whoever says much in one message is heard less of afterwards.
+                    let further = (self.tally.commands - before).saturating_sub(1);
+                    self.clients.rates.owe(key.slot, now.ms, further);
+                    if let Err(code) = outcome {
                         self.tally.disconnects += 1;
                         if let Some(signal) = fault(code) {
                             self.gate.blame(key.slot, signal, &self.settings.guard, now.ms);
@@ -275,8 +299,18 @@ impl Sessions {
                         close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
                     }
                 }
-                Event::Ping(payload) => heard.replies.frame(key, Opcode::Pong, payload),
-                Event::Pong(_) => {
+                Event::Ping(payload) => {
+                    if self.clients.rates.hear(key.slot, now.ms, 1, payload.len() as u64).is_err() {
+                        self.hush(key, wire, now, heard);
+                        continue;
+                    }
+                    heard.replies.frame(key, Opcode::Pong, payload);
+                }
+                Event::Pong(payload) => {
+                    if self.clients.rates.hear(key.slot, now.ms, 1, payload.len() as u64).is_err() {
+                        self.hush(key, wire, now, heard);
+                        continue;
+                    }
                     if wire.frame_ping && wire.awaits_pong {
                         self.clients.pong(key, wire, now, heard);
                     }
@@ -375,6 +409,7 @@ impl Sessions {
         self.blocks.release(&mut wire.inbound);
         self.deflation.end(slot);
         self.gate.leave(slot);
+        self.clients.rates.end(slot);
         wire.phase = Phase::Ended;
         self.clients.end(wire)
     }

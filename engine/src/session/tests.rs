@@ -1,7 +1,9 @@
 //! What clients may do, by the rules of the client protocol: a table over names and settings.
 
 use super::client::Clients;
+use super::rates::Rates;
 use super::*;
+use crate::guards::Guards;
 use crate::names::NameHasher;
 use roadstead_control::NodeId;
 
@@ -20,7 +22,9 @@ impl Guest {
         let verifier = Arc::new(Verifier::new(&settings.token));
         let hasher = NameHasher::new((1, 2));
         let identity = Identity { node: NodeId(1), shard: 0, connections_max: 1, hasher, seed: 3 };
-        let clients = Clients::new(settings, verifier, identity);
+        let guards = Arc::new(Guards::new(Arc::clone(&settings), (1, 2)));
+        let rates = Rates::new(guards, &settings.guard);
+        let clients = Clients::new(settings, verifier, identity, rates);
         let mut guest = Self { clients, wire: Wire::new(true), heard: Heard::default() };
         assert!(guest.say(r#"{"id":1,"connect":{}}"#).is_ok());
         assert!(guest.wire.has_session());

@@ -286,7 +286,7 @@ fn request_path(head: &[u8]) -> &str {
 /// page of this machine may connect. Other clients send none.
 fn origin_is_allowed(request: &Request<'_>, client: &Client, insecure: bool) -> bool {
     let Some(origin) = request.origin else { return true };
-    if client.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) {
+    if client.allowed_origins.iter().any(|allowed| origin_matches(allowed, origin)) {
         return true;
     }
     let Some((_, authority)) = origin.split_once("://") else { return false };
@@ -294,6 +294,25 @@ fn origin_is_allowed(request: &Request<'_>, client: &Client, insecure: bool) -> 
         return true;
     }
     insecure && is_loopback_name(host_of(authority))
+}
+
+/// Whether an entry of the list means this origin: it is the same, it is `*`, or its `*.` stands for the labels before the rest of
+/// the host, of which there is one at least.
+fn origin_matches(allowed: &str, origin: &str) -> bool {
+    if allowed == "*" || allowed.eq_ignore_ascii_case(origin) {
+        return true;
+    }
+    let Some((scheme, rest)) = allowed.split_once("://*") else { return false };
+    let Some((origin_scheme, authority)) = origin.split_once("://") else { return false };
+    let labels_end = authority.len().saturating_sub(rest.len());
+    let (Some(labels), Some(end)) = (authority.get(..labels_end), authority.get(labels_end..)) else {
+        return false;
+    };
+    rest.starts_with('.')
+        && origin_scheme.eq_ignore_ascii_case(scheme)
+        && end.eq_ignore_ascii_case(rest)
+        && labels.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && labels.split('.').all(|label| !label.is_empty())
 }
 
 /// The host of `host:port` or `[v6]:port`.
@@ -326,6 +345,38 @@ mod tests {
         ];
         for (authority, expected) in table {
             assert_eq!(is_loopback_name(host_of(authority)), expected, "{authority}");
+        }
+    }
+
+    #[test]
+    fn origins_are_the_same_or_below() {
+        let below = "https://*.example.com";
+        for (allowed, origin, expected) in [
+            ("*", "null", true),
+            ("https://app.example", "https://app.example", true),
+            ("https://app.example", "HTTPS://App.Example", true),
+            ("https://app.example", "http://app.example", false),
+            ("https://app.example", "https://app.example:8443", false),
+            ("https://app.example", "https://app.example.evil.example", false),
+            (below, "https://a.example.com", true),
+            (below, "https://A.B.Example.Com", true),
+            (below, "https://example.com", false),
+            (below, "https://.example.com", false),
+            (below, "https://a..example.com", false),
+            (below, "https://evilexample.com", false),
+            (below, "http://a.example.com", false),
+            (below, "https://a.example.com:8443", false),
+            (below, "https://evil.test/.example.com", false),
+            (below, "https://user@a.example.com", false),
+            (below, "https://a.example.com.evil.test", false),
+            ("https://*.example.com:8443", "https://a.example.com:8443", true),
+            ("https://*", "https://a.example.com", false),
+            ("https://*example.com", "https://evilexample.com", false),
+            ("*.example.com", "https://a.example.com", false),
+            (below, "https://ä.example.com", false),
+            (below, "", false),
+        ] {
+            assert_eq!(origin_matches(allowed, origin), expected, "{allowed} {origin}");
         }
     }
 

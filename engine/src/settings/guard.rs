@@ -1,4 +1,4 @@
-//! What is asked of strangers: bounds for a source of connections, and who may speak for others.
+//! What is asked of strangers: bounds for a source of connections, a user, a connection and a channel; and who may speak for others.
 
 use std::net::SocketAddr;
 
@@ -35,8 +35,24 @@ pub struct Guard {
     pub ban_s: u32,
     /// Seconds of the longest ban.
     pub ban_max_s: u32,
+    /// Connections of one user to this node at a time.
+    pub connections_per_user: u32,
     /// Seconds of each rate that may come at once.
     pub burst_s: u32,
+    /// Messages and commands of one connection in a second.
+    pub messages_per_s: u32,
+    /// Bytes of messages of one connection in a second.
+    pub bytes_per_s: u32,
+    /// Subscribe commands of one connection in a second.
+    pub subscribes_per_s: u32,
+    /// Messages and commands of one user to this node in a second.
+    pub user_messages_per_s: u32,
+    /// Bytes of messages of one user to this node in a second.
+    pub user_bytes_per_s: u32,
+    /// Publications to one channel in a second.
+    pub channel_messages_per_s: u32,
+    /// Bytes of publications to one channel in a second.
+    pub channel_bytes_per_s: u32,
 }
 
 impl Guard {
@@ -48,6 +64,13 @@ impl Guard {
             connections_per_source: 256,
             connects_per_s: 20,
             ban_points: 100,
+            connections_per_user: 64,
+            messages_per_s: 100,
+            bytes_per_s: 256 << 10,
+            subscribes_per_s: 20,
+            user_messages_per_s: 200,
+            user_bytes_per_s: 512 << 10,
+            channel_messages_per_s: 1_000,
             ..Self::default()
         }
     }
@@ -77,7 +100,15 @@ impl Default for Guard {
             ban_half_life_s: 60,
             ban_s: 60,
             ban_max_s: 3_600,
+            connections_per_user: 0,
             burst_s: 10,
+            messages_per_s: 0,
+            bytes_per_s: 0,
+            subscribes_per_s: 0,
+            user_messages_per_s: 0,
+            user_bytes_per_s: 0,
+            channel_messages_per_s: 0,
+            channel_bytes_per_s: 0,
         }
     }
 }

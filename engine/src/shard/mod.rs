@@ -35,6 +35,7 @@ use roadstead_control::{ClusterKeys, Incarnation, NodeId, NodeName, Roster};
 use roadstead_io::{Arena, Event, Io};
 
 use crate::admission::Admission;
+use crate::bucket::Rate;
 use crate::counters::{Counters, Metric};
 pub use crate::flow::Unlocated;
 use crate::flow::{Delivery, Key, LocatedEntry, Now, Parcel};
@@ -45,7 +46,7 @@ use crate::outbox::Outboxes;
 use crate::peers::{Peers, PeersParts};
 use crate::router::{Router, RouterSettings};
 use crate::session::{Heard, Identity, Sessions, Span};
-use crate::settings::Settings;
+use crate::settings::{Guard, Settings};
 use crate::siblings::Siblings;
 use crate::tls::{Identity as TlsIdentity, LinkIdentity};
 use crate::token::Verifier;
@@ -358,10 +359,17 @@ impl<I: Io> Shard<I> {
             tls_broken: Vec::new(),
             sent_bytes: 0,
         };
+        let guard = shard.settings.guard.clone();
+        shard.pace_channels(&guard);
         if let Some(roster) = &parts.roster {
             shard.take_roster(roster, now);
         }
         shard
+    }
+
+    fn pace_channels(&mut self, rules: &Guard) {
+        let rate = |per_s| Rate::new(per_s, rules.burst_s);
+        self.router.pace(rate(rules.channel_messages_per_s), rate(rules.channel_bytes_per_s));
     }
 
     /// Makes the shard able to listen again after [`Order::StopListening`].

@@ -49,6 +49,7 @@ impl<I: Io> Shard<I> {
                 Order::Stop => self.stop(now),
                 Order::Reload(settings, verifier) => {
                     self.sessions.reload(Arc::clone(&settings), verifier);
+                    self.pace_channels(&settings.guard);
                     self.settings = settings;
                 }
                 Order::Certificates(clients, links) => self.certify(clients, links),
@@ -402,9 +403,12 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::DeflateDeflatedBytes, heard.deflate.deflated);
         counters.set(Metric::DeflateWindowBytes, self.sessions.window_bytes() as u64);
         introductions::count(counters, &self.sessions.gate().take_tally());
+        counters.add(Metric::GuardPacedSubscribes, heard.subscribes_paced);
+        counters.add(Metric::GuardCappedUsers, heard.users_capped);
         let routed = self.router.take_tally();
         counters.add(Metric::Published, routed.published);
         counters.add(Metric::PublishRefused, routed.refused);
+        counters.add(Metric::GuardPacedPublishes, routed.paced);
         counters.add(Metric::PublishesRefusedNotSubscribed, routed.not_subscribed);
         counters.add(Metric::PublishGaps, routed.gaps);
         counters.add(Metric::PublishGapsReset, routed.missed);

@@ -5,6 +5,7 @@ mod fleet;
 mod guards;
 mod many_shards;
 mod node;
+mod rates;
 mod refusals;
 mod shortages;
 #[path = "../surroundings/mod.rs"]
