@@ -25,6 +25,8 @@ pub(super) struct Seats {
     vacant: Vec<u32>,
     listeners: Vec<Listening>,
     accepting: Accepting,
+    /// Accepts wait before they try: an attempt makes a socket first, and with nobody there throws it away.
+    waits_first: bool,
 }
 
 struct Seat {
@@ -73,8 +75,14 @@ enum Accepting {
 }
 
 impl Seats {
-    pub(super) fn new() -> Self {
-        Self { seats: Vec::new(), vacant: Vec::new(), listeners: Vec::new(), accepting: Accepting::On }
+    pub(super) fn new(waits_first: bool) -> Self {
+        Self {
+            seats: Vec::new(),
+            vacant: Vec::new(),
+            listeners: Vec::new(),
+            accepting: Accepting::On,
+            waits_first,
+        }
     }
 
     /// Listens on `descriptor` from the next wait on.
@@ -139,7 +147,11 @@ impl Seats {
         **seat = Seat { peer: Address::empty(), slot, listener: listener as u16, taken: true };
         let (address, len) = (seat.peer.as_mut_ptr(), &raw mut seat.peer.len);
         let accept = opcode::Accept::new(descriptor, address, len).file_index(Some(target));
-        Some(accept.build().user_data(tag(Operation::Accept, number)))
+        let mut accept = accept.build().user_data(tag(Operation::Accept, number));
+        if self.waits_first {
+            poll_first(&mut accept);
+        }
+        Some(accept)
     }
 
     /// Gives a seat back; what it was for.
@@ -158,6 +170,14 @@ impl Seats {
             Box::leak(seat);
         }
     }
+}
+
+/// Sets a flag of accepts that the library has no name for.
+fn poll_first(accept: &mut squeue::Entry) {
+    /// `linux/io_uring.h`: in `ioprio`, which are the third and fourth byte of `struct io_uring_sqe`.
+    const IORING_ACCEPT_POLL_FIRST: u16 = 1 << 2;
+    // SAFETY: an entry is `struct io_uring_sqe`, `repr(C)` and aligned to 8.
+    unsafe { (&raw mut *accept).cast::<u16>().add(1).write(IORING_ACCEPT_POLL_FIRST) };
 }
 
 impl Uring {

@@ -79,7 +79,7 @@ impl Uring {
             group,
             slots: Slots::new(sockets_max),
             ready: ReadyQueue::default(),
-            seats: Seats::new(),
+            seats: Seats::new(!lacks.accept_poll_first),
             waker,
             attempts: Vec::new(),
             rests: Slab::new(),

@@ -21,6 +21,8 @@ pub(super) struct Lacks {
     pub(super) no_sqarray: bool,
     /// Completions worked off by the owner only, when it asks (6.1).
     pub(super) defer_taskrun: bool,
+    /// Accepts that wait for a connection before they make a socket for it (6.10).
+    pub(super) accept_poll_first: bool,
 }
 
 impl Lacks {
@@ -32,6 +34,10 @@ impl Lacks {
                 .push("io_uring without DEFER_TASKRUN, which Linux 6.1 or later has: a little slower".into());
         } else if self.no_sqarray {
             notes.push("io_uring without NO_SQARRAY, which Linux 6.6 or later has: a little slower".into());
+        } else if self.accept_poll_first {
+            notes.push(
+                "io_uring without ACCEPT_POLL_FIRST, which Linux 6.10 or later has: slower accepts".into(),
+            );
         }
         notes
     }
@@ -82,6 +88,8 @@ impl Ring {
         if !has_what_is_needed(&ring)? {
             return Err(io::ErrorKind::Unsupported.into());
         }
+        // No feature is named for it; bundles came with the same release.
+        lacks.accept_poll_first = !ring.params().is_feature_recvsend_bundle();
         ring.submitter().register_files_sparse(files)?;
         // Where it is refused the kernel's own bound holds.
         let _ = ring.submitter().register_iowq_max_workers(&mut [limits::RING_WORKERS; 2]);
