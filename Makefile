@@ -8,10 +8,10 @@ SEEDS ?= 1000
 SIM_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run fleet build test check conform bench million fuzz sim toolchain
+.PHONY: help run fleet build test check conform bench million comeback fuzz sim toolchain
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: toolchain ## build and serve in development mode; more flags for the server in ARGS="..."
 	cargo build --release --locked --package roadstead-engine --bin roadstead
@@ -44,6 +44,10 @@ bench: toolchain ## measure against the kernel's floor; flags for the bench in A
 million: toolchain ## hold a million connections on this machine and say what they cost; flags in ARGS="..." (needs root, five minutes)
 	cargo build --release --locked
 	$(TARGET)/release/million $(ARGS)
+
+comeback: toolchain ## cut off 100,000 clients at once and say what their return costs; flags in ARGS="..." (needs root, eight minutes)
+	cargo build --release --locked
+	$(TARGET)/release/comeback $(ARGS)
 
 fuzz: toolchain ## run each fuzz target for SECONDS_PER_TARGET seconds (60)
 	@tools/fuzz $(SECONDS_PER_TARGET)
