@@ -273,11 +273,12 @@ pub struct Effort {
 
 impl Effort {
     /// For figures that are kept: many short rounds rather than few long ones, so that the contenders of
-    /// one round meet the same machine.
+    /// one round meet the same machine, and no more than half an hour for all of them.
     pub const FULL: Self =
-        Self { repeats: 5, seconds: 2.0, warm_up_s: 1.0, settle_s: 10.0, codec_pairs: limits::CODEC_PAIRS };
+        Self { repeats: 3, seconds: 1.5, warm_up_s: 1.0, settle_s: 10.0, codec_pairs: limits::CODEC_PAIRS };
+
     /// Rounds of one bench. Memory does not change with the speed of the machine: two rounds show that. What takes long to open
-    /// or has many contenders gets three.
+    /// or has many contenders gets three at most.
     pub fn rounds(&self, bench: &Bench) -> usize {
         let most = match bench {
             Bench::Shards(_) => 1,
