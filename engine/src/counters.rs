@@ -63,6 +63,10 @@ pub enum Metric {
     GuardRefusedRate,
     GuardRefusedProxy,
     GuardRefusedHeader,
+    GuardRefusedOrigin,
+    GuardLateHandshake,
+    GuardLateConnect,
+    GuardLateMessage,
     GuardFaultHandshake,
     GuardFaultToken,
     GuardFaultFrame,
@@ -203,6 +207,8 @@ const TLS_FAILED: &str = "roadstead_tls_handshakes_failed_total";
 const TLS_FAILED_HELP: &str = "TLS handshakes that went wrong, or were not begun since too many waited.";
 const GUARD_REFUSED: &str = "roadstead_guard_refused_total";
 const GUARD_REFUSED_HELP: &str = "Connections that the guards refused.";
+const GUARD_LATE: &str = "roadstead_guard_late_total";
+const GUARD_LATE_HELP: &str = "Connections closed since a handshake or a message that was begun, or the connect command, took too long.";
 const GUARD_FAULTS: &str = "roadstead_guard_faults_total";
 const GUARD_FAULTS_HELP: &str = "What connections did wrong, which counts towards a ban of their source.";
 const GUARD_PACED: &str = "roadstead_guard_limited_total";
@@ -231,7 +237,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 118] = [
+pub static METRICS: [MetricSpec; 122] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(counter(Metric::AcceptLackSlots, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "slots"),
@@ -262,6 +268,10 @@ pub static METRICS: [MetricSpec; 118] = [
     labelled(counter(Metric::GuardRefusedRate, GUARD_REFUSED, GUARD_REFUSED_HELP), "connects"),
     labelled(counter(Metric::GuardRefusedProxy, GUARD_REFUSED, GUARD_REFUSED_HELP), "no_proxy"),
     labelled(counter(Metric::GuardRefusedHeader, GUARD_REFUSED, GUARD_REFUSED_HELP), "proxy_header"),
+    labelled(counter(Metric::GuardRefusedOrigin, GUARD_REFUSED, GUARD_REFUSED_HELP), "origin"),
+    of_kind(counter(Metric::GuardLateHandshake, GUARD_LATE, GUARD_LATE_HELP), "handshake"),
+    of_kind(counter(Metric::GuardLateConnect, GUARD_LATE, GUARD_LATE_HELP), "connect"),
+    of_kind(counter(Metric::GuardLateMessage, GUARD_LATE, GUARD_LATE_HELP), "message"),
     of_kind(counter(Metric::GuardFaultHandshake, GUARD_FAULTS, GUARD_FAULTS_HELP), "handshake"),
     of_kind(counter(Metric::GuardFaultToken, GUARD_FAULTS, GUARD_FAULTS_HELP), "token"),
     of_kind(counter(Metric::GuardFaultFrame, GUARD_FAULTS, GUARD_FAULTS_HELP), "frame"),

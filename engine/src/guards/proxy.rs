@@ -253,6 +253,38 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_stays_whatever_follows() {
+        let seeds = [
+            b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n".to_vec(),
+            binary(0x21, 0x21, &tcp6()),
+            binary(0x21, 0x11, &[&TCP4[..], &[4, 0, 3, 1, 2, 3, TLV_CRC32C, 0, 4, 0, 0, 0, 0]].concat()),
+            binary(0x20, 0x00, &[5; 9]),
+        ];
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random >> 11) as usize % below
+        };
+        for round in 0..20_000 {
+            let mut bytes = seeds[round % seeds.len()].clone();
+            for _ in 0..draw(4) {
+                let at = draw(bytes.len());
+                bytes[at] = draw(256) as u8;
+            }
+            bytes.extend((0..draw(20)).map(|_| b'x'));
+            let mut last = Ok(None);
+            for len in 0..=bytes.len() {
+                let now = read_header(&bytes[..len]);
+                assert!(last == Ok(None) || now == last, "{len} bytes of {bytes:?}: {last:?}, then {now:?}");
+                assert!(now.is_ok_and(|found| found.is_none_or(|(_, end)| end <= len)) || now.is_err());
+                last = now;
+            }
+        }
+    }
+
+    #[test]
     fn a_checksum_must_be_right() {
         assert_eq!(crc32c([b"123456789"]), 0xe306_9283, "the check value of CRC-32C");
         let mut header =

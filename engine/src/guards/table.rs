@@ -349,6 +349,32 @@ mod tests {
     }
 
     #[test]
+    fn counts_are_what_is_open_whoever_comes_and_goes() {
+        let (table, rules) = (Table::new(4_096, (5, 6)), rules());
+        let mut open: Vec<(u32, Place)> = Vec::new();
+        let mut random = 0x1234_5678_9abc_def1_u64;
+        for now_ms in 0..50_000 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let (number, choice) = ((random >> 20) as u32 % 40, random as usize);
+            if random >> 60 < 7 && !open.is_empty() {
+                table.leave(open.swap_remove(choice % open.len()).1);
+                continue;
+            }
+            let there = open.iter().filter(|(other, _)| *other == number).count();
+            match table.enter(source(number), false, &rules, now_ms) {
+                Ok(place) => open.push((number, place.expect("room"))),
+                Err(refused) => assert_eq!((refused, there), (Refused::Connections, 3)),
+            }
+            assert!(open.iter().filter(|(other, _)| *other == number).count() <= 3);
+        }
+        let mut counted = 0;
+        table.visit(&rules, 50_000, |watched, _| counted += watched.connections as usize);
+        assert_eq!(counted, open.len());
+    }
+
+    #[test]
     fn connects_are_paced() {
         let table = Table::new(100, (1, 2));
         let rules = Guard { connects_per_s: 2, burst_s: 3, ..Guard::default() };

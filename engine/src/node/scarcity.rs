@@ -14,6 +14,9 @@ use crate::tuning::Machine;
 /// A shortage is over when nobody was refused for so long.
 const QUIET_MS: u64 = 5_000;
 
+/// The same of what strangers bring upon themselves, which on a public server comes now and then all day.
+const QUIET_OF_GUARDS_MS: u64 = 60_000;
+
 /// A block that the allocator keeps in no page with others.
 const LARGE_BYTES: usize = 4 << 20;
 
@@ -22,13 +25,18 @@ struct Shortage {
     metric: Option<Metric>,
     what: &'static str,
     cure: &'static str,
+    quiet_ms: u64,
 }
 
 const fn counted(metric: Metric, what: &'static str, cure: &'static str) -> Shortage {
-    Shortage { metric: Some(metric), what, cure }
+    Shortage { metric: Some(metric), what, cure, quiet_ms: QUIET_MS }
 }
 
-static SHORTAGES: [Shortage; 20] = [
+const fn guarded(metric: Metric, what: &'static str, cure: &'static str) -> Shortage {
+    Shortage { quiet_ms: QUIET_OF_GUARDS_MS, ..counted(metric, what, cure) }
+}
+
+static SHORTAGES: [Shortage; 24] = [
     counted(
         Metric::RefusedConnections,
         "clients are refused with 503: limits.connections is reached",
@@ -69,66 +77,87 @@ static SHORTAGES: [Shortage; 20] = [
         "accepting pauses: the kernel refuses to accept; clients wait in the backlog",
         "see the kernel's log",
     ),
-    counted(
+    guarded(
         Metric::GuardRefusedDenied,
         "clients are refused with 403: guard.deny holds them, or guard.allow does not",
         "see these lists if they should be let in",
     ),
-    counted(
+    guarded(
         Metric::GuardRefusedBanned,
         "clients of banned sources are refused with 403",
         "roadstead bans lists the bans and takes them back; guard.exempt prevents them",
     ),
-    counted(
+    guarded(
         Metric::GuardRefusedConnections,
         "clients are refused with 429: their source has guard.connections_per_source connections",
         "roadstead sources names it; guard.exempt is for the NAT of a carrier, proxy.trusted for proxies",
     ),
-    counted(
+    guarded(
         Metric::GuardRefusedRate,
         "clients are refused with 429: their source opens more than guard.connects_per_s",
         "roadstead sources names it; guard.exempt is for the NAT of a carrier, proxy.trusted for proxies",
     ),
-    counted(
+    guarded(
         Metric::GuardRefusedProxy,
         "connections to proxy.listen are closed: they come from no trusted proxy",
         "name it in proxy.trusted if it is one",
     ),
-    counted(
+    guarded(
         Metric::GuardRefusedHeader,
         "connections of proxies are closed: they do not begin with a PROXY header",
         "let the proxy send it, or connect to listen",
     ),
-    counted(
+    guarded(
         Metric::GuardUnremembered,
         "sources are not remembered, and not bounded: there are more than guard.sources",
         "raise it",
     ),
-    counted(
+    guarded(
         Metric::GuardFaultRate,
         "connections are closed with 3013: they, or their user, say more than guard.messages_per_s, bytes_per_s, user_messages_per_s or user_bytes_per_s",
         "roadstead sources names those that stand out",
     ),
-    counted(
+    guarded(
         Metric::GuardPacedSubscribes,
         "subscribe commands are refused with 111: they come faster than guard.subscribes_per_s",
         "raise it if these are good clients",
     ),
-    counted(
+    guarded(
         Metric::GuardPacedPublishes,
         "publications are refused with 111: they come faster than guard.channel_messages_per_s or channel_bytes_per_s",
         "raise it if these are good publishers",
     ),
-    counted(
+    guarded(
         Metric::GuardCappedUsers,
         "clients are closed with 3504: their user has guard.connections_per_user connections",
         "raise it if these are good clients",
+    ),
+    guarded(
+        Metric::GuardRefusedOrigin,
+        "browsers are refused with 403: the origin of their page is not allowed",
+        "name it in client.allowed_origins if it should be",
+    ),
+    guarded(
+        Metric::GuardLateHandshake,
+        "clients begin a handshake and do not finish it in client.handshake_timeout_s",
+        "roadstead sources names those that stand out",
+    ),
+    guarded(
+        Metric::GuardLateConnect,
+        "clients are closed with 3502: they do not connect in client.stale_close_s",
+        "see whether they get a token in time",
+    ),
+    guarded(
+        Metric::GuardLateMessage,
+        "clients are closed: they begin a message and do not finish it in client.message_timeout_s",
+        "roadstead sources names those that stand out",
     ),
     // Of the namespace, not of a shard.
     Shortage {
         metric: None,
         what: "the kernel drops connections of this network namespace: an accept queue is full",
         cure: "raise net.core.somaxconn and net.backlog, or add nodes",
+        quiet_ms: QUIET_MS,
     },
 ];
 
@@ -149,7 +178,7 @@ enum Change {
 }
 
 impl Course {
-    fn observe(&mut self, now: u64, now_ms: u64) -> Change {
+    fn observe(&mut self, now: u64, now_ms: u64, quiet_ms: u64) -> Change {
         match *self {
             Self::Quiet { count } if now <= count => Change::None,
             Self::Quiet { count } => {
@@ -160,7 +189,7 @@ impl Course {
                 *self = Self::Short { began_at, count: now, last_ms: now_ms };
                 Change::None
             }
-            Self::Short { began_at, count, last_ms } if now_ms >= last_ms + QUIET_MS => {
+            Self::Short { began_at, count, last_ms } if now_ms >= last_ms + quiet_ms => {
                 *self = Self::Quiet { count };
                 Change::Over(count - began_at)
             }
@@ -202,7 +231,7 @@ impl Scarcity {
                 Some(metric) => sum(counters, metric),
                 None => drops.unwrap_or_default().overflows,
             };
-            match course.observe(count, now_ms) {
+            match course.observe(count, now_ms, shortage.quiet_ms) {
                 Change::None => {}
                 Change::Begins => tracing::warn!("{}; {}", shortage.what, shortage.cure),
                 Change::Over(count) => tracing::info!("over, after {count} times: {}", shortage.what),
@@ -272,7 +301,7 @@ mod tests {
             (14_000, 13, Change::None),
             (15_000, 14, Change::Begins),
         ] {
-            assert_eq!(course.observe(count, now_ms), change, "{now_ms}");
+            assert_eq!(course.observe(count, now_ms, QUIET_MS), change, "{now_ms}");
         }
     }
 }

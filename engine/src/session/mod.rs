@@ -14,6 +14,7 @@
 mod client;
 mod connecting;
 mod deflation;
+mod ending;
 pub mod inbound;
 pub mod permissions;
 mod pings;
@@ -38,6 +39,7 @@ use client::Clients;
 pub use client::Identity;
 use deflation::Deflation;
 pub use deflation::{Compressor, DeflateTally, Deflates};
+use ending::{close, end_after_flush, fail};
 use inbound::Blocks;
 use permissions::Refusals;
 use rates::Rates;
@@ -80,6 +82,14 @@ pub struct Tally {
     pub disconnects: u64,
     /// Pings not answered in time.
     pub pongs_missing: u64,
+    /// Upgrades refused because of the page's origin.
+    pub origins_refused: u64,
+    /// Handshakes begun and not finished in time.
+    pub handshakes_late: u64,
+    /// Clients that did not connect in time.
+    pub connects_late: u64,
+    /// Messages begun and not finished in time.
+    pub messages_late: u64,
     /// Subscribe commands refused, since they came too fast.
     pub subscribes_paced: u64,
     /// Sessions refused, since their user has as many as it may.
@@ -329,17 +339,35 @@ impl Sessions {
         if let Some(violation) = violation {
             self.violate(key, wire, violation, now, heard);
         }
-        if wire.phase == Phase::Echo && !wire.was_in_message && !wire.decoder.is_between_messages() {
-            // `/echo` has no pings; its timer runs only while a message is incomplete.
-            wire.was_in_message = true;
-            let due_ms = now.ms + u64::from(self.settings.client.message_timeout_s) * 1000;
-            heard.timers.push((key.slot, Some(due_ms)));
-        }
+        self.await_rest(key, wire, now, heard);
         if wire.decoder.is_partial() && wire.phase != Phase::Ended {
             wire.inbound = block;
         } else {
             self.blocks.release(&mut block);
         }
+    }
+
+    /// `/echo` has no pings; its timer runs only while a message is incomplete.
+    fn await_rest(&mut self, key: Key, wire: &mut Wire, now: Now, heard: &mut Heard) {
+        if wire.phase == Phase::Echo && !wire.was_in_message && wire.is_in_message() {
+            wire.was_in_message = true;
+            let due_ms = now.ms + u64::from(self.settings.client.message_timeout_s) * 1000;
+            heard.timers.push((key.slot, Some(due_ms)));
+        }
+    }
+
+    /// Whether a TLS record of the peer, or its handshake, is incomplete: the rest of a record is awaited no longer than that of a
+    /// message.
+    pub fn hear_record(
+        &mut self,
+        key: Key,
+        wire: &mut Wire,
+        is_incomplete: bool,
+        now: Now,
+        heard: &mut Heard,
+    ) {
+        wire.is_in_record = is_incomplete;
+        self.await_rest(key, wire, now, heard);
     }
 
     fn violate(&mut self, key: Key, wire: &mut Wire, violation: Violation, now: Now, heard: &mut Heard) {
@@ -365,6 +393,7 @@ impl Sessions {
             Phase::Echo => {
                 if wire.is_stuck_in_message() {
                     self.tally.disconnects += 1;
+                    self.tally.messages_late += 1;
                     let reason = "a message took too long";
                     close(key, wire, code::POLICY_VIOLATION, reason, now, &self.settings, heard);
                 }
@@ -379,6 +408,8 @@ impl Sessions {
                 if let Err(code) = outcome {
                     self.tally.disconnects += 1;
                     self.tally.pongs_missing += u64::from(code == DisconnectCode::NoPong);
+                    self.tally.connects_late += u64::from(code == DisconnectCode::Stale);
+                    self.tally.messages_late += u64::from(code == DisconnectCode::Slow && !blocked);
                     close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
                 }
                 false
@@ -429,60 +460,6 @@ fn opcode_of(kind: MessageKind) -> Opcode {
         MessageKind::Text => Opcode::Text,
         MessageKind::Binary => Opcode::Binary,
     }
-}
-
-/// Sends a close frame and waits, a bounded time, for the peer's.
-fn close(
-    key: Key,
-    wire: &mut Wire,
-    code: u16,
-    reason: &str,
-    now: Now,
-    settings: &Settings,
-    heard: &mut Heard,
-) {
-    if wire.closing.send() {
-        heard.replies.close(key, Some(code), reason);
-        heard.timers.push((key.slot, Some(close_due_ms(now, settings))));
-    }
-}
-
-/// RFC 6455 section 7.1.7: says why, and hears nothing more.
-fn fail(
-    key: Key,
-    wire: &mut Wire,
-    code: u16,
-    reason: &str,
-    now: Now,
-    settings: &Settings,
-    heard: &mut Heard,
-) {
-    if wire.closing.fail() {
-        heard.replies.close(key, Some(code), reason);
-    }
-    end_after_flush(key, wire, Ending::Shutdown, now, settings, heard);
-}
-
-/// Ends the socket once everything that was said is with the kernel, or the close timeout has passed.
-fn end_after_flush(
-    key: Key,
-    wire: &mut Wire,
-    ending: Ending,
-    now: Now,
-    settings: &Settings,
-    heard: &mut Heard,
-) {
-    wire.phase = Phase::Ended;
-    if wire.ending == Ending::Close || wire.ending == ending {
-        return;
-    }
-    wire.ending = ending;
-    heard.endings.push(key.slot);
-    heard.timers.push((key.slot, Some(close_due_ms(now, settings))));
-}
-
-fn close_due_ms(now: Now, settings: &Settings) -> u64 {
-    now.ms + u64::from(settings.client.close_timeout_s) * 1000
 }
 
 #[cfg(test)]

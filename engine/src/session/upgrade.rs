@@ -150,7 +150,12 @@ impl Sessions {
     /// The time for the request is over. Who has begun one is answered; who has not may have opened the connection for later,
     /// and would take an answer for that of its next request. Returns whether nothing is to be said.
     pub(super) fn give_up(&mut self, key: Key, wire: &mut Wire, now: Now, heard: &mut Heard) -> bool {
-        if wire.inbound.is_none() {
+        let has_begun = wire.inbound.is_some();
+        self.tally.handshakes_late += u64::from(has_begun || wire.is_in_record);
+        if !has_begun {
+            if wire.is_in_record {
+                self.gate.blame(key.slot, Signal::Handshake, &self.settings.guard, now.ms);
+            }
             return true;
         }
         let refusal = if wire.phase == Phase::Refusing { self.refusal(key) } else { HEAD_TOO_LATE };
@@ -199,6 +204,7 @@ impl Sessions {
             return Err(NOT_FOUND);
         }
         if !origin_is_allowed(&request, &self.settings.client, self.settings.insecure) {
+            self.tally.origins_refused += 1;
             return Err(FORBIDDEN_ORIGIN);
         }
         let mut subprotocol = None;

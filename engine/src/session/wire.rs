@@ -57,6 +57,8 @@ pub struct Wire {
     pub(super) ping_due_ms: u64,
     /// An incomplete message was there at the last step of the pings, and none was completed since.
     pub(super) was_in_message: bool,
+    /// A TLS record is incomplete, and may hold the rest of a message or the beginning of one; or the handshake is.
+    pub(super) is_in_record: bool,
     /// A ping was sent and not answered.
     pub(super) awaits_pong: bool,
     /// The connect command was answered by an error: nothing more is heard.
@@ -87,6 +89,7 @@ impl Wire {
             frame_ping: false,
             ping_due_ms: 0,
             was_in_message: false,
+            is_in_record: false,
             awaits_pong: false,
             connect_failed: false,
             certified: None,
@@ -103,9 +106,14 @@ impl Wire {
         self.certified = Some(Box::new(CertifiedUser(user.to_owned())));
     }
 
+    /// Whether the peer is in the middle of a message, as far as this side can tell.
+    pub(super) fn is_in_message(&self) -> bool {
+        self.is_in_record || !self.decoder.is_between_messages()
+    }
+
     /// Looks whether the peer is in the middle of a message, and was in the same one at the last look.
     pub(super) fn is_stuck_in_message(&mut self) -> bool {
-        let is_in_message = !self.decoder.is_between_messages();
+        let is_in_message = self.is_in_message();
         std::mem::replace(&mut self.was_in_message, is_in_message) && is_in_message
     }
 

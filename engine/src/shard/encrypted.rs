@@ -98,11 +98,14 @@ impl<I: Io> Shard<I> {
         if stream.has_outgoing() {
             self.tls_speakers.push(slot);
         }
+        // Whose handshake waits to begin has sent what it could.
+        let is_incomplete = stream.has_begun() && (stream.held_bytes() > 0 || stream.is_handshaking());
         let has_ended = stream.is_closed() || opened == Err(Broken);
         if opened == Ok(()) && !self.plain.is_empty() {
             let opened = (&mut self.plain[..], None);
             self.sessions.hear(key, &mut connection.wire, opened, now, &mut self.heard);
         }
+        self.sessions.hear_record(key, &mut connection.wire, is_incomplete, now, &mut self.heard);
         if has_ended {
             self.sessions.hear_end(key, &mut connection.wire, now, &mut self.heard);
         }

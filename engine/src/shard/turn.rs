@@ -403,6 +403,10 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::DeflateDeflatedBytes, heard.deflate.deflated);
         counters.set(Metric::DeflateWindowBytes, self.sessions.window_bytes() as u64);
         introductions::count(counters, &self.sessions.gate().take_tally());
+        counters.add(Metric::GuardRefusedOrigin, heard.origins_refused);
+        counters.add(Metric::GuardLateHandshake, heard.handshakes_late);
+        counters.add(Metric::GuardLateConnect, heard.connects_late);
+        counters.add(Metric::GuardLateMessage, heard.messages_late);
         counters.add(Metric::GuardPacedSubscribes, heard.subscribes_paced);
         counters.add(Metric::GuardCappedUsers, heard.users_capped);
         let routed = self.router.take_tally();

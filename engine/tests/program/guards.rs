@@ -147,6 +147,27 @@ fn shards_count_a_source_together() {
 }
 
 #[test]
+fn a_source_of_ipv6_is_a_network() {
+    let folder = Folder::new("guards");
+    let mut given = arguments("epoll", &["guard.connections_per_source=2", "guard.ban_points=1"]);
+    given.extend(["--listen", "[::1]:0"]);
+    let node = Node::start(&folder, &given);
+    let v6 = node.addresses("listen").into_iter().find(SocketAddr::is_ipv6).expect("an address of IPv6");
+    let _served: Vec<TcpStream> = (0..2).map(|_| wait_for(v6, &request(""), 101)).collect();
+    assert_eq!(status(v6, &request("")), 429);
+    assert!(command(&folder, &["sources"]).1.contains("::/64"));
+    let mut wrong = wait_for(node.address("listen"), &request(""), 101);
+    wrong.write_all(b"\x81\x03abc").expect("sent");
+    wrong.read_to_end(&mut Vec::new()).expect("closed");
+    assert_eq!(status(node.address("listen"), &request("")), 403);
+    let bans = command(&folder, &["bans", "--output", "json"]).1;
+    assert!(
+        bans.contains("\"127.0.0.1\"") && !bans.contains("::/64"),
+        "the other source is not banned: {bans}"
+    );
+}
+
+#[test]
 fn connections_of_a_source_are_paced() {
     let folder = Folder::new("guards");
     let rules = ["guard.connects_per_s=1", "guard.burst_s=5"];
@@ -171,6 +192,25 @@ fn lists_decide_who_is_let_in() {
         let node = Node::start(&folder, &arguments("epoll", lists));
         assert_eq!(status(node.address("listen"), &request("")), status_expected, "{lists:?}");
     }
+}
+
+#[test]
+fn pages_of_other_hosts_are_refused() {
+    let folder = Folder::new("guards");
+    let origins = ["client.allowed_origins=https://app.example,https://*.below.example"];
+    let node = Node::start(&folder, &arguments("epoll", &origins));
+    for (origin, expected) in [
+        ("https://app.example", 101),
+        ("https://a.b.below.example", 101),
+        ("https://below.example", 403),
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://localhost", 101),
+    ] {
+        let asked = request(&format!("Origin: {origin}\r\n"));
+        assert_eq!(status(node.address("listen"), &asked), expected, "{origin}");
+    }
+    wait_for_metric(&node, &refused("origin"), 3);
 }
 
 #[test]
