@@ -58,6 +58,10 @@ pub const LINK_SLOTS: u32 = 1_536;
 /// it, is still in the second-level cache, beside the kernel's own buffers.
 pub const ARENA_BYTES: usize = 256 * 1024;
 
+/// Bytes that messages are inflated to in one turn. Twice what a turn reads at most; the messages behind them are heard in
+/// later turns, since an octet of a deflated message can be a thousand of commands.
+pub const INFLATED_BYTES_PER_TURN: usize = 256 * 1024;
+
 /// Deliveries of publications made in one turn. A larger fan-out goes on in the next turn, so that other sockets
 /// are served in between; io_uring batches reach their best rate from about 256.
 pub const DELIVERIES_PER_TURN: usize = 512;

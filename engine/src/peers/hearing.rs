@@ -3,7 +3,7 @@
 //! Invariants: a peer's bytes never fail this node; a socket that is refused is told why once and not read any more.
 
 use roadstead_control::Incarnation;
-use roadstead_protocol::relay::{Body, Frame, Greeting, Relay};
+use roadstead_protocol::relay::{Body, Frame, Greeting, Malformed, Relay};
 
 use super::events::{Concern, Loss, PeersEvent, Refusal, Refused, Side, printable};
 use super::greeting::{Agreed, Greeter, WelcomeSaid, same_life};
@@ -13,8 +13,19 @@ use super::{Ended, Peers, wire};
 use crate::flow::Parcel;
 use crate::limits::{PEER_PING_MS, PEER_REFUSED_MS};
 
-/// How TLS begins (RFC 8446 section 5.1): read as a greeting it would be longer than any.
+/// How TLS begins (RFC 8446 section 5.1): read as the length of a greeting it is longer than any.
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
+
+/// Why what was read in place of a greeting is none.
+fn no_greeting(malformed: Malformed, expects_hello: bool) -> Refused {
+    match malformed {
+        Malformed::Long { bytes, .. } if expects_hello && bytes.to_le_bytes().starts_with(&TLS_HANDSHAKE) => {
+            let words = "the other node speaks TLS on links, and this one has no cluster.tls_certificate";
+            Refused::new(Refusal::Tls, words)
+        }
+        malformed => malformed.into(),
+    }
+}
 
 /// What a frame came to.
 enum Heard {
@@ -51,10 +62,6 @@ impl Peers {
         let Some(key) = self.links.key(slot) else { return };
         self.tally.received_bytes += bytes.len() as u64;
         self.links[key].heard_ms = now_ms;
-        if self.links[key].expects_hello() && bytes.starts_with(&TLS_HANDSHAKE) {
-            let words = "the other node speaks TLS on links, and this one has no cluster.tls_certificate";
-            return self.refuse(key, Refused::new(Refusal::Tls, words));
-        }
         let mut rest = bytes;
         loop {
             match self.hear_next(key, &mut rest, heard) {
@@ -82,12 +89,12 @@ impl Peers {
         if matches!(link.stage, Stage::Refused) {
             return Ok(None);
         }
-        let is_up = link.session().is_some();
+        let (is_up, expects_hello) = (link.session().is_some(), link.expects_hello());
         let frame = match link.inbound.next(rest, frame_bytes_max) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Ok(None),
             Err(malformed) if is_up => return Err(Broken::Link(malformed.into())),
-            Err(malformed) => return Err(Broken::Greeting(malformed.into())),
+            Err(malformed) => return Err(Broken::Greeting(no_greeting(malformed, expects_hello))),
         };
         self.tally.received_frames += 1;
         let Stage::Up(agreed) = &link.stage else {

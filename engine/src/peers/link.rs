@@ -98,7 +98,7 @@ impl Link {
 
     /// Whether nothing was heard of the other node.
     pub(super) fn expects_hello(&self) -> bool {
-        matches!(self.stage, Stage::HelloAwaited) && self.inbound.held_bytes() == 0
+        matches!(self.stage, Stage::HelloAwaited)
     }
 
     /// Whether its certificate is that of this node.

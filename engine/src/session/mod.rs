@@ -18,6 +18,7 @@ mod ending;
 pub mod inbound;
 pub mod permissions;
 mod pings;
+mod postponed;
 mod rates;
 pub mod replies;
 mod subscribing;
@@ -42,6 +43,7 @@ pub use deflation::{Compressor, DeflateTally, Deflates};
 use ending::{close, end_after_flush, fail};
 use inbound::Blocks;
 use permissions::Refusals;
+use postponed::Postponed;
 use rates::Rates;
 pub use replies::{Place, Replies, Span, Urgency};
 pub use wire::{Ending, Phase, Wire};
@@ -57,6 +59,8 @@ pub struct Heard {
     pub timers: Vec<(u32, Option<u64>)>,
     /// Connections whose [`Ending`] was set.
     pub endings: Vec<u32>,
+    /// Connections that are not to be read from, until what they have said was heard.
+    pub postponed: Vec<u32>,
 }
 
 /// What sessions count; the turn moves it to the metrics.
@@ -112,6 +116,7 @@ pub struct Sessions {
     blocks: Blocks,
     deflation: Deflation,
     gate: Gate,
+    postponed: Postponed,
     client_limits: Limits,
     echo_limits: Limits,
     tally: Tally,
@@ -136,6 +141,7 @@ impl Sessions {
             blocks: Blocks::new(settings.limits.inbound_bytes_per_shard as usize),
             deflation: Deflation::new(settings.compression.clone()),
             gate,
+            postponed: Postponed::default(),
             client_limits: limits(settings.limits.message_bytes),
             echo_limits: limits(settings.limits.echo_message_bytes),
             tally: Tally::default(),
@@ -212,6 +218,12 @@ impl Sessions {
         heard: &mut Heard,
     ) {
         let mut input = bytes;
+        if self.postponed.holds(key.slot) {
+            if let Err(violation) = self.postpone(key, input, heard) {
+                self.violate(key, wire, violation, now, heard);
+            }
+            return;
+        }
         if matches!(wire.phase, Phase::Upgrading | Phase::Refusing) {
             let consumed = self.upgrade(key, wire, input, now, heard);
             input = &mut input[consumed..];
@@ -260,6 +272,10 @@ impl Sessions {
         let mut block = wire.inbound.take();
         let mut violation = None;
         loop {
+            if wire.deflates.any() && self.postponed.is_spent() && !input.is_empty() {
+                violation = self.postpone(key, input, heard).err();
+                break;
+            }
             let mut assembly = self.blocks.assembly(&mut block);
             let event = match wire.decoder.decode(&mut input, &mut assembly, &limits) {
                 Ok(Some(event)) => event,
@@ -281,7 +297,9 @@ impl Sessions {
                     }
                     if compressed {
                         let bytes_max = limits.message_bytes;
-                        if let Err(found) = self.deflation.inflate(key.slot, kind, payload, bytes_max) {
+                        let inflated = self.deflation.inflate(key.slot, kind, payload, bytes_max);
+                        self.postponed.count(self.deflation.plain.len());
+                        if let Err(found) = inflated {
                             violation = Some(found);
                             break;
                         }
@@ -379,6 +397,7 @@ impl Sessions {
     /// The peer sends no more.
     pub fn hear_end(&mut self, key: Key, wire: &mut Wire, now: Now, heard: &mut Heard) {
         self.blocks.release(&mut wire.inbound);
+        self.postponed.end(key.slot, &mut self.blocks);
         end_after_flush(key, wire, Ending::Close, now, &self.settings, heard);
     }
 
@@ -438,6 +457,7 @@ impl Sessions {
     /// The socket in `slot` is gone: gives back what the connection held. Returns the user of its session, if it had one.
     pub fn end(&mut self, slot: u32, wire: &mut Wire) -> Option<Arc<str>> {
         self.blocks.release(&mut wire.inbound);
+        self.postponed.end(slot, &mut self.blocks);
         self.deflation.end(slot);
         self.gate.leave(slot);
         self.clients.rates.end(slot);

@@ -4,6 +4,7 @@ use super::client::Clients;
 use super::rates::Rates;
 use super::*;
 use crate::guards::Guards;
+use crate::limits::INFLATED_BYTES_PER_TURN;
 use crate::names::NameHasher;
 use roadstead_control::NodeId;
 
@@ -128,4 +129,67 @@ fn names_and_settings_decide_what_clients_may_do() {
 
 fn guest_says(settings: &Settings, command: &str) -> Result<(), u32> {
     Guest::of(settings.clone()).say(command).map(drop)
+}
+
+/// Messages that are deflated well are heard over several turns, in their order, and nothing of them is lost.
+#[test]
+fn what_is_inflated_in_a_turn_is_bounded() {
+    const PINGS: usize = 40;
+    let mut settings = Settings { insecure: true, ..Settings::default() };
+    settings.compression.enabled = true;
+    let settings = Arc::new(settings);
+    let verifier = Arc::new(Verifier::new(&settings.token));
+    let hasher = NameHasher::new((1, 2));
+    let identity = Identity { node: NodeId(1), shard: 0, connections_max: 1, hasher, seed: 3 };
+    let gate = Gate::new(Arc::new(Guards::new(Arc::clone(&settings), (1, 2))));
+    let mut sessions = Sessions::new(settings, verifier, identity, gate);
+    let (mut wire, mut heard) = (Wire::new(true), Heard::default());
+    let now = Now { ms: 0, unix_ms: 0 };
+
+    let mut said =
+        b"GET /connection/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+            .to_vec();
+    wsproto::push_frame(&mut said, Opcode::Text, br#"{"id":1,"connect":{}}"#, Some([0; 4]));
+    let commands = "{\"id\":9,\"rpc\":{}}\n".repeat(3_600);
+    let mut deflater = wsproto::deflate::Deflater::new(9);
+    let bomb = deflater.deflate(commands.as_bytes()).expect("it gets smaller").to_vec();
+    for number in 0..PINGS {
+        wsproto::push_deflated(&mut said, Opcode::Text, &bomb, Some([0; 4]));
+        wsproto::push_frame(&mut said, Opcode::Ping, &[number as u8], Some([0; 4]));
+    }
+
+    let pongs = |heard: &mut Heard| {
+        let mut spans = Vec::new();
+        let replies = heard.replies.freeze(&mut spans);
+        let pongs = replies.windows(3).filter(|bytes| bytes[..2] == [0x8a, 1]).map(|bytes| bytes[2]);
+        pongs.collect::<Vec<_>>()
+    };
+    sessions.begin();
+    sessions.hear(KEY, &mut wire, (&mut said, Some(0)), now, &mut heard);
+    assert_eq!(std::mem::take(&mut heard.postponed), [KEY.slot]);
+    let mut seen = pongs(&mut heard);
+    let messages = INFLATED_BYTES_PER_TURN.div_ceil(commands.len());
+    assert_eq!(seen.len() + 1, messages, "the last message is heard, the ping behind it is not");
+
+    // What comes meanwhile waits behind it.
+    let mut last = Vec::new();
+    wsproto::push_frame(&mut last, Opcode::Ping, &[PINGS as u8], Some([0; 4]));
+    sessions.hear(KEY, &mut wire, (&mut last, Some(0)), now, &mut heard);
+    assert!(pongs(&mut heard).is_empty() && sessions.inbound_bytes() > 0);
+
+    let mut is_caught_up = false;
+    while !is_caught_up {
+        heard.postponed.clear();
+        sessions.begin();
+        assert_eq!(sessions.poll_postponed(), Some(KEY));
+        is_caught_up = sessions.hear_postponed(KEY, &mut wire, now, &mut heard);
+        let heard = pongs(&mut heard);
+        assert!(heard.len() <= messages + 1);
+        seen.extend(heard);
+    }
+    assert_eq!(seen, (0..=PINGS as u8).collect::<Vec<_>>());
+    assert_eq!((sessions.inbound_bytes(), sessions.has_postponed()), (0, false));
+    sessions.end(KEY.slot, &mut wire);
 }

@@ -21,6 +21,7 @@ pub mod leaving;
 mod link_tls;
 mod links;
 pub mod mail;
+mod postponed;
 pub mod timers;
 mod turn;
 pub mod written;
@@ -395,7 +396,8 @@ impl<I: Io> Shard<I> {
             || !self.tls_speakers.is_empty()
             || self.link_streams.has_speakers()
             || !self.heard.replies.is_empty()
-            || self.siblings.has_backlog();
+            || self.siblings.has_backlog()
+            || self.sessions.has_postponed();
         if busy {
             return 0;
         }

@@ -67,11 +67,14 @@ impl<I: Io> Shard<I> {
 
     fn listen(&mut self, now: Now) {
         self.heard.replies.begin();
+        self.sessions.begin();
+        self.hear_postponed(now);
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             self.hear(event, now);
         }
         self.events = events;
+        self.pause_postponed();
         self.begin_handshakes(now);
         self.tick_links(now);
         self.tick(now);
@@ -119,9 +122,11 @@ impl<I: Io> Shard<I> {
                 }
             }
             Event::Drained { socket } => {
-                if let Some((_, connection)) = self.connections.open_at(socket.0) {
+                if let Some((key, connection)) = self.connections.open_at(socket.0) {
                     self.outboxes.unblock(&mut connection.outbox, socket.0);
-                    self.io.resume(socket);
+                    if self.sessions.is_caught_up(key) {
+                        self.io.resume(socket);
+                    }
                     if connection.tls.as_ref().is_some_and(|stream| stream.has_outgoing()) {
                         self.tls_speakers.push(socket.0);
                     }

@@ -28,7 +28,9 @@ fn garbage_in_place_of_a_greeting_is_refused_and_kept_from_memory() {
     push_relay(&mut wrong_kind, 1, &Relay::Ping).unwrap();
     let long = (GREETING_BYTES_MAX as u32 + 1).to_le_bytes();
     let unknown = [&9u32.to_le_bytes()[..], &[200; 9]].concat();
-    let cases: [(&[u8], Refusal); 6] = [
+    let cases: [(&[u8], Refusal); 7] = [
+        // A hello of TLS, however it was cut on its way.
+        (b"\x16\x03\x01\x00\x25\x01\xff\xd6\x08", Refusal::Tls),
         (b"GET / HTTP/1.1\r\n\r\n", Refusal::Oversized),
         (&[0; 64], Refusal::Malformed),
         (&[255; 64], Refusal::Oversized),
