@@ -25,7 +25,7 @@ fleet: toolchain ## build and serve three nodes as one fleet on loopback; more f
 build: toolchain ## build the release binaries: target/release/roadstead and target/release/loadgen
 	cargo build --release --locked --package roadstead-engine --package loadgen
 
-test: toolchain ## run every test, end to end with the real SDKs and a browser; ONLY="rules cargo tuning e2e conform" chooses
+test: toolchain ## run every test, end to end with the real SDKs and a browser; ONLY="rules cargo tuning e2e conform hostile" chooses
 	@tests/run.py $(ONLY)
 
 check: toolchain ## formatting, clippy without warnings, the import rules

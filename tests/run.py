@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every test of the project and adds them up.
 
-    run.py [GROUP...]      groups: rules, cargo, tuning, e2e, conform; all of them unless told
+    run.py [GROUP...]      groups: rules, cargo, tuning, e2e, conform, hostile; all of them unless told
 
 The end-to-end tests run once for each io back end against the release binary; those of a fleet once, with both back
 ends in it. Of the Autobahn suite the quick cases run; `make conform` runs all. Each step has a time limit; the last
@@ -28,13 +28,15 @@ TUNING = os.path.join(TESTS, "tuning")
 JS = os.path.join(TESTS, "e2e", "js")
 FLEET = "test_fleet.py"
 CONFORM = os.path.join(TESTS, "conform")
-GROUPS = ("rules", "cargo", "tuning", "e2e", "conform")
+HOSTILE = os.path.join(TESTS, "hostile")
+GROUPS = ("rules", "cargo", "tuning", "e2e", "conform", "hostile")
 
 # The closing lines of the runners: how each counts.
 COUNTED = {
     "passed": [
         r"^import rules: (\d+) passed",
         r"^autobahn: (\d+) passed",
+        r"^hostile: (\d+) passed",
         r"^test result: \w+\. (\d+) passed",
         r"^=+ .*?(\d+) passed",
         r"^ℹ pass (\d+)",
@@ -42,6 +44,7 @@ COUNTED = {
     "failed": [
         r"^import rules: .*?(\d+) failed",
         r"^autobahn: .*?(\d+) failed",
+        r"^hostile: .*?(\d+) failed",
         r"^test result: .*?(\d+) failed",
         r"^=+ .*?(\d+) failed",
         r"^=+ .*?(\d+) errors?",
@@ -93,13 +96,15 @@ def steps(groups, skipped):
         yield Step("import rules", [sys.executable, os.path.join(ROOT, "tools", "check", "selftest.py")], 120)
     if "cargo" in groups:
         yield Step("unit, property and simulated tests", ["cargo", "test", "--workspace", "--locked"], 2400)
+        fuzz = ["cargo", "check", "--locked", "--manifest-path", os.path.join(ROOT, "fuzz", "Cargo.toml")]
+        yield Step("fuzz targets compile", fuzz, 1200, environment={"CARGO_TARGET_DIR": TARGET}, counts=False)
     pytest = [os.path.join(PYTHON, ".venv", "bin", "python"), "-m", "pytest"]
     unwritten = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     if "tuning" in groups:
         if os.geteuid() != 0:
             skipped.append("network namespaces are for root: the tests of kernel tuning in them did not run")
         yield Step("kernel tuning", pytest, 300, TUNING, unwritten)
-    if "e2e" not in groups and "conform" not in groups:
+    if not {"e2e", "conform", "hostile"} & set(groups):
         return
     build = [
         "cargo",
@@ -124,6 +129,9 @@ def steps(groups, skipped):
     if "conform" in groups:
         suite = [sys.executable, os.path.join(CONFORM, "conform.py"), "--fast"]
         yield Step("the Autobahn suite, quick cases", suite, 900, environment=environment)
+    if "hostile" in groups:
+        corpus = [sys.executable, os.path.join(HOSTILE, "hostile.py")]
+        yield Step("hostile input", corpus, 300, environment=environment)
     if "e2e" not in groups:
         return
     for number, io in enumerate(back_ends):

@@ -45,31 +45,6 @@ fn is_status(said: &str, status: &str) -> bool {
 }
 
 #[test]
-fn what_cannot_become_a_request_is_answered_at_once() {
-    let folder = Folder::new("refusals");
-    let node = Node::start(&folder, &["--insecure", "--set", "client.handshake_timeout_s=60"]);
-    let listen = node.address("listen");
-    for (request, status) in [
-        (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], "400"),
-        (b"{\"id\":1}", "400"),
-        (b"GET /connection/websocket HTTP/1.1\nHost: a\n\n", "400"),
-        (b"GET /connection/websocket HTTP/1.1\r\nHost: a\n", "400"),
-        (b"POST /connection/websocket HTTP/1.1\r\nHost: a\r\n\r\n", "405"),
-    ] {
-        let said = said_to(listen, request);
-        assert!(is_status(&said, status), "{request:?}: {said}");
-    }
-    // In two pieces as well: only what is new is looked at.
-    let mut stream = connect(listen);
-    stream.write_all(b"GET /connection/websocket HTTP/1.1\r\nHo").expect("sent");
-    stream.set_nodelay(true).expect("set");
-    stream.write_all(b"st: a\n").expect("sent");
-    let mut said = String::new();
-    stream.read_to_string(&mut said).expect("answered in time");
-    assert!(is_status(&said, "400"), "{said}");
-}
-
-#[test]
 fn an_answer_to_head_has_no_body() {
     let folder = Folder::new("refusals");
     let node = Node::start(&folder, &["--insecure"]);
@@ -92,15 +67,6 @@ fn an_answer_to_head_has_no_body() {
         assert_eq!(body(&head), "", "{path}");
         assert_ne!(body(&get), "", "{path}");
     }
-}
-
-#[test]
-fn a_request_that_does_not_come_in_time_is_told_so() {
-    let folder = Folder::new("refusals");
-    let node = Node::start(&folder, &["--insecure", "--set", "client.handshake_timeout_s=1"]);
-    let said = said_to(node.address("listen"), b"GET /connection/websocket HTTP/1.1\r\nHost: a");
-    assert!(is_status(&said, "408"), "{said}");
-    assert_eq!(said_to(node.address("listen"), b""), "", "who said nothing is told nothing");
 }
 
 #[test]

@@ -64,6 +64,7 @@ def request(
     headers=(),
     version="13",
     key="dGhlIHNhbXBsZSBub25jZQ==",
+    encoding="utf-8",
 ):
     """The text of an upgrade request; a header given as (name, HOLD) is left out."""
     lines = {
@@ -77,7 +78,7 @@ def request(
         lines["Sec-WebSocket-Protocol"] = protocol
     lines.update(headers)
     shown = [f"{name}: {value}" for name, value in lines.items() if value is not HOLD]
-    return "\r\n".join([f"GET {path} HTTP/1.1", *shown, "", ""]).encode()
+    return "\r\n".join([f"GET {path} HTTP/1.1", *shown, "", ""]).encode(encoding)
 
 
 async def exchange(server, sent):
@@ -113,11 +114,18 @@ class Client:
 
     @staticmethod
     async def open(
-        server, path="/connection/websocket", protocol=None, headers=(), trickle=False, following=b""
+        server,
+        path="/connection/websocket",
+        protocol=None,
+        headers=(),
+        trickle=False,
+        following=b"",
+        **connection,
     ):
-        """Upgrades. `trickle` sends one byte at a time; `following` goes into the same packet as the head."""
+        """Upgrades. `trickle` sends one byte at a time; `following` goes into the same packet as the head; `connection` is
+        for `asyncio.open_connection`."""
         key = base64.b64encode(os.urandom(16)).decode()
-        reader, writer = await asyncio.open_connection(server.host, server.port)
+        reader, writer = await asyncio.open_connection(server.host, server.port, **connection)
         head = request(server, path, protocol, headers, key=key) + following
         try:
             await write(writer, head, trickle)
@@ -155,10 +163,7 @@ class Client:
 
     async def _read_frame(self):
         first, second = await self.reader.readexactly(2)
-        assert first & 0x70 == 0, f"the server set reserved bits: {first:#x}"
-        assert second & 0x80 == 0, "the server masked a frame"
-        opcode = first & 0x0F
-        assert opcode in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG), f"the server sent opcode {opcode}"
+        opcode = opcode_of(first, second)
         size = second & 0x7F
         if size == 126:
             (size,) = struct.unpack(">H", await self.reader.readexactly(2))
@@ -239,6 +244,30 @@ class Client:
                 return push["pub"]
 
 
+def opcode_of(first, second):
+    """The opcode of a frame that may begin like this."""
+    assert first & 0x70 == 0, f"the server set reserved bits: {first:#x}"
+    assert second & 0x80 == 0, "the server masked a frame"
+    opcode = first & 0x0F
+    assert opcode in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG), f"the server sent opcode {opcode}"
+    return opcode
+
+
+def frames(heard):
+    """The whole frames at the front of what was heard, as (opcode, payload): how many octets they are, and they."""
+    at, found = 0, []
+    while len(heard) - at >= 2:
+        opcode, size, begin = opcode_of(heard[at], heard[at + 1]), heard[at + 1], at + 2
+        if size > 125:
+            begin = at + (4 if size == 126 else 10)
+            size = int.from_bytes(heard[at + 2 : begin], "big")
+        if len(heard) < begin + size:
+            break
+        found.append((opcode, bytes(heard[begin : begin + size])))
+        at = begin + size
+    return at, found
+
+
 def close_of(payload):
     if not payload:
         return None, ""
@@ -256,9 +285,9 @@ async def write(writer, data, trickle):
         await asyncio.sleep(0)
 
 
-async def joined(server, *channels, **connect):
+async def joined(server, *channels, connection=None, **connect):
     """A client that has connected and subscribed."""
-    client = await Client.open(server)
+    client = await Client.open(server, **(connection or {}))
     reply = await client.connect(**connect)
     assert "connect" in reply, reply
     client.id = reply["connect"]["client"]

@@ -3,20 +3,18 @@
 import asyncio
 import json
 import random
-import zlib
 
 import pytest
 import websockets
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory as Deflate
 
 from conftest import OPEN, cases, shared
-from raw import CONTINUATION, PING, TEXT, Client, frame
+from raw import Client
 
 PLAIN = ("roadstead_deflate_plain_bytes_total", ())
 DEFLATED = ("roadstead_deflate_deflated_bytes_total", ())
 WINDOWS = ("roadstead_deflate_window_bytes", ())
 TAKEOVER = "[compression]\ntakeover = true\nwindow_bits = 15\nwindow_bytes_per_shard = 65536\n"
-RSV1 = 4
 
 
 @pytest.fixture(scope="module")
@@ -107,38 +105,6 @@ async def test_agreement(deflating, server, path, offer, answer):
     for asked, expected in [(deflating, answer), (server, None)]:
         async with await Client.open(asked, path, headers={"Sec-WebSocket-Extensions": offer}) as client:
             assert client.headers.get("sec-websocket-extensions") == expected
-
-
-def deflate(payload):
-    """Deflated for one message of its own."""
-    stream = zlib.compressobj(wbits=-15)
-    return (stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-
-OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate"}
-
-
-@cases(
-    "sent, code",
-    [
-        ("a bomb", frame(TEXT, deflate(b" " * (40 << 20)), rsv=RSV1), 1009),
-        ("what is not deflated", frame(TEXT, b"\xff" * 40, rsv=RSV1), 1007),
-        ("text that is none once it is inflated", frame(TEXT, deflate(b"abc\xff"), rsv=RSV1), 1007),
-        ("rsv1 on a continuation", frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b", rsv=RSV1), 1002),
-        ("rsv1 on a ping", frame(PING, rsv=RSV1), 1002),
-        ("rsv2", frame(TEXT, b"a", rsv=2), 1002),
-    ],
-)
-async def test_violation(deflating, sent, code):
-    async with await Client.open(deflating, "/echo", headers=OFFER) as client:
-        await client.send(sent)
-        assert (await client.closed())[0] == code
-
-
-async def test_a_bomb_is_stopped_at_the_limit_of_a_client(deflating):
-    async with await Client.open(deflating, "/connection/websocket", headers=OFFER) as client:
-        await client.send(frame(TEXT, deflate(b" " * (65 << 10)), rsv=RSV1))
-        assert (await client.closed())[0] == 1009
 
 
 async def connected(server, offer=None):

@@ -1,72 +1,16 @@
-"""RFC 6455 on /echo and on the client endpoint: what is echoed, and which close code each violation gets."""
+"""RFC 6455 on /echo and on the client endpoint: what is echoed, and how a close is answered. Violations are in ../../hostile."""
 
 import asyncio
 import os
 import random
-import struct
 
 import pytest
 
 import raw
-from conftest import cases
 from raw import BINARY, CONTINUATION, PING, PONG, TEXT, Client, close_frame, frame
 
 ENDPOINTS = ["/echo", "/connection/websocket"]
 KIB = 1024
-
-
-@pytest.mark.parametrize("path", ENDPOINTS)
-@cases(
-    "sent, code",
-    [
-        ("no mask", frame(TEXT, "{}", mask=False), 1002),
-        ("no mask on a ping", frame(PING, mask=False), 1002),
-        ("rsv1", frame(TEXT, "{}", rsv=4), 1002),
-        ("rsv2", frame(TEXT, "{}", rsv=2), 1002),
-        ("rsv3", frame(TEXT, "{}", rsv=1), 1002),
-        ("rsv1 on a ping", frame(PING, rsv=4), 1002),
-        ("opcode 3", frame(3, "{}"), 1002),
-        ("opcode 7", frame(7, "{}"), 1002),
-        ("opcode 11", frame(11), 1002),
-        ("opcode 15", frame(15), 1002),
-        ("a fragmented ping", frame(PING, fin=False), 1002),
-        ("a fragmented close", frame(raw.CLOSE, fin=False), 1002),
-        ("a ping of 126 bytes", frame(PING, b"p" * 126), 1002),
-        ("a close of 126 bytes", frame(raw.CLOSE, struct.pack(">H", 1000) + b"r" * 124), 1002),
-        ("a continuation of nothing", frame(CONTINUATION, "{}"), 1002),
-        ("a message inside a message", frame(TEXT, "{", fin=False) + frame(TEXT, "}"), 1002),
-        ("a length with its highest bit", frame(TEXT, length=1 << 63), 1002),
-        ("a close of one byte", frame(raw.CLOSE, b"\x03"), 1002),
-        ("invalid utf-8", frame(TEXT, b"\xff\xfe"), 1007),
-        ("overlong utf-8", frame(TEXT, b"\xc0\xaf"), 1007),
-        ("a surrogate in utf-8", frame(TEXT, b"\xed\xa0\x80"), 1007),
-        ("utf-8 past the last code point", frame(TEXT, b"\xf4\x90\x80\x80"), 1007),
-        ("truncated utf-8", frame(TEXT, b"\xe2\x82"), 1007),
-        (
-            "invalid utf-8 across fragments",
-            frame(TEXT, b"\xe2", fin=False) + frame(CONTINUATION, b"\x28\xa1"),
-            1007,
-        ),
-        ("invalid utf-8 in a frame that is not complete", frame(TEXT, b"\xff", length=1000), 1007),
-        ("invalid utf-8 in a close reason", close_frame(1000, b"\xff\xff"), 1007),
-        ("an announced size past every limit", frame(BINARY, length=1 << 40), 1009),
-    ],
-)
-async def test_violation(server, path, sent, code):
-    async with await Client.open(server, path) as client:
-        await client.send(sent)
-        got, reason = await client.closed()
-        assert got == code
-        assert reason, "SDKs ignore the code of a close without a reason"
-        await client.ended()
-
-
-@pytest.mark.parametrize("path", ENDPOINTS)
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
-async def test_close_code_that_may_not_be_sent(server, path, code):
-    async with await Client.open(server, path) as client:
-        await client.send(close_frame(code, b"bye"))
-        assert (await client.closed())[0] == 1002
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
@@ -159,26 +103,6 @@ async def test_echo_keeps_order_of_a_pipeline(server):
             assert await client.message() == (TEXT, str(n).encode())
 
 
-@pytest.mark.parametrize("path, limit", [("/connection/websocket", 64 * KIB), ("/echo", 16 * 1024 * KIB)])
-@pytest.mark.parametrize("fragments", [1, 3])
-async def test_oversized_message(server, path, limit, fragments):
-    async with await Client.open(server, path) as client:
-        part = limit // fragments + 1
-        for n in range(fragments):
-            head = frame(CONTINUATION if n else TEXT, b"x" * part, fin=n + 1 == fragments)
-            try:
-                await client.send(head)
-            except ConnectionError:
-                break  # the server stopped reading, and has said why
-        assert (await client.closed())[0] == 1009
-
-
-async def test_too_many_fragments(server):
-    async with await Client.open(server, "/echo") as client:
-        await client.send(frame(TEXT, "x", fin=False) + frame(CONTINUATION, "x", fin=False) * 2000)
-        assert (await client.closed())[0] == 1009
-
-
 @pytest.mark.limit(90)
 async def test_random_bytes_leave_other_clients_alone(server):
     """Clients that send noise, under a seed, while a pair of good clients goes on talking."""
@@ -207,41 +131,3 @@ async def test_random_bytes_leave_other_clients_alone(server):
     assert server.running() and server.get("/live")[0] == 200
     publisher.writer.close()
     subscriber.writer.close()
-
-
-async def test_clients_that_do_not_read_leave_others_alone(server):
-    """Echo clients that send and never read cannot hold up anybody else."""
-    stuck = [await Client.open(server, "/echo") for _ in range(8)]
-    payload = frame(BINARY, bytes(256 * KIB))
-    for client in stuck:
-        for _ in range(40):
-            client.writer.write(payload)
-    publisher = await raw.joined(server)
-    subscriber = await raw.joined(server, "aside")
-    for n in range(50):
-        assert (await publisher.ask(publish={"channel": "aside", "data": n}))["publish"] == {}
-        assert (await subscriber.publication("aside"))["data"] == n
-    for client in stuck:
-        client.writer.transport.abort()
-    publisher.writer.close()
-    subscriber.writer.close()
-
-
-@pytest.mark.parametrize("begun", [frame(TEXT, "half", fin=False), frame(TEXT, "x", length=100), b"\x81"],
-                         ids=["a fragment", "a part of a frame", "a part of a header"])  # fmt: skip
-async def test_a_message_must_be_finished_in_time(start, begun):
-    server = start("--insecure", "--echo", config="[client]\nmessage_timeout_s = 1\nping_s = 0\n")
-    async with (
-        await Client.open(server, "/echo") as stuck,
-        await Client.open(server, "/echo") as good,
-        await Client.open(server) as client,
-    ):
-        await client.connect()
-        await stuck.send(begun)
-        await client.send(begun)
-        for n in range(30):
-            await good.frame(TEXT, str(n))
-            assert await good.message() == (TEXT, str(n).encode())
-            await asyncio.sleep(0.1)
-        assert (await stuck.closed())[0] == 1008
-        assert (await client.closed())[0] == 3008

@@ -126,55 +126,6 @@ async def test_publisher_is_named_by_the_server(server):
 
 
 @cases(
-    "sent",
-    [
-        ("an empty message", ""),
-        ("no json", "hello"),
-        ("an array", "[]"),
-        ("json cut short", '{"id":1,"connect":{}'),
-        ("subscribe first", '{"id":1,"subscribe":{"channel":"c"}}'),
-        ("pong first", "{}"),
-        ("no request", '{"id":1}'),
-        ("a negative id", '{"id":-1,"connect":{}}'),
-        ("connect without id", '{"connect":{}}'),
-    ],
-)
-async def test_bad_first_message(server, sent):
-    async with await Client.open(server) as client:
-        await client.frame(TEXT, sent)
-        await closes_with(client, 3501)
-
-
-@cases(
-    "sent, code",
-    [
-        ("a second connect", '{"id":9,"connect":{}}', 3501),
-        ("a pong that nobody asked for", "{}", 3501),
-        ("a request without id", '{"subscribe":{"channel":"c"}}', 3501),
-        ("no request", '{"id":9}', 3501),
-        ("an unknown request", '{"id":9,"teleport":{}}', 3501),
-        ("a client's ping", '{"id":9,"ping":{}}', 3501),
-        ("subscribe without channel", '{"id":9,"subscribe":{}}', 3501),
-        ("unsubscribe without channel", '{"id":9,"unsubscribe":{}}', 3501),
-        ("publish without channel", '{"id":9,"publish":{"data":1}}', 3501),
-        ("an unknown delta", '{"id":9,"subscribe":{"channel":"c","delta":"xor"}}', 3501),
-        (
-            "an empty line",
-            '{"id":9,"unsubscribe":{"channel":"c"}}\n\n{"id":10,"unsubscribe":{"channel":"c"}}',
-            3501,
-        ),
-        ("no json", '{"id":9,', 3501),
-        ("an empty message", "", 3501),
-        ("a send that nobody handles", '{"send":{"data":1}}', 3508),
-    ],
-)
-async def test_misuse_after_connect(server, sent, code):
-    async with await joined(server) as client:
-        await client.frame(TEXT, sent)
-        await closes_with(client, code)
-
-
-@cases(
     "command, code",
     [
         ("rpc", {"rpc": {"method": "m", "data": 1}}, 108),
@@ -301,23 +252,6 @@ async def test_protobuf_replies(server):
         (reply,) = await heard(client)
         assert (reply.id, reply.error.code, reply.error.temporary) == (6, 108, False)
         assert reply.error.message
-
-
-@cases(
-    "sent",
-    [
-        ("an empty message", b""),
-        ("a length past the end", b"\x05\x08\x01\x22\x00"),
-        ("a length without end", b"\xff" * 11),
-        ("an unknown wire type", b"\x02\x0f\x01"),
-        ("an empty command: a pong", b"\x00"),
-        ("no request", b"\x02\x08\x01"),
-    ],
-)
-async def test_bad_protobuf(server, sent):
-    async with await Client.open(server, protocol="centrifuge-protobuf") as client:
-        await client.frame(BINARY, sent)
-        await closes_with(client, 3501)
 
 
 async def test_json_and_protobuf_meet(server):
@@ -490,7 +424,7 @@ async def test_names_that_come_and_go_leave_nothing(start):
             answered = 0
             while answered < 2 * batch:
                 reply = await client.hear()
-                answered += reply["id"] in (1000, 1001)
+                answered += reply.get("id") in (1000, 1001)
         known = sum(value for (name, _), value in server.samples().items() if name == "roadstead_channels")
         assert known <= 80_000, f"{known} channels of {batch * rounds} names"
         assert (await client.ask(subscribe={"channel": "here to stay"}))["subscribe"] == {}

@@ -102,24 +102,6 @@ def split_hello():
     return b"\x16\x03\x01\x00\x28" + hello()[5:45]
 
 
-@pytest.mark.parametrize("after", [b"", b"\x14\x03\x03\x00\x01\x01", b"\x17\x03\x03\x00\x01x", b"\x15\x03\x03\x00\x02\x01\x00"],
-                         ids=["the end", "a cipher change", "data", "a goodbye"])  # fmt: skip
-async def test_half_a_handshake_message_then(encrypted, after):
-    url = f"wss://{encrypted.ready['listen']}/echo"
-    async with websockets.connect(url, ssl=trusting(encrypted.cert)) as good:
-        for _ in range(4):
-            reader, writer = await asyncio.open_connection(encrypted.host, encrypted.port)
-            writer.write(split_hello() + after)
-            writer.write_eof()
-            try:
-                await asyncio.wait_for(reader.read(), 15)
-            except ConnectionError:
-                pass
-            writer.close()
-        await good.send("still here")
-        assert await good.recv() == "still here"
-
-
 async def test_stop_amid_handshakes(tmp_path):
     cert, key = certificate(tmp_path)
     server = Server("--insecure", "--echo", "--tls-cert", cert, "--tls-key", key).wait_ready()
@@ -134,26 +116,6 @@ async def test_stop_amid_handshakes(tmp_path):
     assert code == 0 and "panicked" not in log, log
     for writer in writers:
         writer.close()
-
-
-@pytest.mark.parametrize(
-    "noise",
-    [b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\xff\xff" + bytes(80_000), bytes(5), os.urandom(4096)],
-    ids=["plain HTTP", "an endless record", "zeros", "garbage"],
-)
-async def test_noise_ends_only_its_own_connection(encrypted, noise):
-    url = f"wss://{encrypted.ready['listen']}/echo"
-    async with websockets.connect(url, ssl=trusting(encrypted.cert)) as good:
-        reader, writer = await asyncio.open_connection(encrypted.host, encrypted.port)
-        try:
-            writer.write(noise)
-            await asyncio.wait_for(reader.read(), 15)
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-        await good.send("still here")
-        assert await good.recv() == "still here"
 
 
 def test_bad_certificates_are_refused(tmp_path):
