@@ -52,6 +52,17 @@ pub enum Metric {
     Upgrades,
     UpgradesRefusedBusy,
     UpgradesRefusedRequest,
+    TokensAccepted,
+    TokensMalformed,
+    TokensUnknownKey,
+    TokensBadSignature,
+    TokensOtherAudience,
+    TokensOtherIssuer,
+    TokensBadClaims,
+    TokensExpired,
+    TokensUnavailable,
+    TokensBusy,
+    TokensWaiting,
     TlsHandshakesFull,
     TlsHandshakesResumed,
     TlsHandshakesFailed,
@@ -174,6 +185,19 @@ impl Metric {
         }
     }
 
+    /// Where tokens are counted that opened nothing, in the order of the reasons that sessions give.
+    pub const TOKENS_REFUSED: [Self; 9] = [
+        Self::TokensMalformed,
+        Self::TokensUnknownKey,
+        Self::TokensBadSignature,
+        Self::TokensOtherAudience,
+        Self::TokensOtherIssuer,
+        Self::TokensBadClaims,
+        Self::TokensExpired,
+        Self::TokensUnavailable,
+        Self::TokensBusy,
+    ];
+
     /// Where clients are counted that are told 503.
     #[must_use]
     pub fn of_refusal(refusal: Refusal) -> Self {
@@ -213,6 +237,8 @@ const GUARD_FAULTS: &str = "roadstead_guard_faults_total";
 const GUARD_FAULTS_HELP: &str = "What connections did wrong, which counts towards a ban of their source.";
 const GUARD_PACED: &str = "roadstead_guard_limited_total";
 const GUARD_PACED_HELP: &str = "Subscribe and publish commands that came too fast (111), and sessions of users with too many connections (3504).";
+const TOKENS_REFUSED: &str = "roadstead_tokens_refused_total";
+const TOKENS_REFUSED_HELP: &str = "Tokens that opened nothing; unavailable and busy: for now, and whoever showed them was told to come back.";
 const ACCEPT_FAILURES: &str = "roadstead_accept_failures_total";
 const ACCEPT_FAILURES_HELP: &str =
     "Times that accepting paused, with clients waiting in the backlog, by what there was too little of.";
@@ -237,7 +263,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 122] = [
+pub static METRICS: [MetricSpec; 133] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(counter(Metric::AcceptLackSlots, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "slots"),
@@ -253,6 +279,21 @@ pub static METRICS: [MetricSpec; 122] = [
     counter(Metric::Upgrades, "roadstead_upgrades_total", "Requests upgraded to WebSocket."),
     labelled(counter(Metric::UpgradesRefusedBusy, UPGRADES_REFUSED, UPGRADES_REFUSED_HELP), "busy"),
     labelled(counter(Metric::UpgradesRefusedRequest, UPGRADES_REFUSED, UPGRADES_REFUSED_HELP), "request"),
+    counter(Metric::TokensAccepted, "roadstead_tokens_accepted_total", "Tokens that were good."),
+    labelled(counter(Metric::TokensMalformed, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "malformed"),
+    labelled(counter(Metric::TokensUnknownKey, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "key"),
+    labelled(counter(Metric::TokensBadSignature, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "signature"),
+    labelled(counter(Metric::TokensOtherAudience, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "audience"),
+    labelled(counter(Metric::TokensOtherIssuer, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "issuer"),
+    labelled(counter(Metric::TokensBadClaims, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "claims"),
+    labelled(counter(Metric::TokensExpired, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "expired"),
+    labelled(counter(Metric::TokensUnavailable, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "unavailable"),
+    labelled(counter(Metric::TokensBusy, TOKENS_REFUSED, TOKENS_REFUSED_HELP), "busy"),
+    gauge(
+        Metric::TokensWaiting,
+        "roadstead_tokens_waiting",
+        "Tokens that wait to be judged, or for the verdict to be heard.",
+    ),
     of_kind(counter(Metric::TlsHandshakesFull, TLS_HANDSHAKES, TLS_HANDSHAKES_HELP), "full"),
     of_kind(counter(Metric::TlsHandshakesResumed, TLS_HANDSHAKES, TLS_HANDSHAKES_HELP), "resumed"),
     labelled(counter(Metric::TlsHandshakesFailed, TLS_FAILED, TLS_FAILED_HELP), "failed"),

@@ -235,6 +235,41 @@ pub const KEEPALIVE_S: u64 = 600;
 /// whoever sent it. A longer one is not read.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
+/// Tokens of a node that wait for a verifier, shared evenly by its shards. Two verifiers take a quarter of a second for as many
+/// signatures with elliptic keys; a further one is refused for now (111), and its client comes back.
+pub const VERIFICATIONS_WAITING_MAX: usize = 8 * 1024;
+
+/// Verdicts that a shard hears in one turn; each may open a session with all its subscriptions.
+pub const VERDICTS_PER_TURN: usize = 256;
+
+/// Bytes that clients of a shard have said behind a token that is not judged yet. Whoever says more is closed with 3013.
+pub const SAID_WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// What a message that waits so is reckoned to need beside its bytes.
+pub const SAID_WAITING_OVERHEAD_BYTES: usize = 64;
+
+/// Public keys in files for one kind of token. A token that names none may have to be tried with each.
+pub const PUBLIC_KEYS_MAX: usize = 4;
+
+/// Keys of one key set. Identity providers have two or three, and as many again while they change them.
+pub const JWKS_KEYS_MAX: usize = 64;
+
+/// A key set, or a file of keys, bytes: [`JWKS_KEYS_MAX`] keys with their certificates fit.
+pub const KEY_FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// Name of a key, bytes; a key with a longer one cannot be asked for.
+pub const KID_BYTES_MAX: usize = 256;
+
+/// Names of keys that are remembered as asked for and not there. For further ones keys are fetched too, but what came of it is
+/// not remembered: whoever asks is told to come back.
+pub const KIDS_WANTED_MAX: usize = 64;
+
+/// Bits of an RSA key: what the library verifies with.
+pub const RSA_BITS_MIN: usize = 2_048;
+
+/// See [`RSA_BITS_MIN`].
+pub const RSA_BITS_MAX: usize = 8_192;
+
 /// How long an expired token is still honoured, seconds: SDKs begin to refresh at the moment of expiry.
 pub const TOKEN_GRACE_S: u64 = 25;
 

@@ -42,6 +42,17 @@ pub fn commands(encoding: Encoding, message: &[u8]) -> Commands<'_> {
     Commands { messages }
 }
 
+impl<'a> Commands<'a> {
+    /// What is left of the message, to be read as one later; `None`: nothing.
+    pub fn rest(&self) -> Option<&'a [u8]> {
+        match &self.messages {
+            Messages::Json(lines) => lines.rest(),
+            Messages::Protobuf(frames) => frames.rest(),
+            Messages::Ended => None,
+        }
+    }
+}
+
 impl<'a> Iterator for Commands<'a> {
     type Item = Result<Command<'a>, Malformed>;
 

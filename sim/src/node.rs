@@ -18,7 +18,7 @@ use roadstead_engine::settings::Settings;
 use roadstead_engine::shard::mail::Mail;
 use roadstead_engine::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Turned, connections_of_shard};
 use roadstead_engine::siblings::{Siblings, Wake};
-use roadstead_engine::token::Verifier;
+use roadstead_engine::token::{Remotes, Verifier};
 
 use crate::back_end::SimIo;
 use crate::random::Random;
@@ -92,7 +92,7 @@ impl Node {
         let NodeParts { address, settings, stalls, id, fleet, tampers } = parts;
         let mut random = world.random();
         let settings = Arc::new(settings);
-        let verifier = Arc::new(Verifier::new(&settings.token));
+        let verifier = Arc::new(Verifier::load(&settings, &Remotes::default()).expect("no keys in files"));
         let slots_max = connections_of_shard(&settings, settings.shards) + SPARE_SLOTS;
         let mut ios: Vec<SimIo> =
             (0..settings.shards).map(|_| world.back_end(address.ip(), slots_max)).collect();
@@ -125,6 +125,7 @@ impl Node {
                 fleet: fleet.as_ref().map(|(_, links)| links.clone()),
                 settings: Arc::clone(&settings),
                 verifier: Arc::clone(&verifier),
+                desk: None,
                 tls: None,
                 siblings: Siblings::new(inbox, senders.clone()),
                 orders: orders_received,

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::cluster;
 use super::entry::{Origin, Problem};
+use super::{cluster, token};
 use crate::limits::NAMESPACES_MAX;
 use crate::settings::{Channel, ClientUser, Settings};
-
-/// An HMAC key shorter than its hash is weaker than the hash (RFC 7518 section 3.2).
-const HS256_SECRET_BYTES: usize = 32;
 
 const USED_TWICE: &str = "the address is used twice; each listen, admin and cluster address needs its own";
 
@@ -155,7 +152,7 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<String, Origin>) 
         let count = settings.namespaces.len();
         refuse("namespace", count.to_string(), &format!("allowed are {NAMESPACES_MAX} namespaces"));
     }
-    for (key, value, reason) in cluster::problems(settings) {
+    for (key, value, reason) in cluster::problems(settings).into_iter().chain(token::problems(settings)) {
         refuse(key, value, &reason);
     }
     problems
@@ -169,16 +166,7 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
             "insecure mode: everybody may connect, subscribe and publish; token expiry is ignored".into(),
         );
     }
-    match &settings.token.hmac_secret {
-        Some(secret) if secret.expose().len() < HS256_SECRET_BYTES => warnings.push(format!(
-            "token.hmac_secret has {} bytes; HS256 wants at least {HS256_SECRET_BYTES} (openssl rand -hex 32)",
-            secret.expose().len()
-        )),
-        None if !settings.insecure && !settings.client.allow_anonymous => warnings.push(
-            "no client can connect: token.hmac_secret is not set, client.allow_anonymous and insecure are off".into(),
-        ),
-        _ => {}
-    }
+    warnings.extend(token::warnings(settings));
     warnings.extend(channel_warnings("channel", &settings.channel));
     for (name, rules) in &settings.namespaces {
         warnings.extend(channel_warnings(&format!("namespace.{name}"), rules));

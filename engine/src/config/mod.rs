@@ -22,6 +22,8 @@ mod setting;
 mod slot;
 mod spelling;
 mod table;
+mod token;
+mod token_table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

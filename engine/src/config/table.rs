@@ -9,6 +9,7 @@ use roadstead_io::{Choice, Congestion};
 
 use super::guards;
 use super::slot::{NAME, Slot};
+use super::token_table;
 use crate::limits::{
     BACKLOG_DEFAULT, HANDSHAKE_BYTES_MAX, MEMORY_BYTES_MIN, SEEDS_MAX, SHARDS_MAX, TLS_CERTIFICATES_MAX,
 };
@@ -41,7 +42,7 @@ const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 
 /// All settings, in the order in which they are printed.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
-    TABLE.iter().chain(guards::ROWS)
+    TABLE.iter().chain(token_table::ROWS).chain(guards::ROWS)
 }
 
 static TABLE: &[Row] = &[
@@ -291,21 +292,6 @@ static TABLE: &[Row] = &[
         "client.allowed_origins",
         Slot::Texts { at: |s| &mut s.client.allowed_origins, max: 256 },
         "browser origins besides the host itself, such as https://example.com or https://*.example.com; * allows all",
-    ),
-    live(
-        "token.hmac_secret",
-        Slot::Secret { at: |s| &mut s.token.hmac_secret },
-        "key of HS256 connection tokens; without it no token is accepted",
-    ),
-    live(
-        "token.audience",
-        Slot::Text { at: |s| &mut s.token.audience, bytes_max: 255 },
-        "tokens must name this audience (aud)",
-    ),
-    live(
-        "token.issuer",
-        Slot::Text { at: |s| &mut s.token.issuer, bytes_max: 255 },
-        "tokens must name this issuer (iss)",
     ),
     live(
         "tls.certificate",

@@ -318,7 +318,7 @@ fn reload_tells_what_applies() {
     let read = from_flags(&[("token.hmac_secret", "two"), ("log.level", "debug"), ("shards", "7"), links])
         .expect("valid");
     let (next, changes) = reload(&running, &read.settings);
-    assert_eq!(changes.applied, ["token.hmac_secret", "log.level"]);
+    assert_eq!(changes.applied, ["log.level", "token.hmac_secret"]);
     assert_eq!(changes.need_restart, ["shards"]);
     assert_eq!(next.token.hmac_secret, Some(Secret::new("two")));
     assert_eq!(next.log.level, crate::settings::LogLevel::Debug);

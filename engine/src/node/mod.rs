@@ -41,7 +41,7 @@ use crate::health::Health;
 use crate::logging::Logging;
 use crate::settings::Settings;
 use crate::shard::Order;
-use crate::token::Verifier;
+use crate::token::{Remotes, Verifier};
 
 pub use ceiling::{CeilingOutlook, ceiling_outlook};
 use certificates::Certificates;
@@ -75,7 +75,9 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let mut doors = doors::open(&configuration.settings)?;
     let fitted = Fitted { connections: room.connections, page_origins: doors.page_origins() };
     let settings = Arc::new(fitted.fit(&configuration.settings));
-    let verifier = Arc::new(Verifier::new(&settings.token));
+    let remotes = Remotes::default();
+    let verifier = Verifier::load(&settings, &remotes).map_err(|error| Failure::Demand(error.to_string()))?;
+    let verifier = Arc::new(verifier);
     let fewer_descriptors = room.connections < configuration.settings.limits.connections;
     let admission =
         Arc::new(Admission::new(settings.shards, ceiling_bytes, settings.tls.is_on(), fewer_descriptors));
@@ -145,6 +147,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         ready_line,
         course: supervisor::Course::new(),
         certificates,
+        remotes,
         control,
     };
     node.supervise(&happenings, sources, logging)

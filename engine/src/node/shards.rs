@@ -30,7 +30,7 @@ use crate::shard::mail::Mail;
 use crate::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Turned, connections_of_shard};
 use crate::siblings::{Siblings, Wake};
 use crate::tls::Identity as TlsIdentity;
-use crate::token::Verifier;
+use crate::token::{Verifier, open_desks};
 
 /// Orders are rare; a shard that has not read this many is stalled, and the watchdog deals with it.
 const ORDERS_WAITING_MAX: usize = 16;
@@ -114,7 +114,9 @@ pub(super) fn start(
     for address in shards.addresses.iter().chain(fleet.iter().map(|(address, _)| address)) {
         refuse_shared_port(*address, settings)?;
     }
-    for (index, (inbox, seeds)) in (0..count).zip(inboxes.into_iter().zip(seeds)) {
+    let desks = open_desks(verifiers(count), shards.wakes().collect())
+        .map_err(|error| Failure::start("cannot start the verifiers of tokens", &error))?;
+    for (index, ((inbox, seeds), desk)) in (0..count).zip(inboxes.into_iter().zip(seeds).zip(desks)) {
         let (orders, wanted) = bounded(ORDERS_WAITING_MAX);
         let counters = Arc::new(Counters::default());
         let link_slots = if fleet.is_some() { LINK_SLOTS } else { 0 };
@@ -130,6 +132,7 @@ pub(super) fn start(
             fleet: fleet.as_ref().map(|(_, parts)| parts.clone()),
             settings: Arc::clone(settings),
             verifier: Arc::clone(verifier),
+            desk: Some(desk),
             tls: tls.cloned(),
             siblings: Siblings::new(inbox, mail.iter().cloned().zip(shards.wakes()).collect()),
             orders: wanted,
@@ -320,6 +323,12 @@ fn refuse_shared_port(address: SocketAddr, settings: &Settings) -> Result<(), Fa
         ..ListenOptions::default()
     };
     bind(address, &alone).map(drop).map_err(|error| Failure::Start(error.to_string()))
+}
+
+/// Verifiers of tokens for so many shards: they have the cores that shards leave, and must not take more than a part of what
+/// shards need when everybody comes back at once.
+fn verifiers(shards: u16) -> usize {
+    usize::from(shards / 4).clamp(1, 8)
 }
 
 fn now(started: Instant) -> Now {

@@ -29,7 +29,7 @@ use crate::guards::Guards;
 use crate::health::{DrainPhase, DrainStatus, Health, STALL_MS, State};
 use crate::logging::Logging;
 use crate::settings::Settings;
-use crate::token::Verifier;
+use crate::token::{Remotes, Verifier};
 
 /// Between two looks at the shards.
 const LOOK: Duration = Duration::from_secs(1);
@@ -60,6 +60,8 @@ pub(super) struct Node {
     pub(super) ready_line: String,
     pub(super) course: Course,
     pub(super) certificates: Certificates,
+    /// Keys of tokens that somebody else keeps.
+    pub(super) remotes: Remotes,
     /// `None`: the node has no fleet.
     pub(super) control: Option<Control>,
 }
@@ -343,13 +345,20 @@ impl Node {
                 Err(())
             }
         });
+        let read = read.and_then(|(read, fresh)| match Verifier::load(&read.settings, &self.remotes) {
+            Ok(verifier) => Ok((read, fresh, Arc::new(verifier))),
+            Err(error) => {
+                tracing::error!("{error}");
+                Err(())
+            }
+        });
         let valid = read.is_ok();
         match read {
-            Ok((read, fresh)) => {
+            Ok((read, fresh, verifier)) => {
                 for warning in &read.warnings {
                     tracing::warn!("{warning}");
                 }
-                self.apply(&read.settings, fresh, logging);
+                self.apply(&read.settings, fresh, &verifier, logging);
             }
             Err(()) => tracing::error!("the configuration is not valid; the running one stays"),
         }
@@ -357,13 +366,12 @@ impl Node {
         service::ready(&self.summary());
     }
 
-    fn apply(&mut self, read: &Settings, fresh: Fresh, logging: &Logging) {
+    fn apply(&mut self, read: &Settings, fresh: Fresh, verifier: &Arc<Verifier>, logging: &Logging) {
         let (next, changes) = config::reload(&self.settings, read);
         self.settings = next;
         logging.set_level(self.settings.log.level);
         let settings = Arc::new(self.fitted.fit(&self.settings));
-        let verifier = Arc::new(Verifier::new(&settings.token));
-        self.shards.reload(&settings, &verifier);
+        self.shards.reload(&settings, verifier);
         self.guards.reload(settings);
         if self.certificates.take(fresh, &self.health) {
             self.shards.certify(&self.certificates);

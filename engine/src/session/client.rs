@@ -17,12 +17,13 @@ use super::permissions::{Permissions, Publisher};
 use super::rates::Rates;
 use super::replies::Replies;
 use super::users::{UserPlace, Users};
+use super::waiting::Waiters;
 use super::wire::{NO_SESSION, Wire};
 use super::{Heard, Tally};
 use crate::flow::{self, Answer, Command, Delivery, Key, Now, Publication};
 use crate::names::NameHasher;
 use crate::settings::Settings;
-use crate::token::Verifier;
+use crate::token::{Desk, Verifier};
 
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -48,7 +49,35 @@ pub(super) struct Session {
     /// Connection info of the token, raw JSON.
     pub(super) info: Option<Arc<[u8]>>,
     /// When the token's time is over, seconds since the epoch; 0: never.
-    pub(super) expires_at_s: u64,
+    pub(super) expires_at_s: u32,
+    /// Tells its server-side channels from others.
+    pub(super) channels_mark: u32,
+}
+
+const _: () = assert!(size_of::<Session>() <= 32, "every client has one");
+
+/// One connection in one turn: who speaks, when, and where the answers go.
+#[derive(Debug)]
+pub(super) struct Talk<'t> {
+    pub(super) key: Key,
+    pub(super) wire: &'t mut Wire,
+    pub(super) now: Now,
+    pub(super) tally: &'t mut Tally,
+    pub(super) heard: &'t mut Heard,
+}
+
+impl Talk<'_> {
+    /// Answers a command.
+    pub(super) fn reply(&mut self, id: u32, answer: &Reply<'_>) {
+        reply(&mut self.heard.replies, self.key, self.wire.encoding, id, answer);
+    }
+
+    /// Answers a command with an error.
+    pub(super) fn refuse(&mut self, id: u32, code: ErrorCode) -> Result<(), DisconnectCode> {
+        self.tally.errors += 1;
+        self.reply(id, &Reply::Error(code));
+        Ok(())
+    }
 }
 
 /// The clients of one shard.
@@ -57,6 +86,9 @@ pub(super) struct Clients {
     pub(super) settings: Arc<Settings>,
     pub(super) permissions: Permissions<NameHasher>,
     pub(super) verifier: Arc<Verifier>,
+    /// Where slow tokens are judged; `None`: here.
+    pub(super) desk: Option<Desk>,
+    pub(super) waiters: Waiters,
     pub(super) identity: Identity,
     pub(super) sessions: Slab<Session>,
     pub(super) users: Users<NameHasher>,
@@ -67,6 +99,7 @@ impl Clients {
     pub(super) fn new(
         settings: Arc<Settings>,
         verifier: Arc<Verifier>,
+        desk: Option<Desk>,
         identity: Identity,
         rates: Rates,
     ) -> Self {
@@ -74,6 +107,8 @@ impl Clients {
             permissions: Permissions::new(&settings, identity.hasher),
             settings,
             verifier,
+            desk,
+            waiters: Waiters::default(),
             identity,
             sessions: Slab::with_capacity(identity.connections_max as usize),
             users: Users::new(identity.connections_max as usize, identity.hasher),
@@ -96,8 +131,9 @@ impl Clients {
         self.users.count()
     }
 
-    /// Ends the session, if there is one; returns its user, if it had one.
-    pub(super) fn end(&mut self, wire: &mut Wire) -> Option<Arc<str>> {
+    /// Ends the session in `slot`, if there is one; returns its user, if it had one.
+    pub(super) fn end(&mut self, slot: u32, wire: &mut Wire) -> Option<Arc<str>> {
+        self.waiters.leave(slot);
         let place = std::mem::replace(&mut wire.session, NO_SESSION);
         if place == NO_SESSION {
             return None;
@@ -109,91 +145,69 @@ impl Clients {
     }
 
     /// One WebSocket message: one or more commands, in order.
-    pub(super) fn message(
-        &mut self,
-        key: Key,
-        wire: &mut Wire,
-        message: &[u8],
-        now: Now,
-        tally: &mut Tally,
-        heard: &mut Heard,
-    ) -> Result<(), DisconnectCode> {
-        for command in commands(wire.encoding, message) {
-            if wire.connect_failed {
+    pub(super) fn message(&mut self, talk: &mut Talk<'_>, message: &[u8]) -> Result<(), DisconnectCode> {
+        if talk.wire.awaits_verdict {
+            return self.keep(talk, message);
+        }
+        let mut commands = commands(talk.wire.encoding, message);
+        while let Some(command) = commands.next() {
+            if talk.wire.connect_failed {
                 break;
             }
             let command = command.map_err(|_| DisconnectCode::BadRequest)?;
-            tally.commands += 1;
-            self.command(key, wire, command, now, tally, heard)?;
+            talk.tally.commands += 1;
+            self.command(talk, command)?;
+            if talk.wire.awaits_verdict {
+                return commands.rest().map_or(Ok(()), |rest| self.keep(talk, rest));
+            }
         }
         Ok(())
     }
 
-    fn command(
-        &mut self,
-        key: Key,
-        wire: &mut Wire,
-        command: Request<'_>,
-        now: Now,
-        tally: &mut Tally,
-        heard: &mut Heard,
-    ) -> Result<(), DisconnectCode> {
-        if !wire.has_session() {
+    fn command(&mut self, talk: &mut Talk<'_>, command: Request<'_>) -> Result<(), DisconnectCode> {
+        if !talk.wire.has_session() {
             return match command.request {
-                Ask::Connect(connect) if command.id > 0 => {
-                    self.connect(key, wire, command.id, &connect, now, tally, heard)
-                }
+                Ask::Connect(connect) if command.id > 0 => self.connect(talk, command.id, &connect),
                 _ => Err(DisconnectCode::BadRequest),
             };
         }
         if command.is_pong() {
             // Each ping can be answered once.
-            return if wire.awaits_pong {
-                self.pong(key, wire, now, heard);
+            return if talk.wire.awaits_pong {
+                self.pong(talk);
                 Ok(())
             } else {
                 Err(DisconnectCode::BadRequest)
             };
         }
         let id = command.id;
-        let refuse = |code: ErrorCode, tally: &mut Tally, heard: &mut Heard| {
-            tally.errors += 1;
-            reply(&mut heard.replies, key, wire.encoding, id, &Reply::Error(code));
-            Ok(())
-        };
         match command.request {
             Ask::Subscribe(request)
                 if request.channel.len() > self.settings.limits.channel_bytes as usize =>
             {
-                refuse(ErrorCode::BadRequest, tally, heard)
+                talk.refuse(id, ErrorCode::BadRequest)
             }
-            Ask::Subscribe(_) if !self.rates.may_subscribe(key.slot, now.ms) => {
-                tally.subscribes_paced += 1;
-                refuse(ErrorCode::TooManyRequests, tally, heard)
+            Ask::Subscribe(_) if !self.rates.may_subscribe(talk.key.slot, talk.now.ms) => {
+                talk.tally.subscribes_paced += 1;
+                talk.refuse(id, ErrorCode::TooManyRequests)
             }
-            Ask::Subscribe(request) => self.subscribe(key, wire, id, &request, now, tally, heard),
+            Ask::Subscribe(request) => self.subscribe(talk, id, &request),
             Ask::Unsubscribe(channel) => {
-                let channel = named(&channel)?;
-                heard.commands.push(Command::Unsubscribe { by: key, id, channel: Arc::from(channel) });
+                let (by, channel) = (talk.key, Arc::from(named(&channel)?));
+                talk.heard.commands.push(Command::Unsubscribe { by, id, channel });
                 Ok(())
             }
-            Ask::Publish(request) => match self.publish(key, wire, id, request, tally)? {
-                Ok(command) => {
-                    heard.commands.push(command);
-                    Ok(())
-                }
-                Err(code) => refuse(code, tally, heard),
-            },
+            Ask::Publish(request) => self.publish(talk, id, request),
             Ask::Presence(channel) | Ask::PresenceStats(channel) => {
                 named(&channel)?;
-                refuse(ErrorCode::NotAvailable, tally, heard)
+                talk.refuse(id, ErrorCode::NotAvailable)
             }
             Ask::History(request) => {
                 named(&request.channel)?;
-                refuse(ErrorCode::NotAvailable, tally, heard)
+                talk.refuse(id, ErrorCode::NotAvailable)
             }
-            Ask::Rpc(_) | Ask::SubRefresh(_) => refuse(ErrorCode::NotAvailable, tally, heard),
-            Ask::Refresh(token) => self.refresh(key, wire, id, &token, now, heard),
+            Ask::Rpc(_) | Ask::SubRefresh(_) => talk.refuse(id, ErrorCode::NotAvailable),
+            Ask::Refresh(token) => self.refresh(talk, id, &token),
             Ask::Send(_) => Err(DisconnectCode::NotAvailable),
             Ask::Connect(_) | Ask::Ping | Ask::Empty => Err(DisconnectCode::BadRequest),
         }
@@ -201,37 +215,36 @@ impl Clients {
 
     fn publish(
         &self,
-        key: Key,
-        wire: &Wire,
+        talk: &mut Talk<'_>,
         id: u32,
         request: PublishRequest<'_>,
-        tally: &mut Tally,
-    ) -> Result<Result<Command, ErrorCode>, DisconnectCode> {
+    ) -> Result<(), DisconnectCode> {
         let channel = named(&request.channel)?;
         if request.data.is_empty() {
-            return Ok(Err(ErrorCode::BadRequest));
+            return talk.refuse(id, ErrorCode::BadRequest);
         }
-        let publisher = match self.permissions.may_publish(channel, self.user(wire)) {
+        let publisher = match self.permissions.may_publish(channel, self.user(talk.wire)) {
             Ok(publisher) => publisher,
             Err(refusal) => {
-                tally.refusals.count_publish(refusal);
-                return Ok(Err(refusal.code()));
+                talk.tally.refusals.count_publish(refusal);
+                return talk.refuse(id, refusal.code());
             }
         };
-        let session = &self.sessions[wire.session as usize];
+        let session = &self.sessions[talk.wire.session as usize];
         let publication = Publication {
             data: request.data.into_owned(),
             user: Arc::clone(self.users.name(session.user)),
-            client: client_id(&self.identity, key),
+            client: client_id(&self.identity, talk.key),
             conn_info: session.info.clone(),
         };
-        Ok(Ok(Command::Publish {
-            by: key,
+        talk.heard.commands.push(Command::Publish {
+            by: talk.key,
             id,
             channel: Arc::from(channel),
             publication: Arc::new(publication),
             must_subscribe: publisher == Publisher::Subscriber,
-        }))
+        });
+        Ok(())
     }
 
     pub(super) fn user(&self, wire: &Wire) -> &Arc<str> {

@@ -1,67 +1,82 @@
 //! The connect command, and the refresh that lets a session go on.
 //!
 //! Invariants: a session begins with a user that a token, or a certificate that was verified, names, or with none; a refresh
-//! cannot change it.
+//! cannot change it; whom a token says less of than it must is told so, and is no session.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use roadstead_protocol::{
     ConnectRequest, ConnectResult, DisconnectCode, ErrorCode, RefreshResult, Reply, SubscribeResult,
 };
 
-use super::client::{Clients, Session, VERSION, client_id, reply};
-use super::wire::Wire;
-use super::{Heard, Tally};
-use crate::flow::{Command, Key, Now};
-use crate::token::{ConnectionClaims, TokenError};
+use super::client::{Clients, Session, Talk, VERSION, client_id};
+use super::judging::Asked;
+use super::permissions::Refusal;
+use crate::flow::{Command, Now};
+use crate::token::{ConnectionClaims, ServerChannel};
 
 impl Clients {
-    #[allow(clippy::too_many_arguments, reason = "one command with its context")]
     pub(super) fn connect(
         &mut self,
-        key: Key,
-        wire: &mut Wire,
+        talk: &mut Talk<'_>,
         id: u32,
         request: &ConnectRequest<'_>,
-        now: Now,
-        tally: &mut Tally,
-        heard: &mut Heard,
     ) -> Result<(), DisconnectCode> {
-        let insecure = self.settings.insecure;
-        let certified = |wire: &Wire| {
-            let user = wire.certified.as_ref()?.0.clone();
-            Some(ConnectionClaims { user, ..ConnectionClaims::default() })
-        };
-        let claims = match self.claims(&request.token, now).map(|claims| claims.or_else(|| certified(wire))) {
-            Ok(Some(claims)) if claims.user.len() > self.settings.limits.user_bytes_max() => {
-                return Err(DisconnectCode::InvalidToken);
+        if self.counts(&request.token) {
+            return self.judge(talk, Asked::Connect { id }, &request.token);
+        }
+        let claims = match &talk.wire.certified {
+            Some(certified) => ConnectionClaims { user: certified.0.clone(), ..ConnectionClaims::default() },
+            None if self.settings.insecure || self.settings.client.allow_anonymous => {
+                ConnectionClaims::default()
             }
-            Ok(Some(claims)) => claims,
-            Ok(None) if insecure || self.settings.client.allow_anonymous => ConnectionClaims::default(),
-            Ok(None) => return Err(DisconnectCode::BadRequest),
-            Err(TokenError::Invalid(_)) => return Err(DisconnectCode::InvalidToken),
-            Err(TokenError::Expired) => {
-                tally.errors += 1;
-                wire.connect_failed = true;
-                reply(&mut heard.replies, key, wire.encoding, id, &Reply::Error(ErrorCode::TokenExpired));
-                return Ok(());
+            None => return Err(DisconnectCode::BadRequest),
+        };
+        self.begin(talk, id, claims)
+    }
+
+    /// Whether there is a token, and (in development mode) something to judge it with.
+    fn counts(&self, token: &str) -> bool {
+        !token.is_empty() && (!self.settings.insecure || self.verifier.has_key())
+    }
+
+    /// The session begins.
+    pub(super) fn begin(
+        &mut self,
+        talk: &mut Talk<'_>,
+        id: u32,
+        mut claims: ConnectionClaims,
+    ) -> Result<(), DisconnectCode> {
+        if claims.user.len() > self.settings.limits.user_bytes_max() {
+            return Err(DisconnectCode::InvalidToken);
+        }
+        let expires_at_s = self.end_of_session(&claims);
+        let is_over = expires_at_s > 0 && talk.now.unix_ms / 1000 >= u64::from(expires_at_s);
+        let channels = match self.server_channels(&mut claims)? {
+            Ok(channels) if !is_over => channels,
+            Ok(_) => {
+                talk.wire.connect_failed = true;
+                return talk.refuse(id, ErrorCode::Expired);
+            }
+            Err(code) => {
+                talk.wire.connect_failed = true;
+                return talk.refuse(id, code);
             }
         };
-        if !self.rates.enter(key.slot, &claims.user) {
-            tally.users_capped += 1;
+        if !self.rates.enter(talk.key.slot, &claims.user) {
+            talk.tally.users_capped += 1;
             return Err(DisconnectCode::ConnectionLimit);
         }
         let user = self.users.enter(&claims.user);
         let info = claims.info.map(Arc::from);
-        let expires_at_s = if insecure { 0 } else { claims.expires_at_s.unwrap_or(0) };
-        wire.session = self.sessions.insert(Session { user, info, expires_at_s }) as u32;
+        let channels_mark = self.mark(&channels);
+        let session = Session { user, info, expires_at_s, channels_mark };
+        talk.wire.session = self.sessions.insert(session) as u32;
 
-        let client = client_id(&self.identity, key);
-        let personal = (self.settings.client.user_personal_channel && !claims.user.is_empty())
-            .then(|| format!("#{}", claims.user));
-        let subs: Vec<(&str, SubscribeResult<'_>)> =
-            personal.iter().map(|channel| (channel.as_str(), SubscribeResult::default())).collect();
-        let (expires, ttl) = time_left(expires_at_s, now);
+        let client = client_id(&self.identity, talk.key);
+        let subs: Vec<(&str, SubscribeResult<'_>)> = channels.iter().map(as_result).collect();
+        let (expires, ttl) = time_left(expires_at_s, talk.now);
         let mut result = ConnectResult {
             client: &client,
             version: VERSION,
@@ -70,73 +85,117 @@ impl Clients {
             subs: &subs,
             ..ConnectResult::default()
         };
-        if !wire.frame_ping && self.settings.client.ping_s > 0 {
+        if !talk.wire.frame_ping && self.settings.client.ping_s > 0 {
             result.ping = self.settings.client.ping_s;
             result.pong = true;
         }
-        reply(&mut heard.replies, key, wire.encoding, id, &Reply::Connect(&result));
+        talk.reply(id, &Reply::Connect(&result));
         if !claims.user.is_empty() {
-            heard.commands.push(Command::Enter { by: key, user: Arc::clone(self.users.name(user)) });
+            let user = Arc::clone(self.users.name(user));
+            talk.heard.commands.push(Command::Enter { by: talk.key, user });
         }
-        if let Some(channel) = personal {
-            heard.commands.push(Command::Subscribe {
-                by: key,
-                id: None,
-                channel: Arc::from(channel),
-                encoding: wire.encoding,
-                verdict: Ok(()),
-            });
-        }
-        wire.ping_due_ms = self.next_ping_ms(key, now.ms);
-        self.arm(key, wire, now, heard);
+        talk.heard.commands.extend(channels.into_iter().map(|channel| Command::Subscribe {
+            by: talk.key,
+            id: None,
+            channel: Arc::from(channel.channel),
+            encoding: talk.wire.encoding,
+            verdict: Ok(()),
+        }));
+        talk.wire.ping_due_ms = self.next_ping_ms(talk.key, talk.now.ms);
+        self.arm(talk);
         Ok(())
-    }
-
-    /// Checks a connection token. `None`: there is none, or (in development mode) nothing to check it with.
-    fn claims(&self, token: &str, now: Now) -> Result<Option<ConnectionClaims>, TokenError> {
-        if token.is_empty() || (self.settings.insecure && !self.verifier.has_key()) {
-            return Ok(None);
-        }
-        let ignore_time = self.settings.insecure;
-        self.verifier.connection(token, now.unix_ms / 1000, ignore_time).map(Some)
     }
 
     pub(super) fn refresh(
         &mut self,
-        key: Key,
-        wire: &Wire,
+        talk: &mut Talk<'_>,
         id: u32,
         token: &str,
-        now: Now,
-        heard: &mut Heard,
     ) -> Result<(), DisconnectCode> {
-        let claims = match self.claims(token, now) {
-            Ok(Some(claims)) => claims,
-            Ok(None) => return Err(DisconnectCode::BadRequest),
-            Err(TokenError::Invalid(_)) => return Err(DisconnectCode::InvalidToken),
-            Err(TokenError::Expired) => return Err(DisconnectCode::Expired),
-        };
-        let session = &mut self.sessions[wire.session as usize];
-        if claims.user != **self.users.name(session.user) {
+        if !self.counts(token) {
+            return Err(DisconnectCode::BadRequest);
+        }
+        self.judge(talk, Asked::Refresh { id }, token)
+    }
+
+    /// The session goes on.
+    pub(super) fn prolong(
+        &mut self,
+        talk: &mut Talk<'_>,
+        id: u32,
+        mut claims: ConnectionClaims,
+    ) -> Result<(), DisconnectCode> {
+        if claims.user != **self.user(talk.wire) {
             return Err(DisconnectCode::InvalidToken);
         }
+        let expires_at_s = self.end_of_session(&claims);
+        let channels = self.server_channels(&mut claims)?.map_err(|_| DisconnectCode::InsufficientState)?;
+        let channels_mark = self.mark(&channels);
+        let session = &mut self.sessions[talk.wire.session as usize];
+        if session.channels_mark != channels_mark {
+            // The client comes back and gets its new channels.
+            return Err(DisconnectCode::InsufficientState);
+        }
         session.info = claims.info.map(Arc::from);
-        session.expires_at_s = if self.settings.insecure { 0 } else { claims.expires_at_s.unwrap_or(0) };
-        let (expires, ttl) = time_left(session.expires_at_s, now);
-        let client = client_id(&self.identity, key);
+        session.expires_at_s = expires_at_s;
+        let (expires, ttl) = time_left(expires_at_s, talk.now);
+        let client = client_id(&self.identity, talk.key);
         let result = RefreshResult { client: &client, version: VERSION, expires, ttl };
-        reply(&mut heard.replies, key, wire.encoding, id, &Reply::Refresh(&result));
-        self.arm(key, wire, now, heard);
+        talk.reply(id, &Reply::Refresh(&result));
+        self.arm(talk);
         Ok(())
+    }
+
+    /// When a session ends, Unix seconds, in its 32 bits; 0: never.
+    fn end_of_session(&self, claims: &ConnectionClaims) -> u32 {
+        let expires_at_s = claims.expires_at_s.filter(|_| !self.settings.insecure).unwrap_or(0);
+        u32::try_from(expires_at_s).unwrap_or(u32::MAX)
+    }
+
+    /// The channels to which the server subscribes a session: the user's own, and those of its token. Each once.
+    fn server_channels(
+        &self,
+        claims: &mut ConnectionClaims,
+    ) -> Result<Result<Vec<ServerChannel>, ErrorCode>, DisconnectCode> {
+        let mut channels = Vec::new();
+        if self.settings.client.user_personal_channel && !claims.user.is_empty() {
+            channels.push(ServerChannel { channel: format!("#{}", claims.user), ..ServerChannel::default() });
+        }
+        let own = channels.first().map(|own: &ServerChannel| own.channel.clone());
+        let named = std::mem::take(&mut claims.channels);
+        channels.extend(named.into_iter().filter(|named| Some(&named.channel) != own.as_ref()));
+        if channels.len() > self.settings.limits.channels_per_client as usize {
+            return Err(DisconnectCode::ChannelLimit);
+        }
+        let first_bad = channels.iter().find_map(|channel| {
+            let name = &channel.channel;
+            if name.is_empty() {
+                return Some(ErrorCode::BadRequest);
+            }
+            self.permissions.may_be_subscribed(name, 0).err().map(Refusal::code)
+        });
+        Ok(first_bad.map_or(Ok(channels), Err))
+    }
+
+    /// What tells one set of server-side channels from another; 0: there is none.
+    fn mark(&self, channels: &[ServerChannel]) -> u32 {
+        use std::hash::BuildHasher;
+        let names: BTreeSet<&str> = channels.iter().map(|channel| &*channel.channel).collect();
+        if names.is_empty() { 0 } else { (self.identity.hasher.hash_one(&names) as u32).max(1) }
     }
 }
 
-/// `expires` and `ttl` of a token that ends at `expires_at_s` (0: never), at most a year.
-pub(super) fn time_left(expires_at_s: u64, now: Now) -> (bool, u32) {
+fn as_result(channel: &ServerChannel) -> (&str, SubscribeResult<'_>) {
+    let data = channel.data.as_deref().unwrap_or_default();
+    (&channel.channel, SubscribeResult { data, ..SubscribeResult::default() })
+}
+
+/// `expires` and `ttl` of what ends at `expires_at_s` (0: never), at most a year.
+pub(super) fn time_left(expires_at_s: u32, now: Now) -> (bool, u32) {
     const YEAR_S: u64 = 365 * 24 * 3600;
     if expires_at_s == 0 {
         return (false, 0);
     }
-    let left_s = expires_at_s.saturating_sub(now.unix_ms / 1000).clamp(1, YEAR_S);
+    let left_s = u64::from(expires_at_s).saturating_sub(now.unix_ms / 1000).clamp(1, YEAR_S);
     (true, left_s as u32)
 }

@@ -16,6 +16,7 @@ mod connecting;
 mod deflation;
 mod ending;
 pub mod inbound;
+mod judging;
 pub mod permissions;
 mod pings;
 mod postponed;
@@ -24,6 +25,7 @@ pub mod replies;
 mod subscribing;
 mod upgrade;
 pub mod users;
+mod waiting;
 pub mod wire;
 
 use std::sync::Arc;
@@ -35,13 +37,14 @@ use crate::flow::{Command, Delivery, Key, Now};
 use crate::guards::{Gate, Signal};
 use crate::limits::REFUSAL_MS;
 use crate::settings::Settings;
-use crate::token::Verifier;
-use client::Clients;
+use crate::token::{Desk, Verdict, Verifier};
 pub use client::Identity;
+use client::{Clients, Talk};
 use deflation::Deflation;
 pub use deflation::{Compressor, DeflateTally, Deflates};
 use ending::{close, end_after_flush, fail};
 use inbound::Blocks;
+pub use judging::TokenTally;
 use permissions::Refusals;
 use postponed::Postponed;
 use rates::Rates;
@@ -100,6 +103,8 @@ pub struct Tally {
     pub users_capped: u64,
     /// What was deflated and inflated.
     pub deflate: DeflateTally,
+    /// What became of tokens.
+    pub tokens: TokenTally,
 }
 
 impl Tally {
@@ -125,7 +130,13 @@ pub struct Sessions {
 impl Sessions {
     /// No sessions yet.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, verifier: Arc<Verifier>, identity: Identity, gate: Gate) -> Self {
+    pub fn new(
+        settings: Arc<Settings>,
+        verifier: Arc<Verifier>,
+        desk: Option<Desk>,
+        identity: Identity,
+        gate: Gate,
+    ) -> Self {
         let limits = |message_bytes| Limits {
             frame_bytes: message_bytes,
             message_bytes,
@@ -135,6 +146,7 @@ impl Sessions {
             clients: Clients::new(
                 Arc::clone(&settings),
                 verifier,
+                desk,
                 identity,
                 Rates::new(Arc::clone(gate.guards()), &settings.guard),
             ),
@@ -181,7 +193,7 @@ impl Sessions {
     /// Memory of partial input, bytes.
     #[must_use]
     pub fn inbound_bytes(&self) -> usize {
-        self.blocks.held_bytes()
+        self.blocks.held_bytes() + self.clients.waiters.bytes()
     }
 
     /// Memory that the windows of connections that lean on earlier messages may come to hold, bytes.
@@ -315,17 +327,10 @@ impl Sessions {
                         continue;
                     }
                     let before = self.tally.commands;
-                    let outcome = self.clients.message(key, wire, payload, now, &mut self.tally, heard);
-                    // Whoever says much in one message is heard less of afterwards.
-                    let further = (self.tally.commands - before).saturating_sub(1);
-                    self.clients.rates.owe(key.slot, now.ms, further);
-                    if let Err(code) = outcome {
-                        self.tally.disconnects += 1;
-                        if let Some(signal) = fault(code) {
-                            self.gate.blame(key.slot, signal, &self.settings.guard, now.ms);
-                        }
-                        close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
-                    }
+                    let mut talk = Talk { key, wire, now, tally: &mut self.tally, heard };
+                    let outcome = self.clients.message(&mut talk, payload);
+                    self.charge(before, key, now);
+                    self.settle(outcome, key, wire, now, heard);
                 }
                 Event::Ping(payload) => {
                     if self.clients.rates.hear(key.slot, now.ms, 1, payload.len() as u64).is_err() {
@@ -340,7 +345,7 @@ impl Sessions {
                         continue;
                     }
                     if wire.frame_ping && wire.awaits_pong {
-                        self.clients.pong(key, wire, now, heard);
+                        self.clients.pong(&mut Talk { key, wire, now, tally: &mut self.tally, heard });
                     }
                 }
                 Event::Close(frame) => {
@@ -388,6 +393,59 @@ impl Sessions {
         self.await_rest(key, wire, now, heard);
     }
 
+    /// The next verdict about a token that a client has shown.
+    pub fn poll_verdict(&mut self) -> Option<Verdict> {
+        self.clients.poll_verdict()
+    }
+
+    /// Whether a verdict waits to be polled.
+    #[must_use]
+    pub fn has_verdicts(&self) -> bool {
+        self.clients.desk.as_ref().is_some_and(Desk::has_verdicts)
+    }
+
+    /// Tokens that wait for their verdict.
+    #[must_use]
+    pub fn verdicts_awaited(&self) -> usize {
+        self.clients.desk.as_ref().map_or(0, Desk::open)
+    }
+
+    /// Goes on with a client whose token was judged.
+    pub fn hear_verdict(&mut self, verdict: Verdict, wire: &mut Wire, now: Now, heard: &mut Heard) {
+        if wire.phase != Phase::Client || !wire.closing.receives() {
+            return;
+        }
+        let (key, before) = (verdict.by, self.tally.commands);
+        let mut talk = Talk { key, wire, now, tally: &mut self.tally, heard };
+        let outcome = self.clients.hear_verdict(&mut talk, verdict);
+        self.charge(before, key, now);
+        self.settle(outcome, key, wire, now, heard);
+    }
+
+    /// Whoever says much in one message, or while it waited, is heard less of afterwards.
+    fn charge(&mut self, commands_before: u64, key: Key, now: Now) {
+        let further = (self.tally.commands - commands_before).saturating_sub(1);
+        self.clients.rates.owe(key.slot, now.ms, further);
+    }
+
+    /// Closes a client that may not stay.
+    fn settle(
+        &mut self,
+        outcome: Result<(), DisconnectCode>,
+        key: Key,
+        wire: &mut Wire,
+        now: Now,
+        heard: &mut Heard,
+    ) {
+        if let Err(code) = outcome {
+            self.tally.disconnects += 1;
+            if let Some(signal) = fault(code) {
+                self.gate.blame(key.slot, signal, &self.settings.guard, now.ms);
+            }
+            close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
+        }
+    }
+
     fn violate(&mut self, key: Key, wire: &mut Wire, violation: Violation, now: Now, heard: &mut Heard) {
         self.tally.violations += 1;
         self.gate.blame(key.slot, Signal::Frame, &self.settings.guard, now.ms);
@@ -420,17 +478,15 @@ impl Sessions {
             }
             Phase::Client => {
                 let outcome = if wire.has_session() {
-                    self.clients.tick(key, wire, blocked, now, heard)
+                    let mut talk = Talk { key, wire, now, tally: &mut self.tally, heard };
+                    self.clients.tick(&mut talk, blocked)
                 } else {
                     Err(DisconnectCode::Stale)
                 };
-                if let Err(code) = outcome {
-                    self.tally.disconnects += 1;
-                    self.tally.pongs_missing += u64::from(code == DisconnectCode::NoPong);
-                    self.tally.connects_late += u64::from(code == DisconnectCode::Stale);
-                    self.tally.messages_late += u64::from(code == DisconnectCode::Slow && !blocked);
-                    close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
-                }
+                self.tally.pongs_missing += u64::from(outcome == Err(DisconnectCode::NoPong));
+                self.tally.connects_late += u64::from(outcome == Err(DisconnectCode::Stale));
+                self.tally.messages_late += u64::from(outcome == Err(DisconnectCode::Slow) && !blocked);
+                self.settle(outcome, key, wire, now, heard);
                 false
             }
         }
@@ -462,7 +518,7 @@ impl Sessions {
         self.gate.leave(slot);
         self.clients.rates.end(slot);
         wire.phase = Phase::Ended;
-        self.clients.end(wire)
+        self.clients.end(slot, wire)
     }
 }
 

@@ -8,30 +8,21 @@
 use roadstead_protocol::{DisconnectCode, push_ping};
 use wsproto::Opcode;
 
-use super::Heard;
-use super::client::{Clients, opcode_of};
-use super::wire::Wire;
-use crate::flow::{Key, Now};
+use super::client::{Clients, Talk, opcode_of};
+use crate::flow::Key;
 use crate::limits::{PING_NEIGHBOURS, TOKEN_GRACE_S};
 
 impl Clients {
     /// The session's timer fired: its token may have ended, or the next step of its pings is due.
-    pub(super) fn tick(
-        &mut self,
-        key: Key,
-        wire: &mut Wire,
-        blocked: bool,
-        now: Now,
-        heard: &mut Heard,
-    ) -> Result<(), DisconnectCode> {
-        let expires_at_s = self.sessions[wire.session as usize].expires_at_s;
-        if expires_at_s > 0 && now.unix_ms / 1000 > expires_at_s + TOKEN_GRACE_S {
+    pub(super) fn tick(&mut self, talk: &mut Talk<'_>, blocked: bool) -> Result<(), DisconnectCode> {
+        let expires_at_s = u64::from(self.sessions[talk.wire.session as usize].expires_at_s);
+        if expires_at_s > 0 && talk.now.unix_ms / 1000 > expires_at_s + TOKEN_GRACE_S {
             return Err(DisconnectCode::Expired);
         }
-        if now.ms >= wire.ping_due_ms {
-            self.ping(key, wire, blocked, now, heard)?;
+        if talk.now.ms >= talk.wire.ping_due_ms {
+            self.ping(talk, blocked)?;
         }
-        self.arm(key, wire, now, heard);
+        self.arm(talk);
         Ok(())
     }
 
@@ -41,40 +32,34 @@ impl Clients {
     /// ping ──> answered within the time-out? ── yes: at its place in the interval ──> ping
     ///                                        └─ no: close 3012
     /// ```
-    fn ping(
-        &self,
-        key: Key,
-        wire: &mut Wire,
-        blocked: bool,
-        now: Now,
-        heard: &mut Heard,
-    ) -> Result<(), DisconnectCode> {
-        if wire.awaits_pong {
+    fn ping(&self, talk: &mut Talk<'_>, blocked: bool) -> Result<(), DisconnectCode> {
+        if talk.wire.awaits_pong {
             return Err(if blocked { DisconnectCode::Slow } else { DisconnectCode::NoPong });
         }
-        if wire.is_stuck_in_message() {
+        if talk.wire.is_stuck_in_message() {
             return Err(DisconnectCode::Slow);
         }
         if self.settings.client.ping_s == 0 {
-            wire.ping_due_ms = self.next_ping_ms(key, now.ms);
+            talk.wire.ping_due_ms = self.next_ping_ms(talk.key, talk.now.ms);
             return Ok(());
         }
-        wire.awaits_pong = true;
-        wire.ping_due_ms = now.ms + self.pong_timeout_ms();
-        if wire.frame_ping {
-            heard.replies.frame(key, Opcode::Ping, &[]);
+        talk.wire.awaits_pong = true;
+        talk.wire.ping_due_ms = talk.now.ms + self.pong_timeout_ms();
+        if talk.wire.frame_ping {
+            talk.heard.replies.frame(talk.key, Opcode::Ping, &[]);
         } else {
-            heard.replies.message(key, opcode_of(wire.encoding), |out| push_ping(out, wire.encoding));
+            let encoding = talk.wire.encoding;
+            talk.heard.replies.message(talk.key, opcode_of(encoding), |out| push_ping(out, encoding));
         }
         Ok(())
     }
 
     /// The client has answered the ping that it was sent.
-    pub(super) fn pong(&self, key: Key, wire: &mut Wire, now: Now, heard: &mut Heard) {
-        wire.awaits_pong = false;
-        let pinged_ms = wire.ping_due_ms.saturating_sub(self.pong_timeout_ms());
-        wire.ping_due_ms = self.next_ping_ms(key, pinged_ms);
-        self.arm(key, wire, now, heard);
+    pub(super) fn pong(&self, talk: &mut Talk<'_>) {
+        talk.wire.awaits_pong = false;
+        let pinged_ms = talk.wire.ping_due_ms.saturating_sub(self.pong_timeout_ms());
+        talk.wire.ping_due_ms = self.next_ping_ms(talk.key, pinged_ms);
+        self.arm(talk);
     }
 
     fn pong_timeout_ms(&self) -> u64 {
@@ -94,14 +79,15 @@ impl Clients {
     }
 
     /// Sets the timer for what comes first: the next step of the pings, or the end of the token and its grace.
-    pub(super) fn arm(&self, key: Key, wire: &Wire, now: Now, heard: &mut Heard) {
-        let expires_at_s = self.sessions[wire.session as usize].expires_at_s;
-        let mut due_ms = wire.ping_due_ms;
+    pub(super) fn arm(&self, talk: &mut Talk<'_>) {
+        let expires_at_s = u64::from(self.sessions[talk.wire.session as usize].expires_at_s);
+        let mut due_ms = talk.wire.ping_due_ms;
         if expires_at_s > 0 {
-            let end_unix_ms = expires_at_s.saturating_add(TOKEN_GRACE_S + 1).saturating_mul(1000);
-            due_ms = due_ms.min(now.ms.saturating_add(end_unix_ms.saturating_sub(now.unix_ms)));
+            let end_unix_ms = (expires_at_s + TOKEN_GRACE_S + 1) * 1000;
+            let left_ms = end_unix_ms.saturating_sub(talk.now.unix_ms);
+            due_ms = due_ms.min(talk.now.ms.saturating_add(left_ms));
         }
-        heard.timers.push((key.slot, Some(due_ms)));
+        talk.heard.timers.push((talk.key.slot, Some(due_ms)));
     }
 }
 

@@ -4,75 +4,79 @@
 
 use std::sync::Arc;
 
-use roadstead_protocol::{DisconnectCode, ErrorCode, SubscribeRequest};
+use roadstead_protocol::{DisconnectCode, SubscribeRequest};
 
-use super::client::{Clients, client_id, named};
+use super::client::{Clients, Talk, client_id, named};
+use super::judging::{Asked, code_of};
 use super::permissions::{Refusal, TokenVerdict};
-use super::wire::Wire;
-use super::{Heard, Tally};
-use crate::flow::{Command, Key, Now};
-use crate::token::TokenError;
+use crate::flow::Command;
+use crate::token::{SubscriptionClaims, TokenError};
 
 impl Clients {
     #[allow(clippy::too_many_arguments, reason = "one command with its context")]
     pub(super) fn subscribe(
-        &self,
-        key: Key,
-        wire: &Wire,
+        &mut self,
+        talk: &mut Talk<'_>,
         id: u32,
         request: &SubscribeRequest<'_>,
-        now: Now,
-        tally: &mut Tally,
-        heard: &mut Heard,
     ) -> Result<(), DisconnectCode> {
-        let channel = named(&request.channel)?;
+        let channel: Arc<str> = Arc::from(named(&request.channel)?);
         if !matches!(&*request.delta, "" | "fossil") {
             return Err(DisconnectCode::BadRequest);
         }
-        let verdict = match self.permissions.may_be_subscribed(channel, request.kind) {
-            Ok(()) => self.judge(key, wire, channel, &request.token, now)?,
-            refused => refused,
-        };
-        let verdict = verdict.map_err(|refusal| {
-            tally.refusals.count_subscribe(refusal);
-            refusal.code()
-        });
-        heard.commands.push(Command::Subscribe {
-            by: key,
-            id: Some(id),
-            channel: Arc::from(channel),
-            encoding: wire.encoding,
-            verdict,
-        });
+        if let Err(refusal) = self.permissions.may_be_subscribed(&channel, request.kind) {
+            ask(talk, id, channel, Err(refusal));
+            return Ok(());
+        }
+        if !request.token.is_empty() {
+            return self.judge(talk, Asked::Subscribe { id, channel }, &request.token);
+        }
+        let verdict = self.permissions.may_subscribe(&channel, self.user(talk.wire), TokenVerdict::Absent);
+        ask(talk, id, channel, verdict);
         Ok(())
     }
 
-    /// Decides a subscribe, with the token if there is one. A token of somebody else, or for another channel, is misuse.
-    fn judge(
-        &self,
-        key: Key,
-        wire: &Wire,
-        channel: &str,
-        token: &str,
-        now: Now,
-    ) -> Result<Result<(), Refusal>, DisconnectCode> {
-        let user = self.user(wire);
-        let ignores_time = self.settings.insecure;
-        let judged =
-            (!token.is_empty()).then(|| self.verifier.subscription(token, now.unix_ms / 1000, ignores_time));
-        if let Some(Ok(claims)) = &judged {
-            let is_for_client =
-                claims.client.as_ref().is_none_or(|client| *client == client_id(&self.identity, key));
-            if claims.channel != channel || claims.user != **user || !is_for_client {
-                return Err(DisconnectCode::InvalidToken);
-            }
-        }
+    /// The token that came with a subscribe was judged. One that is for another channel, user or client is misuse.
+    pub(super) fn subscribe_by_token(
+        &mut self,
+        talk: &mut Talk<'_>,
+        id: u32,
+        channel: Arc<str>,
+        judged: Result<&SubscriptionClaims, TokenError>,
+    ) -> Result<(), DisconnectCode> {
         let token = match judged {
-            None => TokenVerdict::Absent,
-            Some(Ok(_)) => TokenVerdict::Grants,
-            Some(Err(TokenError::Expired)) => TokenVerdict::Denies(ErrorCode::TokenExpired),
-            Some(Err(TokenError::Invalid(_))) => TokenVerdict::Denies(ErrorCode::PermissionDenied),
+            Ok(claims) => {
+                self.must_be_for(talk, &channel, claims)?;
+                TokenVerdict::Grants
+            }
+            Err(error) => TokenVerdict::Denies(code_of(error)),
         };
-        Ok(self.permissions.may_subscribe(channel, user, token))
+        let verdict = self.permissions.may_subscribe(&channel, self.user(talk.wire), token);
+        ask(talk, id, channel, verdict);
+        Ok(())
     }
+
+    fn must_be_for(
+        &self,
+        talk: &Talk<'_>,
+        channel: &str,
+        claims: &SubscriptionClaims,
+    ) -> Result<(), DisconnectCode> {
+        let own = || client_id(&self.identity, talk.key);
+        let is_for_client = claims.client.as_ref().is_none_or(|client| *client == own());
+        if claims.channel == channel && claims.user == **self.user(talk.wire) && is_for_client {
+            Ok(())
+        } else {
+            Err(DisconnectCode::InvalidToken)
+        }
+    }
+}
+
+fn ask(talk: &mut Talk<'_>, id: u32, channel: Arc<str>, verdict: Result<(), Refusal>) {
+    let verdict = verdict.map_err(|refusal| {
+        talk.tally.refusals.count_subscribe(refusal);
+        refusal.code()
+    });
+    let (by, encoding) = (talk.key, talk.wire.encoding);
+    talk.heard.commands.push(Command::Subscribe { by, id: Some(id), channel, encoding, verdict });
 }

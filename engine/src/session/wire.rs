@@ -63,6 +63,8 @@ pub struct Wire {
     pub(super) awaits_pong: bool,
     /// The connect command was answered by an error: nothing more is heard.
     pub(super) connect_failed: bool,
+    /// A token is judged elsewhere: what is said behind it waits.
+    pub(super) awaits_verdict: bool,
     /// Who a verified certificate says the client is.
     pub(super) certified: Option<Box<CertifiedUser>>,
 }
@@ -92,6 +94,7 @@ impl Wire {
             is_in_record: false,
             awaits_pong: false,
             connect_failed: false,
+            awaits_verdict: false,
             certified: None,
         }
     }

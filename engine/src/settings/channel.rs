@@ -44,6 +44,15 @@ impl NamePattern {
         pattern.map(Self).map_err(|error| error.to_string())
     }
 
+    /// One that whole names must match.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn whole(text: &str) -> Result<Self, String> {
+        // Read alone first, so that it cannot close the group that is put around it.
+        Self::new(text).and_then(|_| Self::new(&format!("^(?:{text})$")))
+    }
+
     /// The expression as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -77,4 +86,27 @@ impl Eq for NamePattern {}
 pub fn is_namespace(name: &str) -> bool {
     (1..=NAMESPACE_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_name_must_match_where_that_is_asked() {
+        for (pattern, name, matches) in [
+            ("a|b", "a", true),
+            ("a|b", "ab", false),
+            ("a|b", "xb", false),
+            ("https://[a-z]+\\.example", "https://id.example", true),
+            ("https://[a-z]+\\.example", "https://id.example.evil", false),
+            ("https://[a-z]+\\.example", "https://idxexample", false),
+        ] {
+            let matched = NamePattern::whole(pattern).expect("a pattern").matches(name);
+            assert_eq!(matched, matches, "{pattern} {name}");
+        }
+        for pattern in ["(", "a)|(b", "[a-z]{1000}{1000}", "*", "", "a(?x) # open"] {
+            assert!(NamePattern::whole(pattern).is_err(), "{pattern}");
+        }
+    }
 }

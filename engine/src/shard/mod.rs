@@ -24,6 +24,7 @@ pub mod mail;
 mod postponed;
 pub mod timers;
 mod turn;
+mod verdicts;
 pub mod written;
 
 use std::collections::VecDeque;
@@ -50,7 +51,7 @@ use crate::session::{Heard, Identity, Sessions, Span};
 use crate::settings::{Guard, Settings};
 use crate::siblings::Siblings;
 use crate::tls::{Identity as TlsIdentity, LinkIdentity};
-use crate::token::Verifier;
+use crate::token::{Desk, Verifier};
 use connection::Connections;
 use handshakes::Handshakes;
 use introductions::Introductions;
@@ -163,6 +164,8 @@ pub struct ShardParts {
     pub settings: Arc<Settings>,
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
+    /// Where tokens are checked that take long; `None`: here as well.
+    pub desk: Option<Desk>,
     /// Certificate and key, if connections are encrypted.
     pub tls: Option<TlsIdentity>,
     /// Mailboxes.
@@ -324,7 +327,7 @@ impl<I: Io> Shard<I> {
             introductions,
             admission: parts.admission,
             timers: Wheel::new(now.ms),
-            sessions: Sessions::new(Arc::clone(&settings), parts.verifier, identity, gate),
+            sessions: Sessions::new(Arc::clone(&settings), parts.verifier, parts.desk, identity, gate),
             heard: Heard::default(),
             router: Router::new(router, hasher),
             siblings: parts.siblings,
@@ -397,7 +400,8 @@ impl<I: Io> Shard<I> {
             || self.link_streams.has_speakers()
             || !self.heard.replies.is_empty()
             || self.siblings.has_backlog()
-            || self.sessions.has_postponed();
+            || self.sessions.has_postponed()
+            || self.sessions.has_verdicts();
         if busy {
             return 0;
         }

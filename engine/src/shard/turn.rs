@@ -75,6 +75,7 @@ impl<I: Io> Shard<I> {
         }
         self.events = events;
         self.pause_postponed();
+        self.hear_verdicts(now);
         self.begin_handshakes(now);
         self.tick_links(now);
         self.tick(now);
@@ -402,6 +403,8 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::Violations, heard.violations);
         counters.add(Metric::Disconnects, heard.disconnects);
         counters.add(Metric::PongTimeouts, heard.pongs_missing);
+        self.count_tokens(&heard.tokens);
+        let counters = &self.counters;
         counters.add(Metric::DeflateReceivedBytes, heard.deflate.received);
         counters.add(Metric::DeflateInflatedBytes, heard.deflate.inflated);
         counters.add(Metric::DeflatePlainBytes, heard.deflate.plain);

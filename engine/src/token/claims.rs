@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::expected::Expected;
 use super::{Flaw, TokenError};
 
 /// What a valid connection token says.
@@ -67,8 +68,8 @@ pub(super) struct Circumstances<'r> {
     pub(super) now_s: u64,
     /// Development mode: a token of any age is good, and what it admits to never ends.
     pub(super) ignores_time: bool,
-    pub(super) audience: Option<&'r str>,
-    pub(super) issuer: Option<&'r str>,
+    pub(super) audience: Option<&'r Expected>,
+    pub(super) issuer: Option<&'r Expected>,
 }
 
 #[derive(Deserialize)]
@@ -133,10 +134,10 @@ enum Audience {
 }
 
 impl Audience {
-    fn names(&self, audience: &str) -> bool {
+    fn names(&self, expected: &Expected) -> bool {
         match self {
-            Self::One(one) => one == audience,
-            Self::Several(several) => several.iter().any(|one| one == audience),
+            Self::One(one) => expected.fits(one),
+            Self::Several(several) => several.iter().any(|one| expected.fits(one)),
         }
     }
 }
@@ -206,16 +207,23 @@ pub(super) fn of_subscription(
 }
 
 fn read(payload: &[u8], at: &Circumstances<'_>) -> Result<Claims, TokenError> {
-    let claims: Claims = serde_json::from_slice(payload).map_err(|_| TokenError::Invalid(Flaw::Claims))?;
+    let claims: Claims = object(payload).ok_or(TokenError::Invalid(Flaw::Claims))?;
     if let Some(audience) = at.audience
         && !claims.aud.as_ref().is_some_and(|aud| aud.names(audience))
     {
         return Err(TokenError::Invalid(Flaw::Audience));
     }
-    if at.issuer.is_some() && claims.iss.as_deref() != at.issuer {
+    if let Some(issuer) = at.issuer
+        && !claims.iss.as_ref().is_some_and(|iss| issuer.fits(iss))
+    {
         return Err(TokenError::Invalid(Flaw::Issuer));
     }
     Ok(claims)
+}
+
+/// Reads a JSON object; a list of its values in their order is none.
+pub(super) fn object<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Option<T> {
+    json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok())?
 }
 
 impl Claims {

@@ -1,19 +1,30 @@
 //! Tokens: who a client is and which channels are open to it, signed by its application (JWT, RFC 7519).
 //!
 //! Invariants: nothing that a token says is believed, or read, before its signature was verified with a key of ours; the
-//! algorithm is the key's. The time is an argument.
+//! algorithm is the key's. The time is an argument. What takes long is done on threads of its own, never on a shard's.
 //!
 //! ```text
-//! token ─> header: which key ─> signature ─> audience, issuer ─> forbidden and missing claims ─> time ─> claims
+//! token ─> header: which keys ─> signature ─> audience, issuer ─> forbidden and missing claims ─> time ─> claims
 //! ```
 
 mod claims;
+mod desk;
+mod expected;
+mod keys;
 mod minting;
+mod remote;
 mod verifier;
 
+use std::sync::Arc;
+
 pub use claims::{ConnectionClaims, ServerChannel, SubscriptionClaims};
+pub use desk::{Claims, Desk, Job, Purpose, Verdict, open_desks};
 pub use minting::{Grant, mint};
-pub use verifier::Verifier;
+pub use remote::{Change, Fetched, RemoteKeys};
+pub use verifier::{KeyError, Remotes, Verifier};
+
+/// Wakes whoever has something to do: a shard with a verdict, a fetch with keys to bring.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +33,10 @@ pub enum TokenError {
     Invalid(Flaw),
     /// Ours, and too old or too new: error 109.
     Expired,
+    /// The key that it names is not there yet, or keys are too old to be trusted: a temporary error (100).
+    Unavailable,
+    /// Too many tokens wait to be judged: a temporary error (111).
+    Busy,
 }
 
 /// What is wrong with a token that is not ours.
@@ -41,5 +56,7 @@ pub enum Flaw {
     Claims,
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,32 +1,238 @@
-//! Judges tokens: signature first, then what they say.
+//! Judges tokens: who has signed them, then what they say.
 //!
-//! Invariants: an algorithm belongs to a key and is never taken from the token's header; the time is an argument; a verifier never
-//! changes, another one takes its place.
+//! Invariants: an algorithm belongs to a key and is never taken from the token's header, which only chooses among keys; the time
+//! is an argument; a verifier never changes, another one takes its place.
 
 use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::claims::{self, Circumstances, ConnectionClaims, SubscriptionClaims};
+use super::desk::{Claims, Purpose};
+use super::expected::Expected;
+use super::keys::{self, KeySet, VerifyingKey};
+use super::remote::{Found, RemoteKeys};
 use super::{Flaw, TokenError};
-use crate::limits::TOKEN_BYTES_MAX;
-use crate::settings::Token;
+use crate::limits::{KEY_FILE_BYTES_MAX, KID_BYTES_MAX, PUBLIC_KEYS_MAX, TOKEN_BYTES_MAX};
+use crate::settings::{Settings, Token};
 
-/// Checks tokens against keys and the configured audience and issuer.
+/// Checks connection and subscription tokens.
+#[derive(Debug)]
 pub struct Verifier {
-    key: Option<DecodingKey>,
-    audience: Option<String>,
-    issuer: Option<String>,
+    connection: Authority,
+    /// `None`: they are signed as connection tokens are.
+    subscription: Option<Authority>,
+}
+
+/// The keys that somebody else keeps, by the kind of token that they are for.
+#[derive(Clone, Debug, Default)]
+pub struct Remotes {
+    /// At `token.jwks_url`.
+    pub connection: Option<Arc<RemoteKeys>>,
+    /// At `subscription_token.jwks_url`.
+    pub subscription: Option<Arc<RemoteKeys>>,
+}
+
+/// Why keys cannot be used.
+#[derive(Debug)]
+pub struct KeyError(String);
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+impl Verifier {
+    /// Reads the keys that the settings name.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no key that is of use; named.
+    pub fn load(settings: &Settings, remotes: &Remotes) -> Result<Self, KeyError> {
+        let connection = Authority::load("token", &settings.token, remotes.connection.as_ref())?;
+        let own = &settings.subscription_token;
+        let subscription = own
+            .enabled
+            .then(|| Authority::load("subscription_token", &own.token, remotes.subscription.as_ref()))
+            .transpose()?;
+        Ok(Self { connection, subscription })
+    }
+
+    /// Whether any connection token can be accepted.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.connection.has_key()
+    }
+
+    /// Whether a token is to be judged elsewhere: with a public key that takes as long as a hundred messages.
+    #[must_use]
+    pub fn is_slow(&self, purpose: Purpose, token: &str) -> bool {
+        let authority = match purpose {
+            Purpose::Connection => &self.connection,
+            Purpose::Subscription => self.of_subscriptions(),
+        };
+        authority.has_public_key()
+            && Parts::of(token).is_ok_and(|parts| parts.header.alg.family() != AlgorithmFamily::Hmac)
+    }
+
+    /// Checks a token for what it is shown for; see [`Self::connection`].
+    ///
+    /// # Errors
+    /// As [`Self::connection`].
+    pub fn judge(
+        &self,
+        purpose: Purpose,
+        token: &str,
+        now_s: u64,
+        ignores_time: bool,
+    ) -> Result<Claims, TokenError> {
+        match purpose {
+            Purpose::Connection => self.connection(token, now_s, ignores_time).map(Claims::Connection),
+            Purpose::Subscription => self.subscription(token, now_s, ignores_time).map(Claims::Subscription),
+        }
+    }
+
+    /// Checks a connection token at Unix time `now_s`. With `ignores_time` (development mode) a token of any age is
+    /// good, and its connection never expires.
+    ///
+    /// # Errors
+    /// [`TokenError::Unavailable`]: the keys are. Else the peer is to blame. Nothing is changed.
+    pub fn connection(
+        &self,
+        token: &str,
+        now_s: u64,
+        ignores_time: bool,
+    ) -> Result<ConnectionClaims, TokenError> {
+        let authority = &self.connection;
+        claims::of_connection(&authority.open(token, now_s)?, &authority.at(now_s, ignores_time))
+    }
+
+    /// Checks a subscription token, likewise. Whether its channel, user and client are those of whoever shows it is the
+    /// caller's to look at.
+    ///
+    /// # Errors
+    /// As [`Self::connection`].
+    pub fn subscription(
+        &self,
+        token: &str,
+        now_s: u64,
+        ignores_time: bool,
+    ) -> Result<SubscriptionClaims, TokenError> {
+        let authority = self.of_subscriptions();
+        claims::of_subscription(&authority.open(token, now_s)?, &authority.at(now_s, ignores_time))
+    }
+
+    fn of_subscriptions(&self) -> &Authority {
+        self.subscription.as_ref().unwrap_or(&self.connection)
+    }
+}
+
+/// Whose tokens count for a purpose.
+struct Authority {
+    /// With the Unix time at which each ends, seconds.
+    secrets: Vec<(VerifyingKey, Option<u64>)>,
+    public: Vec<VerifyingKey>,
+    /// From a file.
+    set: KeySet,
+    remote: Option<Arc<RemoteKeys>>,
+    audience: Option<Expected>,
+    issuer: Option<Expected>,
+}
+
+impl Authority {
+    fn load(section: &str, token: &Token, remote: Option<&Arc<RemoteKeys>>) -> Result<Self, KeyError> {
+        let mut secrets = Vec::new();
+        secrets.extend(token.hmac_secret.as_ref().map(|secret| (VerifyingKey::of_secret(secret), None)));
+        let until_s = Some(u64::from(token.hmac_previous_until_s)).filter(|until_s| *until_s > 0);
+        let previous = token.hmac_previous_secret.as_ref();
+        secrets.extend(previous.map(|secret| (VerifyingKey::of_secret(secret), until_s)));
+        let mut public = Vec::new();
+        for path in &token.public_key_files {
+            let key = format!("{section}.public_key_files");
+            public.extend(read(&key, Path::new(path), keys::of_pem)?);
+        }
+        if public.len() > PUBLIC_KEYS_MAX {
+            let (count, key) = (public.len(), "public_key_files");
+            return Err(KeyError(format!("{section}.{key}: {count} keys; {PUBLIC_KEYS_MAX} are taken")));
+        }
+        let set = match &token.jwks_file {
+            Some(path) => read(&format!("{section}.jwks_file"), path, KeySet::read)?,
+            None => KeySet::default(),
+        };
+        let expected = |key: &str, name: &Option<String>, pattern: &Option<String>| {
+            Expected::new(name.as_deref(), pattern.as_deref())
+                .map_err(|why| KeyError(format!("{section}.{key}: {why}")))
+        };
+        let audience = expected("audience_regex", &token.audience, &token.audience_regex)?;
+        let issuer = expected("issuer_regex", &token.issuer, &token.issuer_regex)?;
+        Ok(Self { secrets, public, set, remote: remote.cloned(), audience, issuer })
+    }
+
+    fn has_key(&self) -> bool {
+        !self.secrets.is_empty() || self.has_public_key()
+    }
+
+    fn has_public_key(&self) -> bool {
+        !self.public.is_empty() || self.remote.is_some() || self.set.kids().next().is_some()
+    }
+
+    fn at(&self, now_s: u64, ignores_time: bool) -> Circumstances<'_> {
+        let (audience, issuer) = (self.audience.as_ref(), self.issuer.as_ref());
+        Circumstances { now_s, ignores_time, audience, issuer }
+    }
+
+    /// The payload, if somebody we know has signed it.
+    fn open(&self, token: &str, now_s: u64) -> Result<Vec<u8>, TokenError> {
+        let parts = Parts::of(token)?;
+        let mut tried = false;
+        let mut has_signed = |key: &VerifyingKey| {
+            tried |= key.takes(parts.header.alg);
+            key.has_signed(parts.header.alg, parts.signed, parts.signature)
+        };
+        let is_current = |until_s: &Option<u64>| until_s.is_none_or(|until_s| now_s < until_s);
+        let of_secrets =
+            self.secrets.iter().filter(|(_, until_s)| is_current(until_s)).any(|(key, _)| has_signed(key));
+        if of_secrets || self.public.iter().any(&mut has_signed) {
+            return parts.payload();
+        }
+        if let Some(kid) = parts.kid() {
+            if self.set.find(kid, parts.header.alg).any(&mut has_signed) {
+                return parts.payload();
+            }
+            match self.remote.as_ref().map(|remote| remote.find(kid, now_s)) {
+                Some(Found::Keys(set)) if set.find(kid, parts.header.alg).any(&mut has_signed) => {
+                    return parts.payload();
+                }
+                // A key of ours may have the same name.
+                Some(Found::Later) if !self.set.names(kid) => return Err(TokenError::Unavailable),
+                Some(Found::Keys(_) | Found::Later | Found::Nothing) | None => {}
+            }
+        }
+        Err(TokenError::Invalid(if tried { Flaw::Signature } else { Flaw::Key }))
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("has_key", &self.has_key()).finish_non_exhaustive()
+    }
 }
 
 /// RFC 7515 section 4, as far as it is of use here.
 #[derive(Deserialize)]
 struct Header {
     alg: Algorithm,
+    #[serde(default)]
+    kid: Option<String>,
     /// RFC 7515 section 4.1.11: extensions that must be understood. None is understood here.
     #[serde(default, deserialize_with = "is_there")]
     crit: bool,
@@ -37,81 +243,52 @@ fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(value).map(|_| true)
 }
 
-impl Verifier {
-    /// A verifier for the configured key. Without a key every token is invalid.
-    #[must_use]
-    pub fn new(token: &Token) -> Self {
-        Self {
-            key: token.hmac_secret.as_ref().map(|secret| DecodingKey::from_secret(secret.expose())),
-            audience: token.audience.clone(),
-            issuer: token.issuer.clone(),
-        }
-    }
+/// A token, taken apart (RFC 7515 section 7.1).
+struct Parts<'t> {
+    header: Header,
+    payload: &'t str,
+    /// Header and payload, as they were signed.
+    signed: &'t str,
+    signature: &'t str,
+}
 
-    /// Whether any token can be accepted.
-    #[must_use]
-    pub fn has_key(&self) -> bool {
-        self.key.is_some()
-    }
+const MALFORMED: TokenError = TokenError::Invalid(Flaw::Malformed);
 
-    /// Checks a connection token at Unix time `now_s`. With `ignores_time` (development mode) a token of any age is
-    /// good, and its connection never expires.
-    ///
-    /// # Errors
-    /// The peer is to blame; nothing is changed.
-    pub fn connection(
-        &self,
-        token: &str,
-        now_s: u64,
-        ignores_time: bool,
-    ) -> Result<ConnectionClaims, TokenError> {
-        claims::of_connection(&self.open(token)?, &self.circumstances(now_s, ignores_time))
-    }
-
-    /// Checks a subscription token, likewise. Whether its channel, user and client are those of whoever shows it is the
-    /// caller's to look at.
-    ///
-    /// # Errors
-    /// The peer is to blame; nothing is changed.
-    pub fn subscription(
-        &self,
-        token: &str,
-        now_s: u64,
-        ignores_time: bool,
-    ) -> Result<SubscriptionClaims, TokenError> {
-        claims::of_subscription(&self.open(token)?, &self.circumstances(now_s, ignores_time))
-    }
-
-    fn circumstances(&self, now_s: u64, ignores_time: bool) -> Circumstances<'_> {
-        let (audience, issuer) = (self.audience.as_deref(), self.issuer.as_deref());
-        Circumstances { now_s, ignores_time, audience, issuer }
-    }
-
-    /// The payload, if somebody we know has signed it.
-    fn open(&self, token: &str) -> Result<Vec<u8>, TokenError> {
-        const MALFORMED: TokenError = TokenError::Invalid(Flaw::Malformed);
+impl<'t> Parts<'t> {
+    fn of(token: &'t str) -> Result<Self, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(MALFORMED);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(MALFORMED)?;
         let (header, payload) = signed.split_once('.').ok_or(MALFORMED)?;
+        if payload.contains('.') {
+            return Err(MALFORMED);
+        }
         let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| MALFORMED)?;
-        let header: Header = serde_json::from_slice(&header).map_err(|_| MALFORMED)?;
+        let header: Header = claims::object(&header).ok_or(MALFORMED)?;
         if header.crit {
             return Err(MALFORMED);
         }
-        let key = self.key.as_ref().filter(|_| header.alg == Algorithm::HS256);
-        let key = key.ok_or(TokenError::Invalid(Flaw::Key))?;
-        match crypto::verify(signature, signed.as_bytes(), key, header.alg) {
-            Ok(true) => URL_SAFE_NO_PAD.decode(payload).map_err(|_| MALFORMED),
-            Ok(false) => Err(TokenError::Invalid(Flaw::Signature)),
-            Err(_) => Err(MALFORMED),
-        }
+        Ok(Self { header, payload, signed, signature })
+    }
+
+    /// The name of the public key that it says it was signed with.
+    fn kid(&self) -> Option<&str> {
+        let is_public = self.header.alg.family() != AlgorithmFamily::Hmac;
+        self.header.kid.as_deref().filter(|kid| is_public && kid.len() <= KID_BYTES_MAX)
+    }
+
+    fn payload(&self) -> Result<Vec<u8>, TokenError> {
+        URL_SAFE_NO_PAD.decode(self.payload).map_err(|_| MALFORMED)
     }
 }
 
-impl fmt::Debug for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("has_key", &self.has_key()).finish_non_exhaustive()
+fn read<T>(setting: &str, path: &Path, parse: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, KeyError> {
+    let problem = |why: &str| KeyError(format!("{setting} = {}: {why}", path.display()));
+    let length = fs::metadata(path).map_err(|error| problem(&error.to_string()))?.len();
+    if length > KEY_FILE_BYTES_MAX {
+        return Err(problem(&format!("{length} bytes; {KEY_FILE_BYTES_MAX} are taken")));
     }
+    let content = fs::read(path).map_err(|error| problem(&error.to_string()))?;
+    parse(&content).map_err(|why| problem(&why))
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::node::{Node, status_of};
 use crate::surroundings::{Folder, roadstead};
-use roadstead_engine::settings::{Secret, Token};
-use roadstead_engine::token::Verifier;
+use roadstead_engine::settings::{Secret, Settings, Token};
+use roadstead_engine::token::{Remotes, Verifier};
 use serde_json::Value;
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
@@ -181,9 +181,10 @@ fn tokens_are_minted_with_the_nodes_secret() {
     let secret = folder.file("secret", &format!("{SECRET}\n"));
     let config =
         folder.file("roadstead.toml", &format!("[token]\nhmac_secret_file = \"{secret}\"\nissuer = \"i\"\n"));
-    let settings =
+    let token =
         Token { hmac_secret: Some(Secret::new(SECRET)), issuer: Some("i".into()), ..Token::default() };
-    let verifier = Verifier::new(&settings);
+    let settings = Settings { token, ..Settings::default() };
+    let verifier = Verifier::load(&settings, &Remotes::default()).expect("keys");
     for (arguments, user, expires, info) in [
         (&["--user", "ann"][..], "ann", true, None),
         (&["--user", "", "--ttl", "never"], "", false, None),

@@ -23,6 +23,11 @@ impl<'a> Lines<'a> {
         let text = std::str::from_utf8(message.strip_suffix(b"\n").unwrap_or(message));
         Self { rest: Some(text.map_err(|_| Malformed::NotUtf8)) }
     }
+
+    /// The lines that are left.
+    pub(crate) fn rest(&self) -> Option<&'a [u8]> {
+        self.rest.as_ref().and_then(|rest| rest.as_ref().ok()).map(|rest| rest.as_bytes())
+    }
 }
 
 impl<'a> Iterator for Lines<'a> {

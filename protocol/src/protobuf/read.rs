@@ -16,6 +16,11 @@ impl<'a> Frames<'a> {
     pub(crate) const fn of(message: &'a [u8]) -> Self {
         Self { rest: Some(message) }
     }
+
+    /// The messages that are left.
+    pub(crate) const fn rest(&self) -> Option<&'a [u8]> {
+        self.rest
+    }
 }
 
 impl<'a> Iterator for Frames<'a> {

@@ -1,11 +1,14 @@
 //! What clients may do, by the rules of the client protocol: a table over names and settings.
 
-use super::client::Clients;
+mod tokens;
+
+use super::client::{Clients, Talk};
 use super::rates::Rates;
 use super::*;
 use crate::guards::Guards;
 use crate::limits::INFLATED_BYTES_PER_TURN;
 use crate::names::NameHasher;
+use crate::token::Remotes;
 use roadstead_control::NodeId;
 
 const KEY: Key = Key { slot: 0, generation: 1 };
@@ -20,12 +23,12 @@ struct Guest {
 impl Guest {
     fn of(settings: Settings) -> Self {
         let settings = Arc::new(settings);
-        let verifier = Arc::new(Verifier::new(&settings.token));
+        let verifier = Arc::new(Verifier::load(&settings, &Remotes::default()).expect("keys"));
         let hasher = NameHasher::new((1, 2));
         let identity = Identity { node: NodeId(1), shard: 0, connections_max: 1, hasher, seed: 3 };
         let guards = Arc::new(Guards::new(Arc::clone(&settings), (1, 2)));
         let rates = Rates::new(guards, &settings.guard);
-        let clients = Clients::new(settings, verifier, identity, rates);
+        let clients = Clients::new(settings, verifier, None, identity, rates);
         let mut guest = Self { clients, wire: Wire::new(true), heard: Heard::default() };
         assert!(guest.say(r#"{"id":1,"connect":{}}"#).is_ok());
         assert!(guest.wire.has_session());
@@ -36,7 +39,8 @@ impl Guest {
     fn say(&mut self, command: &str) -> Result<Option<Command>, u32> {
         let (now, mut tally) = (Now { ms: 0, unix_ms: 0 }, Tally::default());
         let Self { clients, wire, heard } = self;
-        clients.message(KEY, wire, command.as_bytes(), now, &mut tally, heard).expect("no misuse");
+        let mut talk = Talk { key: KEY, wire, now, tally: &mut tally, heard };
+        clients.message(&mut talk, command.as_bytes()).expect("no misuse");
         let mut spans = Vec::new();
         let said = heard.replies.freeze(&mut spans);
         match heard.commands.pop() {
@@ -56,7 +60,9 @@ impl Guest {
 /// The timer fires `late_ms` after it was due.
 fn tick(guest: &mut Guest, late_ms: u64) -> Result<(), DisconnectCode> {
     let now = Now { ms: guest.wire.ping_due_ms + late_ms, unix_ms: 0 };
-    guest.clients.tick(KEY, &mut guest.wire, false, now, &mut guest.heard)
+    let Guest { clients, wire, heard } = guest;
+    let mut talk = Talk { key: KEY, wire, now, tally: &mut Tally::default(), heard };
+    clients.tick(&mut talk, false)
 }
 
 #[test]
@@ -76,7 +82,8 @@ fn a_ping_that_is_answered_is_followed_by_one_at_its_place() {
         assert_eq!(guest.heard.timers.last(), Some(&(KEY.slot, Some(pinged_ms + 8_000))));
         let now = Now { ms: pinged_ms + 5_000, unix_ms: 0 };
         let Guest { clients, wire, heard } = &mut guest;
-        clients.message(KEY, wire, b"{}", now, &mut Tally::default(), heard).expect("a pong");
+        let mut talk = Talk { key: KEY, wire, now, tally: &mut Tally::default(), heard };
+        clients.message(&mut talk, b"{}").expect("a pong");
         assert_eq!(heard.timers.last(), Some(&(KEY.slot, Some(wire.ping_due_ms))));
     }
     // At the place of the first slot by the seed of the test.
