@@ -152,7 +152,7 @@ pub struct Client {
 }
 
 /// How tokens (JWT) are checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Token {
     /// Key of HS256, HS384 and HS512 tokens.
     pub hmac_secret: Option<Secret>,
@@ -164,14 +164,6 @@ pub struct Token {
     pub public_key_files: Vec<String>,
     /// A file that holds a key set (JWKS).
     pub jwks_file: Option<PathBuf>,
-    /// Where a key set is fetched from.
-    pub jwks_url: Option<String>,
-    /// Authorities (PEM) of the certificate there; `None`: those that the system trusts.
-    pub jwks_ca: Option<PathBuf>,
-    /// Between two fetches, seconds.
-    pub jwks_refresh_s: u32,
-    /// For so long keys count that could not be fetched again, seconds.
-    pub jwks_keep_s: u32,
     /// If set, tokens must name this audience.
     pub audience: Option<String>,
     /// If set, and `audience` is not, tokens must name an audience that fits this.
@@ -471,26 +463,6 @@ impl Default for Tls {
     }
 }
 
-impl Default for Token {
-    fn default() -> Self {
-        Self {
-            hmac_secret: None,
-            hmac_previous_secret: None,
-            hmac_previous_until_s: 0,
-            public_key_files: Vec::new(),
-            jwks_file: None,
-            jwks_url: None,
-            jwks_ca: None,
-            jwks_refresh_s: 300,
-            jwks_keep_s: 24 * 60 * 60,
-            audience: None,
-            audience_regex: None,
-            issuer: None,
-            issuer_regex: None,
-        }
-    }
-}
-
 impl Token {
     /// Whether any key is named.
     #[must_use]
@@ -499,7 +471,6 @@ impl Token {
             || self.hmac_previous_secret.is_some()
             || !self.public_key_files.is_empty()
             || self.jwks_file.is_some()
-            || self.jwks_url.is_some()
     }
 }
 

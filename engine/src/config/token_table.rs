@@ -1,7 +1,7 @@
 //! The settings of tokens: the same for connection tokens and for subscription tokens, where these have keys of their own.
 
 use super::slot::Slot;
-use super::table::{Row, fixed, live};
+use super::table::{Row, live};
 use crate::limits::PUBLIC_KEYS_MAX;
 
 /// In the order in which they are printed.
@@ -30,26 +30,6 @@ pub(super) static ROWS: &[Row] = &[
         "token.jwks_file",
         Slot::Path(|s| &mut s.token.jwks_file),
         "file of a key set (JWKS), whose keys tokens name by kid",
-    ),
-    fixed(
-        "token.jwks_url",
-        Slot::Text { at: |s| &mut s.token.jwks_url, bytes_max: 2_048 },
-        "https address of a key set (JWKS), fetched again and again; http only on loopback",
-    ),
-    fixed(
-        "token.jwks_ca",
-        Slot::Path(|s| &mut s.token.jwks_ca),
-        "authorities (PEM) of the certificate there; not set: those that the system trusts",
-    ),
-    fixed(
-        "token.jwks_refresh_s",
-        Slot::Count { at: |s| &mut s.token.jwks_refresh_s, min: 10, max: 86_400 },
-        "seconds between two fetches; a token that names an unknown key is cause for one more",
-    ),
-    fixed(
-        "token.jwks_keep_s",
-        Slot::Count { at: |s| &mut s.token.jwks_keep_s, min: 60, max: 2_592_000 },
-        "seconds for which keys count that cannot be fetched again; then their tokens get a temporary error",
     ),
     live(
         "token.audience",
@@ -100,26 +80,6 @@ pub(super) static ROWS: &[Row] = &[
         "subscription_token.jwks_file",
         Slot::Path(|s| &mut s.subscription_token.token.jwks_file),
         "file of a key set (JWKS), whose keys tokens name by kid",
-    ),
-    fixed(
-        "subscription_token.jwks_url",
-        Slot::Text { at: |s| &mut s.subscription_token.token.jwks_url, bytes_max: 2_048 },
-        "https address of a key set (JWKS), fetched again and again; http only on loopback",
-    ),
-    fixed(
-        "subscription_token.jwks_ca",
-        Slot::Path(|s| &mut s.subscription_token.token.jwks_ca),
-        "authorities (PEM) of the certificate there; not set: those that the system trusts",
-    ),
-    fixed(
-        "subscription_token.jwks_refresh_s",
-        Slot::Count { at: |s| &mut s.subscription_token.token.jwks_refresh_s, min: 10, max: 86_400 },
-        "seconds between two fetches; a token that names an unknown key is cause for one more",
-    ),
-    fixed(
-        "subscription_token.jwks_keep_s",
-        Slot::Count { at: |s| &mut s.subscription_token.token.jwks_keep_s, min: 60, max: 2_592_000 },
-        "seconds for which keys count that cannot be fetched again; then their tokens get a temporary error",
     ),
     live(
         "subscription_token.audience",

@@ -34,9 +34,9 @@ pub struct Verifier {
 /// The keys that somebody else keeps, by the kind of token that they are for.
 #[derive(Clone, Debug, Default)]
 pub struct Remotes {
-    /// At `token.jwks_url`.
+    /// For connection tokens, and for subscription tokens where these have no keys of their own.
     pub connection: Option<Arc<RemoteKeys>>,
-    /// At `subscription_token.jwks_url`.
+    /// For subscription tokens that have keys of their own.
     pub subscription: Option<Arc<RemoteKeys>>,
 }
 
