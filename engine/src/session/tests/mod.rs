@@ -145,11 +145,11 @@ fn what_is_inflated_in_a_turn_is_bounded() {
     let mut settings = Settings { insecure: true, ..Settings::default() };
     settings.compression.enabled = true;
     let settings = Arc::new(settings);
-    let verifier = Arc::new(Verifier::new(&settings.token));
+    let verifier = Arc::new(Verifier::load(&settings, &Remotes::default()).expect("keys"));
     let hasher = NameHasher::new((1, 2));
     let identity = Identity { node: NodeId(1), shard: 0, connections_max: 1, hasher, seed: 3 };
     let gate = Gate::new(Arc::new(Guards::new(Arc::clone(&settings), (1, 2))));
-    let mut sessions = Sessions::new(settings, verifier, identity, gate);
+    let mut sessions = Sessions::new(settings, verifier, None, identity, gate);
     let (mut wire, mut heard) = (Wire::new(true), Heard::default());
     let now = Now { ms: 0, unix_ms: 0 };
 
