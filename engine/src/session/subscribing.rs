@@ -13,7 +13,6 @@ use crate::flow::Command;
 use crate::token::{SubscriptionClaims, TokenError};
 
 impl Clients {
-    #[allow(clippy::too_many_arguments, reason = "one command with its context")]
     pub(super) fn subscribe(
         &mut self,
         talk: &mut Talk<'_>,
