@@ -106,6 +106,10 @@ pub enum Metric {
     PublishesRefusedName,
     PublishesRefusedNotAllowed,
     PublishesRefusedNotSubscribed,
+    RevokedConnect,
+    RevokedRefresh,
+    RevokedSubscribe,
+    RevokedConnected,
     Violations,
     Disconnects,
     PongTimeouts,
@@ -250,6 +254,9 @@ const SUBSCRIBES_REFUSED: &str = "roadstead_subscribes_refused_total";
 const SUBSCRIBES_REFUSED_HELP: &str = "Subscribe commands that the rules of channels do not allow.";
 const PUBLISHES_REFUSED: &str = "roadstead_publishes_refused_total";
 const PUBLISHES_REFUSED_HELP: &str = "Publish commands that the rules of channels do not allow.";
+const REVOKED: &str = "roadstead_revoked_total";
+const REVOKED_HELP: &str =
+    "Tokens that were taken back: shown by clients, or of clients that were connected and were closed.";
 const PUBLICATIONS_DROPPED: &str = "roadstead_publications_dropped_total";
 const PUBLICATIONS_DROPPED_HELP: &str =
     "Publications lost on their way from the owner to an interested shard.";
@@ -263,7 +270,7 @@ const PEER_LOST: &str = "roadstead_peer_links_lost_total";
 const PEER_LOST_HELP: &str = "Links between nodes that were up and ended.";
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 133] = [
+pub static METRICS: [MetricSpec; 137] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(counter(Metric::AcceptLackSlots, ACCEPT_FAILURES, ACCEPT_FAILURES_HELP), "slots"),
@@ -366,6 +373,10 @@ pub static METRICS: [MetricSpec; 133] = [
         counter(Metric::PublishesRefusedNotSubscribed, PUBLISHES_REFUSED, PUBLISHES_REFUSED_HELP),
         "not_subscribed",
     ),
+    of_kind(counter(Metric::RevokedConnect, REVOKED, REVOKED_HELP), "connect"),
+    of_kind(counter(Metric::RevokedRefresh, REVOKED, REVOKED_HELP), "refresh"),
+    of_kind(counter(Metric::RevokedSubscribe, REVOKED, REVOKED_HELP), "subscribe"),
+    of_kind(counter(Metric::RevokedConnected, REVOKED, REVOKED_HELP), "connected"),
     counter(
         Metric::Violations,
         "roadstead_protocol_violations_total",

@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
-use roadstead_control::{Incarnation, NodeId, hub_shard};
+use roadstead_control::{Digest, Incarnation, NodeId, hub_shard};
 use roadstead_protocol::{Encoding, ErrorCode};
+
+use crate::revocations::{Revocation, Subject};
 
 /// The turn's time, read once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -310,6 +312,8 @@ pub enum Relayed {
         /// User.
         user: Arc<str>,
     },
+    /// About tokens that were taken back; for shard 0.
+    Revoking(Revoking),
     /// The answer to `Locate`.
     Located {
         /// The request.
@@ -318,6 +322,22 @@ pub enum Relayed {
         outcome: Outcome,
         /// The user's connections.
         entries: Vec<LocatedEntry>,
+    },
+}
+
+/// What nodes say to each other about revocations.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Revoking {
+    /// What the sender knows, in short.
+    Digest(Digest),
+    /// A revocation.
+    Entry(Revocation),
+    /// Asks for those behind a subject, in their order; answered by `Entry` ... `Sent`.
+    After(Option<Subject>),
+    /// A part of an answer is complete.
+    Sent {
+        /// Whether there are others behind it.
+        more: bool,
     },
 }
 
@@ -335,6 +355,7 @@ impl Relayed {
             Self::Enter { user, .. } | Self::Leave { user, .. } | Self::Locate { user, .. } => {
                 hub_shard(personal_channel(user).as_bytes(), shards)
             }
+            Self::Revoking(_) => 0,
             Self::Complete { to_hub, .. } | Self::Digest { to_hub, .. } => *to_hub % shards,
             Self::Published { request, .. } | Self::Located { request, .. } => {
                 (request >> 48) as u16 % shards

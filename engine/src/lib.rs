@@ -18,6 +18,7 @@ pub mod flow;
 pub mod limits;
 pub mod names;
 pub mod prefix;
+pub mod revocations;
 pub mod settings;
 
 // The rooms of a shard, in the order in which data flows.

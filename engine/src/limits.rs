@@ -273,6 +273,38 @@ pub const RSA_BITS_MAX: usize = 8_192;
 /// How long an expired token is still honoured, seconds: SDKs begin to refresh at the moment of expiry.
 pub const TOKEN_GRACE_S: u64 = 25;
 
+/// Revocations of a fleet. They are for the few tokens that must not live to their end; who needs more wants tokens that live
+/// shorter. One more is refused to the operator.
+pub const REVOCATIONS_MAX: usize = 32 * 1024;
+
+/// Bytes of the token ids and users among them.
+pub const REVOCATIONS_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Length of a token id or of a user that is revoked: a longer user has no channel and so no connection.
+pub const REVOCATION_NAME_BYTES_MAX: usize = 255;
+
+/// How long a revocation can be in force: longer than any token should live.
+pub const REVOCATION_S_MAX: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// Between two comparisons with other nodes. What was lost on the way is found within it.
+pub const REVOCATIONS_TELL_MS: u64 = 10_000;
+
+/// For so long a difference must last before it is evened out: news are on their way meanwhile, and of many nodes that know the
+/// same one is asked.
+pub const REVOCATIONS_SETTLE_MS: u64 = 1_000;
+
+/// How long a part may take to come. Then another node may be asked.
+pub const REVOCATIONS_PART_WAIT_MS: u64 = 5_000;
+
+/// Revocations in one part of an answer: far less than a link's queue holds.
+pub const REVOCATIONS_PART: usize = 256;
+
+/// Connections that are looked at in one turn after something was revoked.
+pub const REVOKED_LOOKS_PER_TURN: u32 = 4_096;
+
+/// Batches of revocations that wait to be written. Those of operators are refused beyond, those of other nodes come again.
+pub const REVOCATIONS_WAITING_MAX: usize = 256;
+
 /// Longest sleep of an idle shard. The watchdog wants to see every shard turn.
 pub const IDLE_WAIT_MS: u64 = 1_000;
 

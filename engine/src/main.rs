@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         Command::Where(arguments) => cli::where_is(&arguments),
         Command::Bans(arguments) => cli::bans(&arguments),
         Command::Sources(arguments) => cli::sources(&arguments),
+        Command::Revoke(arguments) => cli::revoke(&arguments),
+        Command::Revocations(arguments) => cli::revocations(&arguments),
         Command::Drain(arguments) => cli::drain(&arguments),
         Command::Version(arguments) => cli::version(&arguments),
     }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub admin_key: Option<Secret>,
     /// The Unix socket of the command line; `None`: in the runtime directory.
     pub admin_socket: Option<PathBuf>,
+    /// Where what must survive a restart is kept; `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
     /// Shards (threads), 1..=[`SHARDS_MAX`]. Default: the cores this process may use.
     pub shards: u16,
     /// Which io back end to use.
@@ -397,6 +399,7 @@ impl Default for Settings {
             admin: Some(loopback(9000)),
             admin_key: None,
             admin_socket: None,
+            data_dir: None,
             shards: cores_available(),
             io: Choice::Auto,
             insecure: false,

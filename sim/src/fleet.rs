@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use roadstead_control::{ClusterKeys, Duty, FleetEvent, Incarnation, NodeId};
 use roadstead_engine::counters::Metric;
+use roadstead_engine::revocations::{Revocation, Subject, Terms};
 use roadstead_engine::settings::{Secret, Settings};
 use roadstead_engine::token::{Grant, mint};
 
@@ -56,6 +57,8 @@ pub struct Summary {
     pub faults: usize,
     /// Gaps that faults excused.
     pub excused: usize,
+    /// Revocations that operators wanted.
+    pub revoked: u64,
     /// Relay frames by kind.
     pub frames: Vec<(&'static str, u64)>,
     /// What a saboteur did.
@@ -124,6 +127,9 @@ struct Run {
     oracle: Oracle,
     channels: usize,
     users: usize,
+    /// Chance of what operators revoke, apart from the rest: seeds keep their course.
+    revoking: Random,
+    revoked: u64,
     faults: Faults,
     faults_done: usize,
     excused: usize,
@@ -175,6 +181,8 @@ impl Run {
         Self {
             channels: random.within(1..=6),
             users: random.within(1..=4),
+            revoking: Random::new(!seed),
+            revoked: 0,
             world,
             random,
             hosts,
@@ -261,10 +269,22 @@ impl Run {
                 self.welcome();
             }
             self.bring_faults();
+            if self.revoking.chance(5) {
+                let _is_there = self.revoke_somewhere();
+            }
             self.act();
             self.step(true)?;
         }
         Ok(())
+    }
+
+    /// An operator takes a token back that nobody has, at any node; false: that one is off.
+    fn revoke_somewhere(&mut self) -> bool {
+        self.revoked += 1;
+        let at = self.revoking.below(self.hosts.len());
+        let subject = Subject::Token(format!("token-{}", self.revoked).into());
+        let terms = Terms { issued_before_s: 0, until_s: u64::MAX };
+        self.hosts[at].revoke(&Revocation { subject, terms })
     }
 
     fn act(&mut self) {
@@ -574,6 +594,7 @@ impl Run {
             lost: self.hosts.iter().map(Host::lost).sum(),
             faults: self.faults_done,
             excused: self.excused,
+            revoked: self.revoked,
             frames: links.frames().iter().map(|(&name, &count)| (name, count)).collect(),
             strikes: links.strikes() + self.hosts.iter().map(Host::strikes).sum::<u64>(),
             ms: self.now().as_millis(),

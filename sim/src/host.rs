@@ -20,6 +20,7 @@ use roadstead_control::{
     Region, Roster, Standing, Version, Weight, hub_shard, owner,
 };
 use roadstead_engine::flow::{LocatedEntry, personal_channel};
+use roadstead_engine::revocations::Revocation;
 use roadstead_engine::settings::Settings;
 use roadstead_engine::shard::{FleetParts, Order, Report, Reporter, Unlocated};
 
@@ -339,6 +340,13 @@ impl Host {
     #[must_use]
     pub(crate) fn node(&self) -> Option<&Node> {
         self.process.as_ref().map(|process| &process.node)
+    }
+
+    /// An operator revokes something here; false: nobody is there to do it.
+    pub(crate) fn revoke(&mut self, revocation: &Revocation) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        process.node.revoke(revocation);
+        true
     }
 
     /// Publications that its processes admit to have dropped.

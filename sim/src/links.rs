@@ -257,5 +257,9 @@ fn name_of(relay: &Relay<'_>) -> &'static str {
         Relay::Digest { .. } => "digest",
         Relay::Locate { .. } => "locate",
         Relay::Located { .. } => "located",
+        Relay::Revocations { .. } => "revocations",
+        Relay::Revocation { .. } => "revocation",
+        Relay::RevocationsAfter { .. } => "revocations after",
+        Relay::RevocationsSent { .. } => "revocations sent",
     }
 }

@@ -5,18 +5,21 @@
 //! times one is kept from running.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use roadstead_control::NodeId;
+use roadstead_control::{Digest, NodeId};
 use roadstead_engine::admission::Admission;
 use roadstead_engine::counters::{Counters, METRICS, Metric};
 use roadstead_engine::flow::Now;
 use roadstead_engine::guards::Guards;
+use roadstead_engine::revocations::{Revocation, Revocations};
 use roadstead_engine::settings::Settings;
 use roadstead_engine::shard::mail::Mail;
-use roadstead_engine::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Turned, connections_of_shard};
+use roadstead_engine::shard::{
+    FleetParts, Order, Relisten, Revoker, Shard, ShardParts, Turned, connections_of_shard,
+};
 use roadstead_engine::siblings::{Siblings, Wake};
 use roadstead_engine::token::{Remotes, Verifier};
 
@@ -36,6 +39,10 @@ pub struct Node {
     /// How often a shard that could run does not, per mille.
     stalls: usize,
     passages: Vec<Passage>,
+    /// What is revoked; without a disk, for one life.
+    revocations: Revocations,
+    /// What other nodes have revoked, until the next round.
+    heard: Arc<Mutex<Vec<Revocation>>>,
 }
 
 /// Sockets of a shard beyond its connections: refusals, and links to other nodes.
@@ -113,6 +120,7 @@ impl Node {
             mailboxes.iter().zip(&ios).map(|((sender, _), io)| (sender.clone(), io.wake())).collect();
         let admission = Arc::new(Admission::new(settings.shards, 0, false, false));
         let guards = Arc::new(Guards::new(Arc::clone(&settings), (u64::from(id.0), 1)));
+        let heard: Arc<Mutex<Vec<Revocation>>> = Arc::default();
         let inboxes = mailboxes.into_iter().map(|(_, inbox)| inbox);
         let shards = (0..).zip(ios).zip(inboxes).map(|((index, io), inbox)| {
             let (orders, orders_received) = crossbeam_channel::unbounded();
@@ -126,6 +134,8 @@ impl Node {
                 settings: Arc::clone(&settings),
                 verifier: Arc::clone(&verifier),
                 desk: None,
+                revocations: Arc::default(),
+                revoker: Some(revoker(&heard)),
                 tls: None,
                 siblings: Siblings::new(inbox, senders.clone()),
                 orders: orders_received,
@@ -141,7 +151,8 @@ impl Node {
             Seat { shard, counters, orders, turned_at: world.now(), wakes_at: None, finished: false }
         });
         let shards = shards.collect();
-        Self { world: world.clone(), random, shards, stalls, passages }
+        let revocations = Revocations::default();
+        Self { world: world.clone(), random, shards, stalls, passages, revocations, heard }
     }
 
     /// Hands over mail, but for news of links when `withholds` says so.
@@ -185,7 +196,29 @@ impl Node {
             let stalls = self.random.chance(self.stalls);
             ran += usize::from(stalls || self.shards[at].run(&self.world));
         }
+        let heard = std::mem::take(&mut *self.heard.lock().expect("nobody has panicked"));
+        self.take_over(&heard, &[]);
         ran
+    }
+
+    /// An operator revokes something here.
+    pub fn revoke(&mut self, revocation: &Revocation) {
+        let news = std::slice::from_ref(revocation);
+        self.take_over(news, news);
+    }
+
+    /// What is revoked, in short.
+    #[must_use]
+    pub fn revocations(&self) -> Digest {
+        self.revocations.digest()
+    }
+
+    fn take_over(&mut self, revocations: &[Revocation], news: &[Revocation]) {
+        let add = |revocation: &&Revocation| self.revocations.add(revocation) == Ok(true);
+        if revocations.iter().filter(add).count() > 0 {
+            let set = Arc::new(self.revocations.clone());
+            self.order_all(|| Order::Revoke { set: Arc::clone(&set), news: news.into() });
+        }
     }
 
     /// When the next shard wakes by itself.
@@ -258,6 +291,12 @@ impl Seat {
         self.finished = self.shard.turn(now(world)) == Turned::Finished;
         true
     }
+}
+
+/// What a shard gives on is heard in the next round.
+fn revoker(heard: &Arc<Mutex<Vec<Revocation>>>) -> Revoker {
+    let heard = Arc::clone(heard);
+    Revoker(Arc::new(move |news| heard.lock().expect("nobody has panicked").extend(news)))
 }
 
 fn now(world: &World) -> Now {

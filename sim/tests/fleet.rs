@@ -28,6 +28,9 @@ fn fixed_seeds() {
     assert!(count(|run| run.heard > 100) > 10, "publications are heard");
     assert!(count(|run| run.faults > 0) > 10, "faults come");
     assert!(count(|run| run.faults == 0) > 3, "some fleets are calm");
+    assert!(count(|run| run.revoked > 3) > 10, "operators revoke");
+    let has_caught_up = |run: &Summary| run.frames.iter().any(|(name, _)| *name == "revocations after");
+    assert!(count(has_caught_up) > 3, "nodes ask for what they have missed");
     let crosses = |run: &Summary| run.frames.iter().any(|(name, count)| *name == "deliver" && *count > 50);
     assert!(count(crosses) > 10, "publications cross from node to node");
 }

@@ -27,7 +27,7 @@ ENGINE = "engine/src"
 RUNTIME = {"tokio", "axum", "hyper", "hyper_util"}
 
 # Plain values that every module of the engine may name. They name no room, only each other.
-VALUES = {"admission", "bucket", "buffers", "counters", "flow", "limits", "names", "prefix", "settings"}
+VALUES = {"admission", "bucket", "buffers", "counters", "flow", "limits", "names", "prefix", "revocations", "settings"}
 
 # The modules that carry values from room to room. They may name every room.
 CARRIERS = {"shard", "node", "cli"}

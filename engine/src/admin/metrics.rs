@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::process::Process;
 use super::{Subject, VERSION, bans, fleet_metrics};
 use crate::counters::{Kind, METRICS, Metric};
+use crate::limits::REVOCATIONS_MAX;
 
 /// Everything, in one text.
 pub(super) fn render(subject: &Subject, process: &Process) -> String {
@@ -42,6 +43,7 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
         text.sample(metric.name, metric.label.as_slice(), sum(subject, index));
     }
 
+    of_revocations(&mut text, subject);
     per_shard(&mut text, subject);
     of_admission(&mut text, subject);
     bans::measure(&mut text, subject);
@@ -121,6 +123,23 @@ fn of_admission(text: &mut Text, subject: &Subject) {
         "Connections that the kernel dropped before they were accepted for whatever reason, likewise.",
         Kind::Counter,
         drops.map(|drops| drops.drops),
+    );
+}
+
+fn of_revocations(text: &mut Text, subject: &Subject) {
+    let (set, is_written) = (subject.revocations.standing)();
+    text.single("roadstead_revocations", "Revocations in force.", Kind::Gauge, Some(set.len()));
+    text.single(
+        "roadstead_revocations_max",
+        "Revocations that can be in force.",
+        Kind::Gauge,
+        Some(REVOCATIONS_MAX),
+    );
+    text.single(
+        "roadstead_revocations_unwritten",
+        "1 if the disk does not have all of them; absent without data_dir.",
+        Kind::Gauge,
+        is_written.map(|is_written| u8::from(!is_written)),
     );
 }
 

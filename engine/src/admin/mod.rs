@@ -12,6 +12,7 @@ mod fleet_metrics;
 mod metrics;
 mod page;
 mod process;
+mod revocations;
 pub mod socket;
 mod status;
 
@@ -36,6 +37,8 @@ use crate::guards::Guards;
 use crate::health::Health;
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MS};
 use crate::settings::Secret;
+
+pub use revocations::{RevocationDesk, Revoked, RevokedAnswer};
 
 pub use drain::{Granted, Wish, Wishes};
 pub use fleet::{Finder, FleetSubject, Found, Picture, Pictures, Shares};
@@ -73,6 +76,8 @@ pub struct Subject {
     pub started: Instant,
     /// The way to the supervisor.
     pub wishes: Wishes,
+    /// What is revoked.
+    pub revocations: RevocationDesk,
     /// The node in its fleet.
     pub node: NodeName,
     /// Where it stands.
@@ -146,6 +151,7 @@ fn routes(subject: Arc<Subject>) -> Router {
         .route("/bans", get(bans::list).delete(bans::lift))
         .route("/sources", get(bans::sources))
         .route("/drain", get(drain::show).post(drain::begin).delete(drain::cancel))
+        .route("/revocations", get(revocations::show).post(revocations::revoke))
         .layer(middleware::from_fn(access::demand_host))
         .with_state(subject)
 }

@@ -30,6 +30,10 @@ pub(super) fn subject(shards: usize) -> Subject {
             let exits = wish == Wish::Drain { exits: true };
             granted.send(Some(DrainStatus { phase, exits, connections: 7, left_ms: 40_000 })).is_ok()
         })),
+        revocations: RevocationDesk {
+            revoke: Arc::new(|_, answer| answer.send(Revoked::Done { is_durable: true }).is_ok()),
+            standing: Arc::new(|| (Arc::default(), Some(true))),
+        },
         node: NodeName::new("test").expect("a name"),
         region: Region::new("here").expect("a name"),
         finder: Finder(Arc::new(|user| match user {

@@ -12,6 +12,7 @@ mod drain;
 mod fleet;
 mod given;
 mod query;
+mod revoke;
 mod serve;
 mod token;
 mod version;
@@ -32,6 +33,7 @@ pub use drain::{DrainArguments, run as drain};
 pub use fleet::{WhereArguments, nodes, where_is};
 pub use given::{ConfigArguments, SettingFlags};
 pub use query::{shards, status};
+pub use revoke::{RevokeArguments, revocations, revoke};
 pub use serve::run as serve;
 pub use token::{TokenArguments, run as token};
 pub use version::run as version;
@@ -133,6 +135,11 @@ pub enum Command {
     Bans(BansArguments),
     /// Which sources of connections stand out at a running node, and in what
     Sources(QueryArguments),
+    /// Take a token, or a user's tokens, back on the whole fleet, and close whoever is connected by them
+    #[command(after_help = revoke::AFTER)]
+    Revoke(RevokeArguments),
+    /// What is revoked, as a running node knows it
+    Revocations(QueryArguments),
     /// Take a running node out of service without harm to its clients, or back
     #[command(after_help = drain::AFTER)]
     Drain(DrainArguments),

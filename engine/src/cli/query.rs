@@ -87,7 +87,7 @@ fn shards_text(said: &Value) -> String {
     text
 }
 
-fn span(seconds: &Value) -> String {
+pub(super) fn span(seconds: &Value) -> String {
     let seconds = seconds.as_u64().unwrap_or(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -92,7 +92,7 @@ pub fn run(arguments: &TokenArguments) -> Exit {
     }
 }
 
-fn lifetime(text: &str) -> Result<Lifetime, String> {
+pub(super) fn lifetime(text: &str) -> Result<Lifetime, String> {
     let wanted = || "a number with a unit is wanted, such as 90s, 15m, 1h or 7d; or never".to_owned();
     if text == "never" {
         return Ok(Lifetime(None));

@@ -63,6 +63,11 @@ static TABLE: &[Row] = &[
         "Unix socket of the command line; not set: roadstead's runtime directory",
     ),
     fixed(
+        "data_dir",
+        Slot::Path(|s| &mut s.data_dir),
+        "folder of this node's own for what must survive a restart: what is revoked; not set: it does not",
+    ),
+    fixed(
         "shards",
         Slot::Small { at: |s| &mut s.shards, min: 1, max: SHARDS_MAX },
         "threads that serve clients; default: the cores this process may use",

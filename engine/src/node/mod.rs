@@ -17,6 +17,8 @@ mod drain;
 mod failure;
 mod happenings;
 mod joining;
+mod revocation_file;
+mod revoking;
 mod scarcity;
 mod service;
 mod shards;
@@ -32,7 +34,7 @@ use crossbeam_channel::{Sender, bounded};
 use roadstead_control::limits::NODE_NAME_BYTES_MAX;
 use roadstead_control::{NodeName, hub_shard};
 
-use crate::admin::{self, Finder, FleetSubject, Pictures, Shares, Subject, Wishes};
+use crate::admin::{self, Finder, FleetSubject, Pictures, RevocationDesk, Shares, Subject, Wishes};
 use crate::admission::Admission;
 use crate::config::{Configuration, Sources};
 use crate::flow::{Unlocated, personal_channel};
@@ -49,6 +51,7 @@ pub use descriptors::{Outlook, outlook};
 pub use failure::Failure;
 use happenings::Happening;
 use joining::Joining;
+use revoking::Revoking;
 use scarcity::Scarcity;
 use shards::Voice;
 
@@ -87,6 +90,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let name = name(&settings);
     let joining = Joining::prepare(&settings, &name)?;
     let certificates = Certificates::load(&settings, joining.as_ref().map(Joining::keys))?;
+    let revoking = revoking::prepare(&settings)?;
     let fleet = joining
         .as_ref()
         .map(|joining| (joining.address, joining.parts(&settings, certificates.links().cloned())));
@@ -102,7 +106,10 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         fleet,
         &admission,
         &guards,
+        &revoking.handle(),
     )?;
+    let desk = desk(revoking.handle());
+    revoking.start(shards.voice())?;
     let control = joining.as_ref().map(Joining::control);
     let cluster = joining.as_ref().map(|joining| joining.address);
     if let Some(joining) = joining {
@@ -126,6 +133,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         node: name.clone(),
         region: settings.node.region.clone(),
         finder: finder(shards.voice()),
+        revocations: desk,
         fleet: control.clone().map(|control| FleetSubject {
             cluster: settings.cluster.name.clone(),
             pictures: Pictures(Arc::new(move || control.picture())),
@@ -188,6 +196,15 @@ fn finder(voice: Voice) -> Finder {
         }
         answered.recv_timeout(PATIENCE).unwrap_or(Err(Unlocated::NoAnswer))
     }))
+}
+
+/// The way of operators to what is revoked.
+fn desk(revoking: Revoking) -> RevocationDesk {
+    let shown = revoking.clone();
+    RevocationDesk {
+        revoke: Arc::new(move |revocation, answer| revoking.revoke(revocation, answer)),
+        standing: Arc::new(move || shown.shown()),
+    }
 }
 
 /// The way of operators' wishes to the supervisor.

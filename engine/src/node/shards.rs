@@ -19,6 +19,7 @@ use super::certificates::Certificates;
 use super::descriptors::Room;
 use super::failure::SHARD_THREAD;
 use super::happenings::Happening;
+use super::revoking::Revoking;
 use super::supervisor::milliseconds;
 use crate::admission::Admission;
 use crate::counters::Counters;
@@ -100,6 +101,7 @@ pub(super) fn start(
     fleet: Option<(SocketAddr, FleetParts)>,
     admission: &Arc<Admission>,
     guards: &Arc<Guards>,
+    revoking: &Revoking,
 ) -> Result<Shards, Failure> {
     let count = settings.shards;
     let failed = |error: io::Error| Failure::start("cannot start the shards", &error);
@@ -133,6 +135,8 @@ pub(super) fn start(
             settings: Arc::clone(settings),
             verifier: Arc::clone(verifier),
             desk: Some(desk),
+            revocations: revoking.shown().0,
+            revoker: Some(revoking.revoker()),
             tls: tls.cloned(),
             siblings: Siblings::new(inbox, mail.iter().cloned().zip(shards.wakes()).collect()),
             orders: wanted,

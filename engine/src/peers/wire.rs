@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use roadstead_control::NodeId;
+use roadstead_control::{Digest, NodeId};
 use roadstead_protocol::ErrorCode;
-use roadstead_protocol::relay::{self, Oversized, Relay, RelayedPublication, push_relay};
+use roadstead_protocol::relay::{self, Oversized, Relay, RelayedPublication, RevokedSubject, push_relay};
 
-use crate::flow::{LocatedEntry, Outcome, Position, Publication, Relayed};
+use crate::flow::{LocatedEntry, Outcome, Position, Publication, Relayed, Revoking};
 use crate::limits::PEER_FRAME_OVERHEAD_BYTES;
+use crate::revocations::{Revocation, Subject, Terms};
 
 /// Appends `relayed` as one frame, said under the View of this number.
 ///
@@ -50,6 +51,18 @@ pub(super) fn push(out: &mut Vec<u8>, view: u64, relayed: &Relayed) -> Result<()
         Relayed::Digest { from_hub, to_hub, interests, entries } => {
             Relay::Digest { from_hub: *from_hub, to_hub: *to_hub, interests: *interests, entries: *entries }
         }
+        Relayed::Revoking(Revoking::Digest(digest)) => {
+            Relay::Revocations { digest: (digest.count, digest.sum) }
+        }
+        Relayed::Revoking(Revoking::Entry(Revocation { subject, terms })) => Relay::Revocation {
+            subject: to_subject(subject),
+            issued_before_s: terms.issued_before_s,
+            until_s: terms.until_s,
+        },
+        Relayed::Revoking(Revoking::After(subject)) => {
+            Relay::RevocationsAfter { subject: subject.as_ref().map(to_subject) }
+        }
+        Relayed::Revoking(Revoking::Sent { more }) => Relay::RevocationsSent { more: *more },
         Relayed::Locate { request, user } => Relay::Locate { request: *request, user },
         Relayed::Located { request, outcome, entries: located } => {
             entries = located.iter().map(to_entry).collect();
@@ -105,6 +118,15 @@ pub(super) fn owned(relay: &Relay<'_>) -> Option<Relayed> {
         Relay::Digest { from_hub, to_hub, interests, entries } => {
             Relayed::Digest { from_hub, to_hub, interests, entries }
         }
+        Relay::Revocations { digest: (count, sum) } => {
+            Relayed::Revoking(Revoking::Digest(Digest { count, sum }))
+        }
+        Relay::Revocation { subject, issued_before_s, until_s } => {
+            let terms = Terms { issued_before_s, until_s };
+            Relayed::Revoking(Revoking::Entry(Revocation { subject: of_subject(subject), terms }))
+        }
+        Relay::RevocationsAfter { subject } => Relayed::Revoking(Revoking::After(subject.map(of_subject))),
+        Relay::RevocationsSent { more } => Relayed::Revoking(Revoking::Sent { more }),
         Relay::Locate { request, user } => Relayed::Locate { request, user: user.into() },
         Relay::Located { request, outcome, entries } => Relayed::Located {
             request,
@@ -112,6 +134,20 @@ pub(super) fn owned(relay: &Relay<'_>) -> Option<Relayed> {
             entries: entries.iter().map(of_entry).collect(),
         },
     })
+}
+
+fn to_subject(subject: &Subject) -> RevokedSubject<'_> {
+    match subject {
+        Subject::Token(id) => RevokedSubject::Token(id),
+        Subject::User(user) => RevokedSubject::User(user),
+    }
+}
+
+fn of_subject(subject: RevokedSubject<'_>) -> Subject {
+    match subject {
+        RevokedSubject::Token(id) => Subject::Token(id.into()),
+        RevokedSubject::User(user) => Subject::User(user.into()),
+    }
 }
 
 fn to_position(position: Position) -> relay::Position {

@@ -364,10 +364,15 @@ impl<S: BuildHasher, W> Router<S, W> {
         let _ = out.post.relay(self.parcel(route, relayed));
     }
 
+    /// The number of the present View; 0: there is none.
+    #[must_use]
+    pub fn view_number(&self) -> u64 {
+        self.view.as_ref().map_or(0, View::number)
+    }
+
     fn parcel(&self, route: Route, relayed: Relayed) -> Parcel {
         let Route { node, index, session, carrier } = route;
-        let view = self.view.as_ref().map_or(0, View::number);
-        Parcel { node, index, session, view, carrier, relayed }
+        Parcel { node, index, session, view: self.view_number(), carrier, relayed }
     }
 
     /// A number that nobody can foresee, never 0 (splitmix64).

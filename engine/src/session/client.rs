@@ -16,6 +16,7 @@ use wsproto::Opcode;
 use super::permissions::{Permissions, Publisher};
 use super::rates::Rates;
 use super::replies::Replies;
+use super::revoked::{Revoked, TokenMark};
 use super::users::{UserPlace, Users};
 use super::waiting::Waiters;
 use super::wire::{NO_SESSION, Wire};
@@ -52,9 +53,10 @@ pub(super) struct Session {
     pub(super) expires_at_s: u32,
     /// Tells its server-side channels from others.
     pub(super) channels_mark: u32,
+    pub(super) mark: TokenMark,
 }
 
-const _: () = assert!(size_of::<Session>() <= 32, "every client has one");
+const _: () = assert!(size_of::<Session>() <= 40, "every client has one");
 
 /// One connection in one turn: who speaks, when, and where the answers go.
 #[derive(Debug)]
@@ -89,6 +91,7 @@ pub(super) struct Clients {
     /// Where slow tokens are judged; `None`: here.
     pub(super) desk: Option<Desk>,
     pub(super) waiters: Waiters,
+    pub(super) revoked: Revoked<NameHasher>,
     pub(super) identity: Identity,
     pub(super) sessions: Slab<Session>,
     pub(super) users: Users<NameHasher>,
@@ -109,6 +112,7 @@ impl Clients {
             verifier,
             desk,
             waiters: Waiters::default(),
+            revoked: Revoked::new(&Arc::default(), identity.hasher),
             identity,
             sessions: Slab::with_capacity(identity.connections_max as usize),
             users: Users::new(identity.connections_max as usize, identity.hasher),
@@ -245,6 +249,12 @@ impl Clients {
             must_subscribe: publisher == Publisher::Subscriber,
         });
         Ok(())
+    }
+
+    /// Whether what the session began with, or was refreshed with, was taken back.
+    pub(super) fn is_revoked(&self, wire: &Wire, now: Now) -> bool {
+        let session = &self.sessions[wire.session as usize];
+        self.revoked.revokes(session.mark, self.users.name(session.user), now.unix_ms / 1000)
     }
 
     pub(super) fn user(&self, wire: &Wire) -> &Arc<str> {

@@ -64,6 +64,11 @@ impl Clients {
                 return talk.refuse(id, code);
             }
         };
+        let mark = self.revoked.mark(claims.id.as_deref(), claims.issued_at_s);
+        if self.revoked.revokes(mark, &claims.user, talk.now.unix_ms / 1000) {
+            talk.tally.revoked.connect += 1;
+            return Err(DisconnectCode::InvalidToken);
+        }
         if !self.rates.enter(talk.key.slot, &claims.user) {
             talk.tally.users_capped += 1;
             return Err(DisconnectCode::ConnectionLimit);
@@ -71,7 +76,7 @@ impl Clients {
         let user = self.users.enter(&claims.user);
         let info = claims.info.map(Arc::from);
         let channels_mark = self.mark(&channels);
-        let session = Session { user, info, expires_at_s, channels_mark };
+        let session = Session { user, info, expires_at_s, channels_mark, mark };
         talk.wire.session = self.sessions.insert(session) as u32;
 
         let client = client_id(&self.identity, talk.key);
@@ -128,6 +133,11 @@ impl Clients {
         if claims.user != **self.user(talk.wire) {
             return Err(DisconnectCode::InvalidToken);
         }
+        let mark = self.revoked.mark(claims.id.as_deref(), claims.issued_at_s);
+        if self.revoked.revokes(mark, &claims.user, talk.now.unix_ms / 1000) {
+            talk.tally.revoked.refresh += 1;
+            return Err(DisconnectCode::InvalidToken);
+        }
         let expires_at_s = self.end_of_session(&claims);
         let channels = self.server_channels(&mut claims)?.map_err(|_| DisconnectCode::InsufficientState)?;
         let channels_mark = self.mark(&channels);
@@ -136,6 +146,7 @@ impl Clients {
             // The client comes back and gets its new channels.
             return Err(DisconnectCode::InsufficientState);
         }
+        session.mark = mark;
         session.info = claims.info.map(Arc::from);
         session.expires_at_s = expires_at_s;
         let (expires, ttl) = time_left(expires_at_s, talk.now);

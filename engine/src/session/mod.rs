@@ -22,6 +22,7 @@ mod pings;
 mod postponed;
 mod rates;
 pub mod replies;
+mod revoked;
 mod subscribing;
 mod upgrade;
 pub mod users;
@@ -36,6 +37,7 @@ use wsproto::{Answer as CloseAnswer, Event, Limits, MessageKind, Opcode, Violati
 use crate::flow::{Command, Delivery, Key, Now};
 use crate::guards::{Gate, Signal};
 use crate::limits::REFUSAL_MS;
+use crate::revocations::Revocations;
 use crate::settings::Settings;
 use crate::token::{Desk, Verdict, Verifier};
 pub use client::Identity;
@@ -49,6 +51,7 @@ use permissions::Refusals;
 use postponed::Postponed;
 use rates::Rates;
 pub use replies::{Place, Replies, Span, Urgency};
+use revoked::Revoked;
 pub use wire::{Ending, Phase, Wire};
 
 /// What one turn heard and what is to be said.
@@ -83,6 +86,8 @@ pub struct Tally {
     pub errors: u64,
     /// Commands that the rules of channels do not allow.
     pub refusals: Refusals,
+    /// Tokens that were taken back, by what they were shown for.
+    pub revoked: RevokedTally,
     /// Connections that broke RFC 6455.
     pub violations: u64,
     /// Closes that this side began, for any reason but the end of the process.
@@ -111,6 +116,17 @@ impl Tally {
     fn refuse(&mut self, status: u16) {
         if status == 503 { self.refused_busy += 1 } else { self.refused_bad += 1 }
     }
+}
+
+/// Tokens that were taken back, by what they were shown for.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RevokedTally {
+    /// A connection.
+    pub connect: u64,
+    /// A connection that goes on.
+    pub refresh: u64,
+    /// A channel.
+    pub subscribe: u64,
 }
 
 /// The sessions of one shard.
@@ -165,6 +181,17 @@ impl Sessions {
     pub fn reload(&mut self, settings: Arc<Settings>, verifier: Arc<Verifier>) {
         self.clients.reload(Arc::clone(&settings), verifier);
         self.settings = settings;
+    }
+
+    /// From now on these are revoked.
+    pub fn revoke(&mut self, set: &Arc<Revocations>) {
+        self.clients.revoked = Revoked::new(set, self.clients.identity.hasher);
+    }
+
+    /// Whether the token by which a client has connected was taken back.
+    #[must_use]
+    pub fn is_revoked(&self, wire: &Wire, now: Now) -> bool {
+        wire.has_session() && self.clients.is_revoked(wire, now)
     }
 
     /// What was counted since the last call.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use roadstead_protocol::{DisconnectCode, SubscribeRequest};
+use roadstead_protocol::{DisconnectCode, ErrorCode, SubscribeRequest};
 
 use super::client::{Clients, Talk, client_id, named};
 use super::judging::{Asked, code_of};
@@ -46,7 +46,13 @@ impl Clients {
         let token = match judged {
             Ok(claims) => {
                 self.must_be_for(talk, &channel, claims)?;
-                TokenVerdict::Grants
+                let mark = self.revoked.mark(claims.id.as_deref(), claims.issued_at_s);
+                if self.revoked.revokes(mark, &claims.user, talk.now.unix_ms / 1000) {
+                    talk.tally.revoked.subscribe += 1;
+                    TokenVerdict::Denies(ErrorCode::PermissionDenied)
+                } else {
+                    TokenVerdict::Grants
+                }
             }
             Err(error) => TokenVerdict::Denies(code_of(error)),
         };

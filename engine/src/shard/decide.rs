@@ -12,7 +12,7 @@ use crate::router::Outlet;
 
 impl<I: Io> Shard<I> {
     pub(super) fn decide(&mut self, now: Now) {
-        let Self { router, connections, siblings, peers, deliveries, index, shards, .. } = self;
+        let Self { router, connections, siblings, peers, deliveries, revoking, index, shards, .. } = self;
         let (here, shards) = (*index, *shards);
         let mut mailer = Mailer { siblings, peers: peers.as_mut(), here, dropped: 0, dropped_on_link: 0 };
         let mut out = Outlet { now_ms: now.ms, post: &mut mailer, deliveries };
@@ -26,6 +26,7 @@ impl<I: Io> Shard<I> {
             match brought {
                 Brought::Change(change) => {
                     out.post.spread(&change, shards);
+                    revoking.handle_link(&change);
                     router.handle_link(&change, &mut out);
                     if let (None, Some(reporter)) = (change.carrier, &self.reporter) {
                         let (node, incarnation) = (change.node, change.incarnation);
@@ -33,7 +34,11 @@ impl<I: Io> Shard<I> {
                     }
                 }
                 Brought::Parcel(parcel) => match parcel.relayed.hub(shards) {
-                    hub if hub == here => router.hear_node(parcel, &mut out),
+                    hub if hub == here => {
+                        if let Some(parcel) = revoking.hear(parcel, now.ms) {
+                            router.hear_node(parcel, &mut out);
+                        }
+                    }
                     hub => out.post.bring(hub, parcel),
                 },
             }
@@ -46,12 +51,17 @@ impl<I: Io> Shard<I> {
                 }
                 match out.post.siblings.receive() {
                     Some(Mail::Message(message)) => router.hear(message, &mut out),
-                    Some(Mail::Inward(parcel)) => router.hear_node(parcel, &mut out),
+                    Some(Mail::Inward(parcel)) => {
+                        if let Some(parcel) = revoking.hear(parcel, now.ms) {
+                            router.hear_node(parcel, &mut out);
+                        }
+                    }
                     Some(Mail::Outward(parcel)) => out.post.carry(parcel, shards),
                     Some(Mail::Link(change)) => {
                         if let Some(peers) = &mut out.post.peers {
                             peers.handle_change(&change, now.ms);
                         }
+                        revoking.handle_link(&change);
                         router.handle_link(&change, &mut out);
                     }
                     Some(Mail::Reset(link)) => crate::router::Post::reset(out.post, link),
@@ -60,6 +70,7 @@ impl<I: Io> Shard<I> {
             }
         }
         router.tick(&mut out);
+        revoking.speak(router.view_number(), now.ms, out.post);
         while let Some((key, place)) = router.poll_overdue(now.ms) {
             if let Some(connection) = connections.find(key) {
                 router.give_up(key, &mut connection.seat, place, &mut out);

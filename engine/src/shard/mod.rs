@@ -22,6 +22,7 @@ mod link_tls;
 mod links;
 pub mod mail;
 mod postponed;
+mod revoking;
 pub mod timers;
 mod turn;
 mod verdicts;
@@ -46,6 +47,8 @@ use crate::limits::{ARENA_BYTES, IDLE_WAIT_MS, REFUSAL_SLOTS};
 use crate::names::NameHasher;
 use crate::outbox::Outboxes;
 use crate::peers::{Peers, PeersParts};
+use crate::revocations::spreading::Spreading;
+use crate::revocations::{Revocation, Revocations};
 use crate::router::{Router, RouterSettings};
 use crate::session::{Heard, Identity, Sessions, Span};
 use crate::settings::{Guard, Settings};
@@ -59,6 +62,8 @@ use leaving::Leaving;
 use link_tls::LinkStreams;
 use links::{Brought, Questions};
 use mail::Mail;
+pub use revoking::Revoker;
+use revoking::Revoking;
 use timers::Wheel;
 use written::Written;
 
@@ -71,6 +76,13 @@ pub enum Order {
     Reload(Arc<Settings>, Arc<Verifier>),
     /// Show these certificates to clients, and this one to other nodes, on streams that begin from now on.
     Certificates(Option<Box<TlsIdentity>>, Option<Box<LinkIdentity>>),
+    /// Other revocations are in force.
+    Revoke {
+        /// All of them.
+        set: Arc<Revocations>,
+        /// Those that were made on this node, and no other one knows.
+        news: Arc<[Revocation]>,
+    },
     /// The fleet has changed.
     View(Arc<Roster>),
     /// Find a user's connections. Given to the hub shard of the user's channel.
@@ -166,6 +178,10 @@ pub struct ShardParts {
     pub verifier: Arc<Verifier>,
     /// Where tokens are checked that take long; `None`: here as well.
     pub desk: Option<Desk>,
+    /// What was taken back.
+    pub revocations: Arc<Revocations>,
+    /// Takes what other nodes take back; needed in a fleet.
+    pub revoker: Option<Revoker>,
     /// Certificate and key, if connections are encrypted.
     pub tls: Option<TlsIdentity>,
     /// Mailboxes.
@@ -225,6 +241,7 @@ pub struct Shard<I> {
     /// Links are not read: a mailbox is over its bound.
     holds_links: bool,
     questions: Questions,
+    revoking: Revoking,
     deliveries: Vec<Delivery>,
     spans: Vec<Span>,
     outboxes: Outboxes,
@@ -309,6 +326,10 @@ impl<I: Io> Shard<I> {
             Some(Fleet { peers, reporter, listener }) => (Some(peers), Some(reporter), Some(listener)),
             None => (None, None, None),
         };
+        let is_speaker = parts.index == 0 && peers.is_some();
+        let spreads = parts.revoker.filter(|_| is_speaker);
+        let spreads =
+            spreads.map(|revoker| (Spreading::new(Arc::clone(&parts.revocations), now.ms), revoker));
         let patience_ms = u64::from(settings.client.handshake_timeout_s) * 1_000 / 2;
         let handshakes = Handshakes::new(settings.tls.handshakes_per_s, patience_ms, now.ms);
         let mut introductions = Introductions::default();
@@ -338,6 +359,7 @@ impl<I: Io> Shard<I> {
             brought: Vec::new(),
             holds_links: false,
             questions: Questions::default(),
+            revoking: Revoking::new(spreads),
             deliveries: Vec::new(),
             spans: Vec::new(),
             outboxes: Outboxes::new(settings.limits.outbox_messages as usize, settings.limits.outbox_bytes),
@@ -365,6 +387,7 @@ impl<I: Io> Shard<I> {
         };
         let guard = shard.settings.guard.clone();
         shard.pace_channels(&guard);
+        shard.sessions.revoke(&parts.revocations);
         if let Some(roster) = &parts.roster {
             shard.take_roster(roster, now);
         }
@@ -401,7 +424,8 @@ impl<I: Io> Shard<I> {
             || !self.heard.replies.is_empty()
             || self.siblings.has_backlog()
             || self.sessions.has_postponed()
-            || self.sessions.has_verdicts();
+            || self.sessions.has_verdicts()
+            || self.revoking.is_looking();
         if busy {
             return 0;
         }
@@ -411,6 +435,7 @@ impl<I: Io> Shard<I> {
             self.peers.as_ref().and_then(Peers::poll_timeout_ms),
             self.leaving.as_ref().map(Leaving::due_ms),
             self.handshakes.due_ms(),
+            self.revoking.poll_timeout_ms(),
         ];
         for due_ms in dues.into_iter().flatten() {
             limit_ms = limit_ms.min(due_ms.saturating_sub(self.turned_ms));

@@ -53,6 +53,7 @@ impl<I: Io> Shard<I> {
                     self.settings = settings;
                 }
                 Order::Certificates(clients, links) => self.certify(clients, links),
+                Order::Revoke { set, news } => self.revoke(set, &news),
                 Order::View(roster) => self.take_roster(&roster, now),
                 Order::Locate { user, answer } => self.questions.ask(user, answer),
                 Order::StopListening => self.stop_listening(),
@@ -182,6 +183,7 @@ impl<I: Io> Shard<I> {
         self.due = due;
         self.find_stopped(now);
         self.close_leaving(now);
+        self.look_for_revoked(now);
         self.set_timers();
     }
 
@@ -400,6 +402,9 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::Commands, heard.commands);
         counters.add(Metric::CommandErrors, heard.errors);
         heard.refusals.add_to(counters);
+        counters.add(Metric::RevokedConnect, heard.revoked.connect);
+        counters.add(Metric::RevokedRefresh, heard.revoked.refresh);
+        counters.add(Metric::RevokedSubscribe, heard.revoked.subscribe);
         counters.add(Metric::Violations, heard.violations);
         counters.add(Metric::Disconnects, heard.disconnects);
         counters.add(Metric::PongTimeouts, heard.pongs_missing);

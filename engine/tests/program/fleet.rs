@@ -17,7 +17,7 @@ const SECRET: &str = "a secret of thirty-two bytes, or more";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An address whose port is free for datagrams and streams.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     loop {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = udp.local_addr().expect("an address");
@@ -28,7 +28,7 @@ fn free_address() -> SocketAddr {
 }
 
 /// A running node; ended hard if a test fails.
-struct Node {
+pub(crate) struct Node {
     name: String,
     process: Child,
     stdout: BufReader<ChildStdout>,
@@ -38,7 +38,13 @@ struct Node {
 }
 
 impl Node {
-    fn start(folder: &Folder, name: &str, cluster: SocketAddr, seeds: &[SocketAddr], more: &[&str]) -> Self {
+    pub(crate) fn start(
+        folder: &Folder,
+        name: &str,
+        cluster: SocketAddr,
+        seeds: &[SocketAddr],
+        more: &[&str],
+    ) -> Self {
         let (socket, log) = (folder.path(&format!("{name}.sock")), folder.path(&format!("{name}.log")));
         let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
         let (key, cluster, seeds) = (folder.path("key"), cluster.to_string(), seeds.join(","));
@@ -61,28 +67,28 @@ impl Node {
         Self { name: name.into(), process, stdout, socket, log, ready: String::new() }
     }
 
-    fn wait_ready(&mut self) {
+    pub(crate) fn wait_ready(&mut self) {
         self.stdout.read_line(&mut self.ready).expect("a line");
         assert!(self.ready.starts_with("roadstead ready "), "{}", self.log());
     }
 
-    fn field(&self, name: &str) -> String {
+    pub(crate) fn field(&self, name: &str) -> String {
         let field = self.ready.split_ascii_whitespace().find_map(|field| field.strip_prefix(name));
         field.and_then(|field| field.strip_prefix('=')).expect("a field").to_owned()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("a log")
     }
 
     /// What the command line says of this node, as JSON, and its exit code.
-    fn ask(&self, arguments: &[&str]) -> (Option<i32>, Value) {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> (Option<i32>, Value) {
         let flags = ["--admin-socket", &self.socket, "--output", "json"];
         let output = roadstead(&[arguments, &flags].concat()).output().expect("it runs");
         (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
     }
 
-    fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.field("admin")).expect("connected");
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sent");
         let mut answer = String::new();
@@ -91,13 +97,13 @@ impl Node {
         (head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status"), body.to_owned())
     }
 
-    fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = self.process.id().to_string();
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().expect("sh runs");
         assert!(sent.success());
     }
 
-    fn end(&mut self) -> Option<i32> {
+    pub(crate) fn end(&mut self) -> Option<i32> {
         self.process.wait().expect("it ends").code()
     }
 }
@@ -109,7 +115,7 @@ impl Drop for Node {
     }
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "{what} did not come about");
@@ -118,7 +124,23 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Connects as a user in the client protocol; the client id that the node gave, and the open socket.
-fn connect_as(user: &str, listen: &str) -> (String, TcpStream) {
+pub(crate) fn connect_as(user: &str, listen: &str) -> (String, TcpStream) {
+    let mut stream = ask_to_connect_as(user, listen);
+    let (mut heard, mut byte) = (Vec::new(), [0]);
+    loop {
+        stream.read_exact(&mut byte).expect("answered");
+        heard.push(byte[0]);
+        let text = String::from_utf8_lossy(&heard);
+        if let Some((_, rest)) = text.split_once("\"client\":\"")
+            && let Some((client, _)) = rest.split_once('"')
+        {
+            return (client.to_owned(), stream);
+        }
+    }
+}
+
+/// The same, up to the question.
+pub(crate) fn ask_to_connect_as(user: &str, listen: &str) -> TcpStream {
     let token = Token { hmac_secret: Some(Secret::new(SECRET)), ..Token::default() };
     let grant = Grant { user, issued_at_s: 0, expires_at_s: None, info: None };
     let token = mint(&Secret::new(SECRET), &token, &grant).expect("signed");
@@ -134,17 +156,7 @@ fn connect_as(user: &str, listen: &str) -> (String, TcpStream) {
     let connect = format!("{{\"id\":1,\"connect\":{{\"token\":\"{token}\"}}}}");
     push_frame(&mut frame, Opcode::Text, connect.as_bytes(), Some([1, 2, 3, 4]));
     stream.write_all(&frame).expect("sent");
-    let (mut heard, mut byte) = (Vec::new(), [0]);
-    loop {
-        stream.read_exact(&mut byte).expect("answered");
-        heard.push(byte[0]);
-        let text = String::from_utf8_lossy(&heard);
-        if let Some((_, rest)) = text.split_once("\"client\":\"")
-            && let Some((client, _)) = rest.split_once('"')
-        {
-            return (client.to_owned(), stream);
-        }
-    }
+    stream
 }
 
 #[test]

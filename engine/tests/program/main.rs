@@ -7,6 +7,7 @@ mod many_shards;
 mod node;
 mod rates;
 mod refusals;
+mod revocations;
 mod shortages;
 #[path = "../surroundings/mod.rs"]
 mod surroundings;

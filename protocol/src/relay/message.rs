@@ -118,6 +118,31 @@ pub enum Relay<'a> {
         /// Announced connections: count, sum.
         entries: (u64, u64),
     },
+    /// What the sender knows of revocations: count and sum of hashes.
+    Revocations {
+        /// Count, sum.
+        digest: (u64, u64),
+    },
+    /// A token, or a user's tokens, were taken back.
+    Revocation {
+        /// Of what.
+        subject: RevokedSubject<'a>,
+        /// Of a user: tokens issued before this, Unix seconds; of a token: 0.
+        issued_before_s: u64,
+        /// Until when it is in force, Unix seconds.
+        until_s: u64,
+    },
+    /// Asks for the revocations behind a subject, tokens before users, each in the order of their bytes. Answered by `Revocation`,
+    /// any number of times, and `RevocationsSent`.
+    RevocationsAfter {
+        /// Behind which; `None`: from the first on.
+        subject: Option<RevokedSubject<'a>>,
+    },
+    /// A part of what was asked for was sent.
+    RevocationsSent {
+        /// Whether there are others behind it.
+        more: bool,
+    },
     /// Where is this user? Answered by `Located`.
     Locate {
         /// The sender's number for it.
@@ -134,6 +159,15 @@ pub enum Relay<'a> {
         /// The user's connections.
         entries: LocatedEntries<'a>,
     },
+}
+
+/// What a revocation is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RevokedSubject<'a> {
+    /// A token, by its id.
+    Token(&'a str),
+    /// A user.
+    User(&'a str),
 }
 
 /// How a request to an owner ended.
@@ -263,6 +297,10 @@ impl<'a> Relay<'a> {
             Self::Digest { .. } => 28,
             Self::Locate { .. } => 29,
             Self::Located { .. } => 30,
+            Self::Revocations { .. } => 31,
+            Self::Revocation { .. } => 32,
+            Self::RevocationsAfter { .. } => 33,
+            Self::RevocationsSent { .. } => 34,
         }
     }
 
@@ -308,6 +346,17 @@ impl<'a> Relay<'a> {
                 request: reader.u64()?,
                 outcome: Outcome::read(reader)?,
                 entries: LocatedEntries::read(reader)?,
+            },
+            31 => Self::Revocations { digest: reader.pair()? },
+            32 => Self::Revocation {
+                subject: RevokedSubject::read(reader)?.ok_or(Malformed::Value)?,
+                issued_before_s: reader.u64()?,
+                until_s: reader.u64()?,
+            },
+            33 => Self::RevocationsAfter { subject: RevokedSubject::read(reader)? },
+            34 => match reader.u8()? {
+                more @ (0 | 1) => Self::RevocationsSent { more: more == 1 },
+                _ => return Err(Malformed::Value),
             },
             _ => return Ok(None),
         }))
@@ -367,12 +416,42 @@ impl<'a> Relay<'a> {
                 writer.u64(request);
                 writer.name(user);
             }
+            Self::Revocations { digest } => writer.pair(digest),
+            Self::Revocation { subject, issued_before_s, until_s } => {
+                RevokedSubject::write(Some(subject), writer);
+                writer.u64(issued_before_s);
+                writer.u64(until_s);
+            }
+            Self::RevocationsAfter { subject } => RevokedSubject::write(subject, writer),
+            Self::RevocationsSent { more } => writer.u8(more.into()),
             Self::Located { request, outcome, entries } => {
                 writer.u64(request);
                 outcome.write(writer);
                 entries.write(writer);
             }
         }
+    }
+}
+
+impl<'a> RevokedSubject<'a> {
+    /// 0: none; 1: a token and its id; 2: a user and its name.
+    fn read(reader: &mut Reader<'a>) -> Result<Option<Self>, Malformed> {
+        match reader.u8()? {
+            0 => Ok(None),
+            1 => Ok(Some(Self::Token(reader.name()?))),
+            2 => Ok(Some(Self::User(reader.name()?))),
+            _ => Err(Malformed::Value),
+        }
+    }
+
+    fn write(subject: Option<Self>, writer: &mut Writer<'_>) {
+        let (kind, name) = match subject {
+            None => return writer.u8(0),
+            Some(Self::Token(id)) => (1, id),
+            Some(Self::User(user)) => (2, user),
+        };
+        writer.u8(kind);
+        writer.name(name);
     }
 }
 

@@ -33,7 +33,9 @@ mod wire;
 
 pub use greeting::{Greeting, RefuseCode};
 pub use malformed::{Malformed, Oversized};
-pub use message::{LocatedEntries, LocatedEntry, Outcome, Position, Relay, RelayedPublication};
+pub use message::{
+    LocatedEntries, LocatedEntry, Outcome, Position, Relay, RelayedPublication, RevokedSubject,
+};
 
 use crate::limits::RELAY_FRAME_BYTES_MAX;
 use wire::{Reader, Writer};

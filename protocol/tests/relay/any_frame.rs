@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use roadstead_protocol::relay::{
     Greeting, LocatedEntries, LocatedEntry, Outcome, Oversized, Position, RefuseCode, Relay,
-    RelayedPublication, push_greeting, push_relay,
+    RelayedPublication, RevokedSubject, push_greeting, push_relay,
 };
 
 /// What frames borrow.
@@ -21,7 +21,7 @@ pub(crate) struct AnyFrame {
 pub(crate) fn any_frame() -> impl Strategy<Value = AnyFrame> {
     let data = proptest::collection::vec(any::<u8>(), 0..40);
     let entries = proptest::collection::vec(any::<(u32, u16, u64, u32)>(), 0..4);
-    (0_u8..20, any::<u64>(), any::<u64>(), ".{0,12}", ".{0,5}", data, entries).prop_map(
+    (0_u8..24, any::<u64>(), any::<u64>(), ".{0,12}", ".{0,5}", data, entries).prop_map(
         |(kind, number, other, name, name_second, data, entries)| AnyFrame {
             kind,
             number,
@@ -121,6 +121,18 @@ impl AnyFrame {
                 entries: (self.other, 5),
             },
             18 => Relay::Locate { request, user },
+            19 => Relay::Revocations { digest: (self.number, self.other) },
+            20 => Relay::Revocation {
+                subject: if byte & 1 == 1 {
+                    RevokedSubject::Token(channel)
+                } else {
+                    RevokedSubject::User(user)
+                },
+                issued_before_s: self.number,
+                until_s: self.other,
+            },
+            21 => Relay::RevocationsAfter { subject: (byte & 1 == 1).then_some(RevokedSubject::User(user)) },
+            22 => Relay::RevocationsSent { more: byte & 1 == 1 },
             _ => Relay::Located { request, outcome, entries: LocatedEntries::of(entries) },
         };
         Said::Relay(self.number ^ self.other, relay)

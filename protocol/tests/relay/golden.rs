@@ -2,7 +2,7 @@
 
 use roadstead_protocol::relay::{
     Body, Frame, Greeting, LocatedEntries, LocatedEntry, Outcome, Position, RefuseCode, Relay,
-    RelayedPublication, push_greeting, push_relay, read_frame,
+    RelayedPublication, RevokedSubject, push_greeting, push_relay, read_frame,
 };
 use roadstead_protocol::{GREETING_BYTES_MAX, RELAY_FRAME_BYTES_MAX};
 
@@ -163,6 +163,21 @@ fn messages_have_these_bytes() {
              01000000 0000 0500000000000000 00000000"
                 .into(),
         ),
+        (Relay::Revocations { digest: (3, u64::MAX) }, 31, "0300000000000000 ffffffffffffffff".into()),
+        (
+            Relay::Revocation { subject: RevokedSubject::Token("t1"), issued_before_s: 0, until_s: 9 },
+            32,
+            "01 0200 7431 0000000000000000 0900000000000000".into(),
+        ),
+        (
+            Relay::Revocation { subject: RevokedSubject::User("ada"), issued_before_s: 7, until_s: 9 },
+            32,
+            "02 0300 616461 0700000000000000 0900000000000000".into(),
+        ),
+        (Relay::RevocationsAfter { subject: None }, 33, "00".into()),
+        (Relay::RevocationsAfter { subject: Some(RevokedSubject::Token("t1")) }, 33, "01 0200 7431".into()),
+        (Relay::RevocationsSent { more: true }, 34, "01".into()),
+        (Relay::RevocationsSent { more: false }, 34, "00".into()),
     ];
     for (relay, kind, body) in cases {
         let expected = framed(*kind, VIEW, body);

@@ -10,10 +10,14 @@ use roadstead_control::NodeId;
 use super::{PATIENCE, Run};
 use crate::guest::{Character, channel_name};
 use crate::host::Host;
+use crate::node::Node;
 use crate::oracle::{MessageId, Wrong};
 
 /// How long interest without subscribers may last: the vacancy of leaf and hub, one after the other, and their walks.
 const VACANT_MAX: Duration = Duration::from_secs(25);
+/// How long a revocation may take to all nodes of a fleet that is whole: it may find no room on its way, and the next
+/// comparison comes in 10 s.
+const REVOKED_MAX: Duration = Duration::from_secs(15);
 /// How long the registry may be behind.
 const BEHIND_MAX: Duration = Duration::from_secs(10);
 
@@ -35,6 +39,7 @@ impl Run {
         };
         self.wait_until(until, "an examiner does not get in", are_in)?;
         self.pass(VACANT_MAX)?;
+        self.examine_revocations()?;
         let lost_before: u64 = self.hosts.iter().map(Host::lost).sum();
         for channel in 0..self.channels {
             for &examiner in &examiners {
@@ -46,6 +51,21 @@ impl Run {
             return Err(Wrong(format!("{} publications are dropped in a calm fleet", lost - lost_before)));
         }
         self.examine_registry()
+    }
+
+    /// All nodes know the same, whatever was revoked in troubled times, and something new soon.
+    fn examine_revocations(&mut self) -> Result<(), Wrong> {
+        if !self.do_revocations_agree() {
+            return Err(Wrong("nodes differ in what is revoked, long after the last trouble".into()));
+        }
+        while !self.revoke_somewhere() {}
+        let until = self.now() + REVOKED_MAX;
+        self.wait_until(until, "a revocation is not everywhere", Self::do_revocations_agree)
+    }
+
+    fn do_revocations_agree(&self) -> bool {
+        let known: Vec<_> = self.hosts.iter().filter_map(Host::node).map(Node::revocations).collect();
+        known.windows(2).all(|pair| pair[0] == pair[1])
     }
 
     /// One publication from an examiner's node reaches all who subscribe, and no node without any.

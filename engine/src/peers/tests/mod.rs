@@ -10,10 +10,11 @@ mod world;
 
 use std::sync::Arc;
 
-use roadstead_control::NodeId;
+use roadstead_control::{Digest, NodeId};
 use roadstead_protocol::ErrorCode;
 
-use crate::flow::{LocatedEntry, Outcome, Position, Publication, Relayed};
+use crate::flow::{LocatedEntry, Outcome, Position, Publication, Relayed, Revoking};
+use crate::revocations::{Revocation, Subject, Terms};
 
 /// One of everything that is relayed, and publications of several shapes.
 pub(super) fn samples() -> Vec<Relayed> {
@@ -53,6 +54,19 @@ pub(super) fn samples() -> Vec<Relayed> {
         Relayed::Leave { sequence: 2, user: user.clone(), connection: 4 },
         Relayed::Complete { from_hub: 1, to_hub: 0, sequence: 3 },
         Relayed::Digest { from_hub: 1, to_hub: 2, interests: (3, 4), entries: (5, 6) },
+        Relayed::Revoking(Revoking::Digest(Digest { count: 3, sum: 1 << 60 })),
+        Relayed::Revoking(Revoking::Entry(Revocation {
+            subject: Subject::User(user.clone()),
+            terms: Terms { issued_before_s: 7, until_s: 1 << 40 },
+        })),
+        Relayed::Revoking(Revoking::Entry(Revocation {
+            subject: Subject::Token("t-1".into()),
+            terms: Terms { issued_before_s: 0, until_s: 9 },
+        })),
+        Relayed::Revoking(Revoking::After(None)),
+        Relayed::Revoking(Revoking::After(Some(Subject::Token("t-1".into())))),
+        Relayed::Revoking(Revoking::After(Some(Subject::User(user.clone())))),
+        Relayed::Revoking(Revoking::Sent { more: true }),
         Relayed::Locate { request: 8, user },
         Relayed::Located { request: 8, outcome: Outcome::Accepted, entries: vec![entry, entry] },
         Relayed::Located { request: 9, outcome: Outcome::NotOwner, entries: vec![] },
