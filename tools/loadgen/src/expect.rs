@@ -21,11 +21,21 @@ const KINDS: [&str; 9] = [
     "lag",
 ];
 
-/// What a latency is asked for. Alone it means that of messages, or else of what the run has instead.
+/// What a latency is asked for. Alone it means that of what the scenario is about, see [`main_kinds`].
 const STATISTICS: [&str; 8] = ["min", "mean", "p50", "p90", "p99", "p999", "max", "count"];
 
-/// Kinds that a statistic alone means, the first that was measured.
+/// Kinds that a statistic alone may mean.
 const MAIN_KINDS: [&str; 4] = ["message", "direct", "login", "handshake"];
+
+/// Kinds that a statistic alone means in a scenario, the first that was measured. Where messages are the point, logins do not stand
+/// in for messages that never came.
+fn main_kinds(scenario: &str) -> &'static [&'static str] {
+    match scenario {
+        "echo" | "fanout" | "mixed" | "slow" => &["message"],
+        "direct" => &["direct"],
+        _ => &MAIN_KINDS,
+    }
+}
 
 /// Numbers of a result, by part.
 const NUMBERS: [(&str, &[&str]); 4] = [
@@ -91,12 +101,20 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     (">", Comparison::Greater),
 ];
 
+/// What is compared.
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    /// A statistic of what the scenario is about.
+    Main(String),
+    /// What a JSON pointer leads to.
+    At(String),
+}
+
 /// One expectation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Expectation {
     text: String,
-    /// JSON pointers; the first that is a number counts.
-    paths: Vec<String>,
+    what: What,
     comparison: Comparison,
     /// Microseconds where a time is meant.
     bound: f64,
@@ -107,10 +125,19 @@ pub(crate) struct Expectation {
 pub(crate) struct Checked {
     /// As it was written.
     pub(crate) expectation: String,
+    #[serde(skip)]
+    what: What,
     /// What was measured, microseconds where it is a time; `null`: nothing was.
     pub(crate) actual: Option<f64>,
     /// Whether it was met.
     pub(crate) met: bool,
+}
+
+impl Checked {
+    /// Whether it is about this number of the result.
+    pub(crate) fn bounds(&self, number: &str) -> bool {
+        matches!(&self.what, What::At(path) if path.rsplit('/').next() == Some(number))
+    }
 }
 
 impl FromStr for Expectation {
@@ -123,7 +150,7 @@ impl FromStr for Expectation {
             .min_by_key(|(at, sign, _)| (*at, std::cmp::Reverse(sign.len())))
             .ok_or_else(|| "a name, a comparison and a value, as in p99<50ms or lost==0".to_owned())?;
         let (name, value) = (text[..at].trim(), text[at + sign.len()..].trim());
-        let (paths, is_time) = paths(name).ok_or_else(|| {
+        let (what, is_time) = what(name).ok_or_else(|| {
             format!("no result is named {name:?}: a percentile (p99), one of a kind (login.p99), or a number (lost)")
         })?;
         let bound = if is_time { microseconds(value) } else { number(value) };
@@ -131,7 +158,7 @@ impl FromStr for Expectation {
             true => format!("{value:?} is no time: a number with us, ms or s"),
             false => format!("{value:?} is no number, nor one with k or M"),
         })?;
-        Ok(Self { text: text.to_owned(), paths, comparison, bound })
+        Ok(Self { text: text.to_owned(), what, comparison, bound })
     }
 }
 
@@ -145,7 +172,14 @@ impl Expectation {
     /// Compares with a result in its JSON form.
     #[must_use]
     pub(crate) fn check(&self, result: &Value) -> Checked {
-        let actual = self.paths.iter().find_map(|path| result.pointer(path)).and_then(Value::as_f64);
+        let number = |path: &str| result.pointer(path).and_then(Value::as_f64);
+        let actual = match &self.what {
+            What::At(path) => number(path),
+            What::Main(statistic) => {
+                let kinds = main_kinds(result["scenario"].as_str().unwrap_or_default());
+                kinds.iter().find_map(|kind| number(&format!("/latency_us/{kind}/{statistic}")))
+            }
+        };
         let met = actual.is_some_and(|actual| match self.comparison {
             Comparison::Less => actual < self.bound,
             Comparison::LessOrEqual => actual <= self.bound,
@@ -154,25 +188,24 @@ impl Expectation {
             Comparison::Equal => actual == self.bound,
             Comparison::NotEqual => actual != self.bound,
         });
-        Checked { expectation: self.text.clone(), actual, met }
+        Checked { expectation: self.text.clone(), what: self.what.clone(), actual, met }
     }
 }
 
-/// Where a name is found, and whether it is a time.
-fn paths(name: &str) -> Option<(Vec<String>, bool)> {
+/// What a name means, and whether it is a time.
+fn what(name: &str) -> Option<(What, bool)> {
     if STATISTICS.contains(&name) {
-        let paths = MAIN_KINDS.iter().map(|kind| format!("/latency_us/{kind}/{name}")).collect();
-        return Some((paths, name != "count"));
+        return Some((What::Main(name.to_owned()), name != "count"));
     }
     if let Some((kind, statistic)) = name.split_once('.') {
         if KINDS.contains(&kind) && STATISTICS.contains(&statistic) {
-            return Some((vec![format!("/latency_us/{kind}/{statistic}")], statistic != "count"));
+            return Some((What::At(format!("/latency_us/{kind}/{statistic}")), statistic != "count"));
         }
         let (part, names) = NUMBERS.iter().find(|(part, _)| *part == kind)?;
-        return names.contains(&statistic).then(|| (vec![format!("/{part}/{statistic}")], false));
+        return names.contains(&statistic).then(|| (What::At(format!("/{part}/{statistic}")), false));
     }
     let (part, _) = NUMBERS.iter().find(|(_, names)| names.contains(&name))?;
-    Some((vec![format!("/{part}/{name}")], false))
+    Some((What::At(format!("/{part}/{name}")), false))
 }
 
 fn microseconds(text: &str) -> Option<f64> {
@@ -218,6 +251,37 @@ mod tests {
         for (text, met) in table {
             let checked = text.parse::<Expectation>().unwrap().check(&result);
             assert_eq!((checked.met, checked.expectation.as_str()), (met, text), "{checked:?}");
+        }
+    }
+
+    #[test]
+    fn logins_do_not_stand_in_for_messages_that_never_came() {
+        let mut result = serde_json::to_value(RunResult::new(&plan(), good_outcome())).unwrap();
+        result["latency_us"]["message"] = Value::Null;
+        assert!(result["latency_us"]["handshake"]["p99"].is_number());
+        let expectation = "p99<1s".parse::<Expectation>().unwrap();
+        for (scenario, met) in [("fanout", false), ("echo", false), ("connect", true), ("idle", true)] {
+            result["scenario"] = scenario.into();
+            assert_eq!(expectation.check(&result).met, met, "{scenario}");
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_is_unexpected_unless_it_has_a_bound() {
+        for (expectations, left) in [
+            (&["p99<1s"][..], &["2 connections were lost", "1 messages were lost"][..]),
+            (&["lost<10"], &["2 connections were lost"]),
+            (&["lost<10", "connections.dropped<=2"], &[]),
+        ] {
+            let mut outcome = good_outcome();
+            (outcome.counters.dropped, outcome.counters.distinct) = (2, 999);
+            let mut result = RunResult::new(&plan(), outcome);
+            let expectations: Vec<Expectation> =
+                expectations.iter().map(|text| text.parse().unwrap()).collect();
+            result.check(&expectations).unwrap();
+            assert!(result.expectations.iter().all(|checked| checked.met));
+            let faults: Vec<String> = result.unexpected_faults().map(ToString::to_string).collect();
+            assert_eq!(faults, left);
         }
     }
 

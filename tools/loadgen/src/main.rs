@@ -234,14 +234,16 @@ fn publish(result: &RunResult, flags: &Flags) -> Result<(), String> {
     Ok(())
 }
 
-/// Expectations decide, where there are any.
+/// Expectations decide about what they bound; everything else that went wrong is a failure.
 fn exit_code(result: &RunResult) -> u8 {
-    match &result.expectations[..] {
-        [] if result.ok => 0,
-        [] => FAILED,
-        _ if !result.generator.bottleneck.is_empty() => BOTTLENECK,
-        expectations if expectations.iter().all(|checked| checked.met) => 0,
-        _ => UNEXPECTED,
+    if !result.expectations.is_empty() && !result.generator.bottleneck.is_empty() {
+        BOTTLENECK
+    } else if result.expectations.iter().any(|checked| !checked.met) {
+        UNEXPECTED
+    } else if result.unexpected_faults().next().is_some() {
+        FAILED
+    } else {
+        0
     }
 }
 

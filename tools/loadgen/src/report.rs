@@ -230,7 +230,7 @@ fn write_verdict(to: &mut String, result: &RunResult) -> std::fmt::Result {
     if result.ok {
         writeln!(to, "result        ok")
     } else {
-        writeln!(to, "result        FAILED: {}", result.faults.join("; "))
+        writeln!(to, "result        FAILED: {}", result.faults_text())
     }
 }
 

@@ -59,7 +59,7 @@ fn write_verdict(to: &mut String, result: &RunResult) -> std::fmt::Result {
     if result.ok {
         writeln!(to, "<p class=\"good\">Nothing failed, nothing was lost.</p>")?;
     } else {
-        writeln!(to, "<p class=\"bad\">{}</p>", escaped(&result.faults.join("; ")))?;
+        writeln!(to, "<p class=\"bad\">{}</p>", escaped(&result.faults_text()))?;
     }
     for reason in &result.generator.bottleneck {
         writeln!(to, "<p class=\"bad\">The generator was itself the bottleneck: {}.</p>", escaped(reason))?;
@@ -180,13 +180,14 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::expect::Expectation;
+    use crate::result::Fault;
     use crate::result::tests::{good_outcome, plan};
     use crate::scrape::MetricSeries;
 
     #[test]
     fn a_page_holds_all_and_needs_nothing() {
         let mut result = RunResult::new(&plan(), good_outcome());
-        result.faults = vec!["<script>alert(1)</script>".to_owned()];
+        result.faults = vec![Fault { number: None, text: "<script>alert(1)</script>".to_owned() }];
         result.ok = false;
         let value = serde_json::to_value(&result).unwrap();
         result.expectations = vec!["p99<1ms".parse::<Expectation>().unwrap().check(&value)];

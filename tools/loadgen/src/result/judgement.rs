@@ -1,6 +1,6 @@
 //! What is wrong with a run: faults of the server or the way to it, and signs that the generator itself fell short.
 
-use super::RunResult;
+use super::{Fault, RunResult};
 use crate::counters::Counters;
 use crate::failure::Failures;
 use crate::latency::readable;
@@ -8,31 +8,29 @@ use crate::limits::{LAG_SHARE_MAX, LAG_US_MIN};
 use crate::plan::Plan;
 
 /// What makes the exit code 1.
-pub(super) fn faults(
-    plan: &Plan,
-    counters: &Counters,
-    failures: &Failures,
-    interrupted: bool,
-) -> Vec<String> {
+pub(super) fn faults(plan: &Plan, counters: &Counters, failures: &Failures, interrupted: bool) -> Vec<Fault> {
     let unopened = u64::from(plan.clients).saturating_sub(counters.attempted);
     let table = [
-        (counters.failed, "connections could not be opened"),
-        (if interrupted { 0 } else { unopened }, "connections were not begun in time"),
-        (counters.dropped, "connections were lost"),
-        (counters.given_up, "connections gave up coming back"),
-        (if interrupted { 0 } else { counters.away }, "connections had not come back at the end"),
-        (counters.unclean, "connections were not closed properly by the server"),
-        (counters.lost(), "messages were lost"),
-        (counters.unsent, "messages could not be sent"),
-        (counters.duplicated, "messages arrived more than once"),
-        (counters.reordered, "messages arrived out of order"),
-        (counters.corrupt, "messages arrived damaged"),
-        (counters.refused, "publish commands were refused"),
+        ("failed", counters.failed, "connections could not be opened"),
+        ("attempted", if interrupted { 0 } else { unopened }, "connections were not begun in time"),
+        ("dropped", counters.dropped, "connections were lost"),
+        ("given_up", counters.given_up, "connections gave up coming back"),
+        ("away", if interrupted { 0 } else { counters.away }, "connections had not come back at the end"),
+        ("unclean", counters.unclean, "connections were not closed properly by the server"),
+        ("lost", counters.lost(), "messages were lost"),
+        ("unsent", counters.unsent, "messages could not be sent"),
+        ("duplicated", counters.duplicated, "messages arrived more than once"),
+        ("reordered", counters.reordered, "messages arrived out of order"),
+        ("corrupt", counters.corrupt, "messages arrived damaged"),
+        ("refused", counters.refused, "publish commands were refused"),
     ];
-    let mut faults: Vec<String> =
-        table.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let mut faults: Vec<Fault> = table
+        .into_iter()
+        .filter(|(_, count, _)| *count > 0)
+        .map(|(number, count, what)| Fault { number: Some(number), text: format!("{count} {what}") })
+        .collect();
     if faults.is_empty() && !failures.is_empty() {
-        faults.push("operations failed: see the errors".to_owned());
+        faults.push(Fault { number: None, text: "operations failed: see the errors".to_owned() });
     }
     faults
 }

@@ -14,7 +14,8 @@ use crate::plan::{Load, Pace, Plan};
 use crate::schedule::{Nanos, SECOND};
 
 pub(crate) use values::{
-    Connections, ErrorCount, Generator, LatencyTable, Messages, RunResult, Settings, UnrestResult, UrlResult,
+    Connections, ErrorCount, Fault, Generator, LatencyTable, Messages, RunResult, Settings, UnrestResult,
+    UrlResult,
 };
 
 impl RunResult {
@@ -121,6 +122,18 @@ impl RunResult {
         };
         result.generator.bottleneck = judgement::bottleneck(&result);
         result
+    }
+
+    /// The faults in one line.
+    pub(crate) fn faults_text(&self) -> String {
+        self.faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    /// What went wrong that no expectation has a bound for.
+    pub(crate) fn unexpected_faults(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().filter(|fault| {
+            !fault.number.is_some_and(|number| self.expectations.iter().any(|checked| checked.bounds(number)))
+        })
     }
 
     /// Compares with what was expected.
@@ -325,7 +338,12 @@ pub(crate) mod tests {
             spoil(&mut outcome);
             let result = RunResult::new(&plan(), outcome);
             assert!(!result.ok);
-            assert_eq!(result.faults, [fault]);
+            assert_eq!(result.faults.iter().map(Fault::to_string).collect::<Vec<_>>(), [fault]);
+            let numbers = serde_json::to_value(&result).unwrap();
+            for number in result.faults.iter().filter_map(|fault| fault.number) {
+                let parts = ["connections", "messages", "unrest"].map(|part| format!("/{part}/{number}"));
+                assert!(parts.iter().any(|path| numbers.pointer(path).is_some()), "{number}");
+            }
         }
     }
 

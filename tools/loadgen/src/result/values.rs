@@ -1,11 +1,34 @@
 //! The fields of a result, and what each of them says.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
 
 use crate::expect::Checked;
 use crate::latency::Summary;
 use crate::outcome::{Phase, Second};
 use crate::scrape::MetricSeries;
+
+/// Something that was not as it should be. In JSON: its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The number of the result that shows it, by its name there.
+    pub(crate) number: Option<&'static str>,
+    /// A sentence.
+    pub(crate) text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
+    }
+}
 
 /// The JSON result. Field names are stable.
 #[derive(Debug, Serialize)]
@@ -14,10 +37,10 @@ pub(crate) struct RunResult {
     pub(crate) loadgen: &'static str,
     /// Its name on the command line.
     pub(crate) scenario: &'static str,
-    /// Whether nothing failed or was lost: the exit code is 0 unless expectations decide it.
+    /// Whether nothing failed or was lost.
     pub(crate) ok: bool,
     /// What was not as it should be, as sentences; empty when `ok`.
-    pub(crate) faults: Vec<String>,
+    pub(crate) faults: Vec<Fault>,
     /// Ended early by a signal.
     pub(crate) interrupted: bool,
     /// When it began, milliseconds since 1970.
