@@ -144,8 +144,9 @@ pub(crate) const AGENT_MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// Time for an agent or controller to answer while they prove their key, and to take what is sent, milliseconds.
 pub(crate) const AGENT_PATIENCE_MS: u64 = 10_000;
 
-/// Tickets of TLS sessions that a thread keeps, some kilobyte each: as many as a storm may use before new ones come.
-pub(crate) const TICKETS_MAX: usize = 4_096;
+/// Tickets of TLS sessions that a thread keeps, some kilobyte each: one for each of a hundred thousand clients that are cut off
+/// together and come back before there are new ones.
+pub(crate) const TICKETS_MAX: usize = 128 * 1024;
 
 /// The buffer for what TLS has deciphered is kept up to this size, bytes.
 pub(crate) const TLS_PLAIN_BYTES: usize = 1 << 20;
