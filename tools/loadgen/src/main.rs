@@ -89,6 +89,7 @@ use crate::outcome::Outcome;
 use crate::plan::{Plan, idle_flags};
 use crate::progress::Progress;
 use crate::result::RunResult;
+use crate::scrape::MetricsUrl;
 use crate::target::Url;
 
 #[global_allocator]
@@ -196,10 +197,16 @@ fn progress(flags: &Flags) -> Progress {
     Progress::new(if flags.quiet { ProgressChoice::None } else { flags.progress })
 }
 
+/// Opens everything that the run writes to and reads from beside the load: what cannot be opened should not be found out when
+/// the load is over.
 fn observers<'p>(flags: &Flags, progress: &'p Progress) -> Result<Observers<'p>, String> {
-    let log = flags.hdr.as_deref().map(|path| {
-        HistogramLog::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))
-    });
+    let unwritable = |path: &Path, error: io::Error| format!("cannot write {}: {error}", path.display());
+    for path in flags.json.iter().chain(&flags.html).filter(|path| path.as_path() != Path::new("-")) {
+        fs::File::create(path).map_err(|error| unwritable(path, error))?;
+    }
+    let log =
+        flags.hdr.as_deref().map(|path| HistogramLog::create(path).map_err(|error| unwritable(path, error)));
+    flags.metrics_url.as_ref().map_or(Ok(()), MetricsUrl::try_once)?;
     Ok(Observers { progress, log: log.transpose()?, metrics: flags.metrics_url.clone(), gate: None })
 }
 

@@ -40,6 +40,17 @@ impl FromStr for MetricsUrl {
     }
 }
 
+impl MetricsUrl {
+    /// Looks once, so that a wrong address is found before the load and not behind it.
+    ///
+    /// # Errors
+    /// Nothing there gives metrics.
+    pub(crate) fn try_once(&self) -> Result<(), String> {
+        let Self { authority, path } = self;
+        fetch(self).map(drop).map_err(|error| format!("no metrics at http://{authority}{path}: {error}"))
+    }
+}
+
 /// One metric over time; what its labels tell apart is added up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct MetricSeries {
@@ -122,10 +133,10 @@ fn fetch(url: &MetricsUrl) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.take(METRICS_BYTES_MAX).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
-    if head.split(' ').nth(1) != Some("200") {
-        return Err(std::io::ErrorKind::InvalidData.into());
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(body.to_owned()),
+        status => Err(std::io::Error::other(format!("HTTP status {}", status.unwrap_or("missing")))),
     }
-    Ok(body.to_owned())
 }
 
 /// Names and values of the Prometheus text format, what labels tell apart added up. Histograms and what is no number are
