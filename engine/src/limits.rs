@@ -217,6 +217,12 @@ pub const CONNECTION_PROCESS_BYTES: u64 = 612;
 /// What TLS adds to that, bytes.
 pub const CONNECTION_TLS_BYTES: u64 = 3_850;
 
+/// What a node keeps before its first connection, bytes, beside what each shard does (measured: `benches/runs/2026-11-24-fourth`).
+pub const NODE_BYTES: u64 = 10 << 20;
+
+/// What a shard keeps before its first connection, bytes: 1.6 MiB with either back end, and what its first connections touch.
+pub const SHARD_BYTES: u64 = 7 << 18;
+
 /// Percent of the machine's memory, or of the control group's, that are the memory ceiling where no setting says otherwise. The
 /// rest is for what is under way in sockets' buffers, the kernel, and others on the machine.
 pub const MEMORY_PERCENT: u64 = 80;

@@ -12,7 +12,7 @@ use super::given::sources;
 use super::{ConfigArguments, Exit, Output, OutputArgument, SettingFlags, answer, complain, complain_of};
 use crate::admission::connection_bytes;
 use crate::config::{self, Entry};
-use crate::node::{CeilingOutlook, Outlook, ceiling_outlook, outlook};
+use crate::node::{CeilingOutlook, Outlook, ceiling_outlook, fixed_bytes, outlook};
 use crate::settings::Settings;
 use crate::tuning::{Finding, Machine, Quantities, Table, Verdict, judge, ports};
 
@@ -125,15 +125,20 @@ fn ceiling(settings: &Settings, machine: &Machine) -> Finding {
         name: "limits.memory_bytes".into(),
         verdict: if stops { Verdict::Stops } else { Verdict::Ok },
         is: if bytes == 0 { "none".into() } else { mib(bytes) },
-        should: format!(">= {}", mib(wanted * each)),
+        should: format!(">= {}", mib(fixed_bytes(settings.shards) + wanted * each)),
         why: format!(
-            "past the ceiling new clients are refused; an idle connection counts {each} bytes of it, the kernel's included"
+            "past the ceiling new clients are refused; {} shards count {} of it, and an idle connection {each} bytes, the kernel's \
+             included",
+            settings.shards,
+            mib(fixed_bytes(settings.shards))
         ),
         cost: format!("some {connections} connections are let in"),
-        cure: if stops {
-            format!("--set limits.connections={connections}, or a higher --memory, or 0 for none")
-        } else {
-            String::new()
+        cure: match (stops, connections) {
+            (false, _) => String::new(),
+            (true, 0) => "a higher --memory, or 0 for none, or fewer --shards".into(),
+            (true, _) => {
+                format!("--set limits.connections={connections}, or a higher --memory, or 0 for none")
+            }
         },
         see: "roadstead_memory_bytes and roadstead_memory_bytes_max of /metrics".into(),
         source: "docs/limits.md".into(),

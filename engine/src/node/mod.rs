@@ -45,7 +45,7 @@ use crate::settings::Settings;
 use crate::shard::Order;
 use crate::token::{Remotes, Verifier};
 
-pub use ceiling::{CeilingOutlook, ceiling_outlook};
+pub use ceiling::{CeilingOutlook, ceiling_outlook, fixed_bytes};
 use certificates::Certificates;
 pub use descriptors::{Outlook, outlook};
 pub use failure::Failure;

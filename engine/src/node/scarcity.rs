@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::ceiling::fixed_bytes;
 use super::shards::Shards;
 use crate::admission::Admission;
 use crate::counters::{Counters, Metric};
@@ -207,10 +208,11 @@ pub(super) struct Scarcity {
 }
 
 impl Scarcity {
-    /// Begins with a first look, so that shards may admit.
+    /// Begins with a first look, so that shards may admit. They have not started: they count with what they will take.
     pub(super) fn new(admission: Arc<Admission>, shards: u16) -> Self {
         let machine = Machine::this();
-        admission.observe(machine.resident_bytes().unwrap_or(0), &vec![0; usize::from(shards)]);
+        let resident_bytes = machine.resident_bytes().unwrap_or(0).max(fixed_bytes(shards));
+        admission.observe(resident_bytes, &vec![0; usize::from(shards)]);
         let drops = machine.listen_drops();
         admission.set_listen_drops(drops);
         let mut courses = [Course::Quiet { count: 0 }; SHORTAGES.len()];
