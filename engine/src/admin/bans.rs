@@ -87,7 +87,9 @@ pub(super) fn measure(text: &mut Text, subject: &Subject) {
     let name = "roadstead_guard_source";
     let help =
         "What the sources that stand out most do lately: half of a count is forgotten in each half-life.";
-    text.name(name, help, Kind::Gauge);
+    if sources.by.iter().any(|(_, top)| !top.is_empty()) {
+        text.name(name, help, Kind::Gauge);
+    }
     for (measure, top) in &sources.by {
         for (watched, value) in top {
             let source = watched.source.to_string();
