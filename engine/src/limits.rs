@@ -266,10 +266,6 @@ pub const KEY_FILE_BYTES_MAX: u64 = 256 << 10;
 /// Name of a key, bytes; a key with a longer one cannot be asked for.
 pub const KID_BYTES_MAX: usize = 256;
 
-/// Names of keys that are remembered as asked for and not there. For further ones keys are fetched too, but what came of it is
-/// not remembered: whoever asks is told to come back.
-pub const KIDS_WANTED_MAX: usize = 64;
-
 /// Bits of an RSA key: what the library verifies with.
 pub const RSA_BITS_MIN: usize = 2_048;
 

@@ -5,6 +5,8 @@
 
 mod channel;
 mod guard;
+mod tls;
+mod token;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +18,8 @@ use roadstead_io::{Choice, Congestion};
 
 pub use channel::{Channel, NamePattern, is_namespace};
 pub use guard::{ForwardedHeader, Guard, Proxy};
+pub use tls::{ClientCertificates, ClientUser, KernelTls, Tls};
+pub use token::{SubscriptionToken, Token};
 
 use crate::limits::{BACKLOG_DEFAULT, LINKS_PER_PEER_DEFAULT, SHARDS_MAX};
 
@@ -151,100 +155,6 @@ pub struct Client {
     pub allow_anonymous: bool,
     /// Origins of browsers besides the host itself; `*` allows all.
     pub allowed_origins: Vec<String>,
-}
-
-/// How tokens (JWT) are checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Token {
-    /// Key of HS256, HS384 and HS512 tokens.
-    pub hmac_secret: Option<Secret>,
-    /// The key before that, which still counts for a while.
-    pub hmac_previous_secret: Option<Secret>,
-    /// Until when it counts, Unix seconds; 0: without end.
-    pub hmac_previous_until_s: u32,
-    /// Files of public keys (PEM) for RS, ES and EdDSA tokens.
-    pub public_key_files: Vec<String>,
-    /// A file that holds a key set (JWKS).
-    pub jwks_file: Option<PathBuf>,
-    /// If set, tokens must name this audience.
-    pub audience: Option<String>,
-    /// If set, and `audience` is not, tokens must name an audience that fits this.
-    pub audience_regex: Option<String>,
-    /// If set, tokens must name this issuer.
-    pub issuer: Option<String>,
-    /// If set, and `issuer` is not, tokens must name an issuer that fits this.
-    pub issuer_regex: Option<String>,
-}
-
-/// How subscription tokens are checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SubscriptionToken {
-    /// Whether they have keys of their own; else those of connection tokens count.
-    pub enabled: bool,
-    /// These keys, and whom such tokens must be from and for.
-    pub token: Token,
-}
-
-/// TLS on the listen addresses. Certificate and key (PEM): both, or there is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// The certificate chain that is shown where no other fits.
-    pub certificate: Option<PathBuf>,
-    /// Its private key.
-    pub key: Option<PathBuf>,
-    /// Further chains and keys: `CHAIN:KEY`, or one file that holds both.
-    pub certificates: Vec<String>,
-    /// Authorities of clients' certificates; `None`: clients are not asked for one.
-    pub client_ca: Option<PathBuf>,
-    /// Whether a client must have a certificate.
-    pub client_certificates: ClientCertificates,
-    /// Which name in a verified certificate is the user of a client without a token.
-    pub client_user: ClientUser,
-    /// Handshakes that each shard begins in a second; 0: no limit.
-    pub handshakes_per_s: u32,
-    /// Whether the kernel is asked for TLS of its own.
-    pub kernel: KernelTls,
-}
-
-impl Tls {
-    /// Whether the listen addresses speak TLS: further certificates need a first one.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.certificate.is_some()
-    }
-}
-
-/// Who reads and writes TLS records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KernelTls {
-    /// The kernel where it can; today that is only found out and said.
-    Auto,
-    /// This process.
-    Off,
-}
-
-/// What is demanded of clients where `client_ca` is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientCertificates {
-    /// Who has no valid certificate is refused.
-    Required,
-    /// Who has none is served; who has one that is not valid is refused.
-    Optional,
-}
-
-/// A name in a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientUser {
-    /// None: certificates make no users.
-    Off,
-    /// The common name of the subject.
-    CommonName,
-    /// The first DNS name.
-    Dns,
-    /// The first mail address.
-    Email,
-    /// The first URI.
-    Uri,
 }
 
 /// Logging to stderr.
@@ -421,59 +331,6 @@ impl Default for Settings {
             node: Node::default(),
             cluster: Cluster::default(),
         }
-    }
-}
-
-impl ClientCertificates {
-    /// Every way, as it is configured.
-    pub const WORDS: [(Self, &str); 2] = [(Self::Required, "required"), (Self::Optional, "optional")];
-}
-
-impl KernelTls {
-    /// Every choice, as it is configured.
-    pub const WORDS: [(Self, &str); 2] = [(Self::Auto, "auto"), (Self::Off, "off")];
-}
-
-impl ClientUser {
-    /// Every name, as it is configured.
-    pub const WORDS: [(Self, &str); 5] = [
-        (Self::Off, "off"),
-        (Self::CommonName, "common_name"),
-        (Self::Dns, "dns"),
-        (Self::Email, "email"),
-        (Self::Uri, "uri"),
-    ];
-
-    /// The word of the configuration.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        Self::WORDS[self as usize].1
-    }
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Self {
-            certificate: None,
-            key: None,
-            certificates: Vec::new(),
-            client_ca: None,
-            client_certificates: ClientCertificates::Required,
-            client_user: ClientUser::Off,
-            handshakes_per_s: 2_000,
-            kernel: KernelTls::Auto,
-        }
-    }
-}
-
-impl Token {
-    /// Whether any key is named.
-    #[must_use]
-    pub fn has_key(&self) -> bool {
-        self.hmac_secret.is_some()
-            || self.hmac_previous_secret.is_some()
-            || !self.public_key_files.is_empty()
-            || self.jwks_file.is_some()
     }
 }
 

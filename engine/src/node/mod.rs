@@ -43,7 +43,7 @@ use crate::health::Health;
 use crate::logging::Logging;
 use crate::settings::Settings;
 use crate::shard::Order;
-use crate::token::{Remotes, Verifier};
+use crate::token::Verifier;
 
 pub use ceiling::{CeilingOutlook, ceiling_outlook, fixed_bytes};
 use certificates::Certificates;
@@ -78,8 +78,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let mut doors = doors::open(&configuration.settings)?;
     let fitted = Fitted { connections: room.connections, page_origins: doors.page_origins() };
     let settings = Arc::new(fitted.fit(&configuration.settings));
-    let remotes = Remotes::default();
-    let verifier = Verifier::load(&settings, &remotes).map_err(|error| Failure::Demand(error.to_string()))?;
+    let verifier = Verifier::load(&settings).map_err(|error| Failure::Demand(error.to_string()))?;
     let verifier = Arc::new(verifier);
     let fewer_descriptors = room.connections < configuration.settings.limits.connections;
     let admission =
@@ -155,7 +154,6 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         ready_line,
         course: supervisor::Course::new(),
         certificates,
-        remotes,
         control,
     };
     node.supervise(&happenings, sources, logging)

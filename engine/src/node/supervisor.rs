@@ -29,7 +29,7 @@ use crate::guards::Guards;
 use crate::health::{DrainPhase, DrainStatus, Health, STALL_MS, State};
 use crate::logging::Logging;
 use crate::settings::Settings;
-use crate::token::{Remotes, Verifier};
+use crate::token::Verifier;
 
 /// Between two looks at the shards.
 const LOOK: Duration = Duration::from_secs(1);
@@ -61,7 +61,6 @@ pub(super) struct Node {
     pub(super) course: Course,
     pub(super) certificates: Certificates,
     /// Keys of tokens that somebody else keeps.
-    pub(super) remotes: Remotes,
     /// `None`: the node has no fleet.
     pub(super) control: Option<Control>,
 }
@@ -345,7 +344,7 @@ impl Node {
                 Err(())
             }
         });
-        let read = read.and_then(|(read, fresh)| match Verifier::load(&read.settings, &self.remotes) {
+        let read = read.and_then(|(read, fresh)| match Verifier::load(&read.settings) {
             Ok(verifier) => Ok((read, fresh, Arc::new(verifier))),
             Err(error) => {
                 tracing::error!("{error}");

@@ -58,7 +58,7 @@ pub struct TokenTally {
 
 impl TokenTally {
     /// Why tokens are refused.
-    pub const REASONS: [TokenError; 9] = [
+    pub const REASONS: [TokenError; 8] = [
         TokenError::Invalid(Flaw::Malformed),
         TokenError::Invalid(Flaw::Key),
         TokenError::Invalid(Flaw::Signature),
@@ -66,7 +66,6 @@ impl TokenTally {
         TokenError::Invalid(Flaw::Issuer),
         TokenError::Invalid(Flaw::Claims),
         TokenError::Expired,
-        TokenError::Unavailable,
         TokenError::Busy,
     ];
 
@@ -167,7 +166,6 @@ pub(super) fn code_of(error: TokenError) -> ErrorCode {
     match error {
         TokenError::Invalid(_) => ErrorCode::PermissionDenied,
         TokenError::Expired => ErrorCode::TokenExpired,
-        TokenError::Unavailable => ErrorCode::Internal,
         TokenError::Busy => ErrorCode::TooManyRequests,
     }
 }

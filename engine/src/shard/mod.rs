@@ -12,6 +12,7 @@
 //! ```
 
 pub mod connection;
+mod counting;
 mod decide;
 mod encrypted;
 mod ending;

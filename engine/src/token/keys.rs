@@ -30,7 +30,7 @@ const P256: &[Algorithm] = &[Algorithm::ES256];
 const P384: &[Algorithm] = &[Algorithm::ES384];
 const ED25519: &[Algorithm] = &[Algorithm::EdDSA];
 
-/// What a JSON Web Key is told by when its point or modulus has a leading zero too few or too many.
+/// The first byte of a point that is given by both coordinates (SEC 1, section 2.3.3).
 const POINT_UNCOMPRESSED: u8 = 4;
 
 impl VerifyingKey {
@@ -116,8 +116,6 @@ pub(super) fn of_pem(content: &[u8]) -> Result<Vec<VerifyingKey>, String> {
 #[derive(Default)]
 pub(super) struct KeySet {
     keys: Vec<(Box<str>, VerifyingKey)>,
-    /// Keys of the set that are of no use here.
-    pub(super) skipped: usize,
 }
 
 impl KeySet {
@@ -131,14 +129,9 @@ impl KeySet {
         named.filter(move |key| key.takes(algorithm))
     }
 
-    /// Whether any key has this name, whatever it is good for.
-    pub(super) fn names(&self, kid: &str) -> bool {
-        self.keys.iter().any(|(name, _)| **name == *kid)
-    }
-
-    /// The names of all keys.
-    pub(super) fn kids(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(|(kid, _)| &**kid)
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// Reads a JSON Web Key Set. Keys that are of no use here are left out: of another kind, for encryption, without a name.
@@ -163,7 +156,7 @@ impl KeySet {
                 "none of its {total} keys is of use: RSA, P-256, P-384 or Ed25519, with kid"
             ));
         }
-        Ok(Self { skipped: total - keys.len(), keys })
+        Ok(Self { keys })
     }
 }
 

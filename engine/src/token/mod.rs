@@ -12,7 +12,6 @@ mod desk;
 mod expected;
 mod keys;
 mod minting;
-mod remote;
 mod verifier;
 
 use std::sync::Arc;
@@ -20,10 +19,9 @@ use std::sync::Arc;
 pub use claims::{ConnectionClaims, ServerChannel, SubscriptionClaims};
 pub use desk::{Claims, Desk, Job, Purpose, Verdict, open_desks};
 pub use minting::{Grant, mint};
-pub use remote::{Change, Fetched, RemoteKeys};
-pub use verifier::{KeyError, Remotes, Verifier};
+pub use verifier::{KeyError, Verifier};
 
-/// Wakes whoever has something to do: a shard with a verdict, a fetch with keys to bring.
+/// Wakes a shard that has a verdict to hear.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Why a token is refused.
@@ -33,8 +31,6 @@ pub enum TokenError {
     Invalid(Flaw),
     /// Ours, and too old or too new: error 109.
     Expired,
-    /// The key that it names is not there yet, or keys are too old to be trusted: a temporary error (100).
-    Unavailable,
     /// Too many tokens wait to be judged: a temporary error (111).
     Busy,
 }

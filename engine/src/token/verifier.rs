@@ -6,7 +6,6 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,7 +17,6 @@ use super::claims::{self, Circumstances, ConnectionClaims, SubscriptionClaims};
 use super::desk::{Claims, Purpose};
 use super::expected::Expected;
 use super::keys::{self, KeySet, VerifyingKey};
-use super::remote::{Found, RemoteKeys};
 use super::{Flaw, TokenError};
 use crate::limits::{KEY_FILE_BYTES_MAX, KID_BYTES_MAX, PUBLIC_KEYS_MAX, TOKEN_BYTES_MAX};
 use crate::settings::{Settings, Token};
@@ -29,15 +27,6 @@ pub struct Verifier {
     connection: Authority,
     /// `None`: they are signed as connection tokens are.
     subscription: Option<Authority>,
-}
-
-/// The keys that somebody else keeps, by the kind of token that they are for.
-#[derive(Clone, Debug, Default)]
-pub struct Remotes {
-    /// For connection tokens, and for subscription tokens where these have no keys of their own.
-    pub connection: Option<Arc<RemoteKeys>>,
-    /// For subscription tokens that have keys of their own.
-    pub subscription: Option<Arc<RemoteKeys>>,
 }
 
 /// Why keys cannot be used.
@@ -57,13 +46,11 @@ impl Verifier {
     ///
     /// # Errors
     /// A file that cannot be read or holds no key that is of use; named.
-    pub fn load(settings: &Settings, remotes: &Remotes) -> Result<Self, KeyError> {
-        let connection = Authority::load("token", &settings.token, remotes.connection.as_ref())?;
+    pub fn load(settings: &Settings) -> Result<Self, KeyError> {
+        let connection = Authority::load("token", &settings.token)?;
         let own = &settings.subscription_token;
-        let subscription = own
-            .enabled
-            .then(|| Authority::load("subscription_token", &own.token, remotes.subscription.as_ref()))
-            .transpose()?;
+        let subscription =
+            own.enabled.then(|| Authority::load("subscription_token", &own.token)).transpose()?;
         Ok(Self { connection, subscription })
     }
 
@@ -105,7 +92,7 @@ impl Verifier {
     /// good, and its connection never expires.
     ///
     /// # Errors
-    /// [`TokenError::Unavailable`]: the keys are. Else the peer is to blame. Nothing is changed.
+    /// The peer is to blame. Nothing is changed.
     pub fn connection(
         &self,
         token: &str,
@@ -143,13 +130,12 @@ struct Authority {
     public: Vec<VerifyingKey>,
     /// From a file.
     set: KeySet,
-    remote: Option<Arc<RemoteKeys>>,
     audience: Option<Expected>,
     issuer: Option<Expected>,
 }
 
 impl Authority {
-    fn load(section: &str, token: &Token, remote: Option<&Arc<RemoteKeys>>) -> Result<Self, KeyError> {
+    fn load(section: &str, token: &Token) -> Result<Self, KeyError> {
         let mut secrets = Vec::new();
         secrets.extend(token.hmac_secret.as_ref().map(|secret| (VerifyingKey::of_secret(secret), None)));
         let until_s = Some(u64::from(token.hmac_previous_until_s)).filter(|until_s| *until_s > 0);
@@ -174,7 +160,7 @@ impl Authority {
         };
         let audience = expected("audience_regex", &token.audience, &token.audience_regex)?;
         let issuer = expected("issuer_regex", &token.issuer, &token.issuer_regex)?;
-        Ok(Self { secrets, public, set, remote: remote.cloned(), audience, issuer })
+        Ok(Self { secrets, public, set, audience, issuer })
     }
 
     fn has_key(&self) -> bool {
@@ -182,7 +168,7 @@ impl Authority {
     }
 
     fn has_public_key(&self) -> bool {
-        !self.public.is_empty() || self.remote.is_some() || self.set.kids().next().is_some()
+        !self.public.is_empty() || !self.set.is_empty()
     }
 
     fn at(&self, now_s: u64, ignores_time: bool) -> Circumstances<'_> {
@@ -204,18 +190,10 @@ impl Authority {
         if of_secrets || self.public.iter().any(&mut has_signed) {
             return parts.payload();
         }
-        if let Some(kid) = parts.kid() {
-            if self.set.find(kid, parts.header.alg).any(&mut has_signed) {
-                return parts.payload();
-            }
-            match self.remote.as_ref().map(|remote| remote.find(kid, now_s)) {
-                Some(Found::Keys(set)) if set.find(kid, parts.header.alg).any(&mut has_signed) => {
-                    return parts.payload();
-                }
-                // A key of ours may have the same name.
-                Some(Found::Later) if !self.set.names(kid) => return Err(TokenError::Unavailable),
-                Some(Found::Keys(_) | Found::Later | Found::Nothing) | None => {}
-            }
+        if let Some(kid) = parts.kid()
+            && self.set.find(kid, parts.header.alg).any(&mut has_signed)
+        {
+            return parts.payload();
         }
         Err(TokenError::Invalid(if tried { Flaw::Signature } else { Flaw::Key }))
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::node::{Node, status_of};
 use crate::surroundings::{Folder, roadstead};
 use roadstead_engine::settings::{Secret, Settings, Token};
-use roadstead_engine::token::{Remotes, Verifier};
+use roadstead_engine::token::Verifier;
 use serde_json::Value;
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
@@ -184,7 +184,7 @@ fn tokens_are_minted_with_the_nodes_secret() {
     let token =
         Token { hmac_secret: Some(Secret::new(SECRET)), issuer: Some("i".into()), ..Token::default() };
     let settings = Settings { token, ..Settings::default() };
-    let verifier = Verifier::load(&settings, &Remotes::default()).expect("keys");
+    let verifier = Verifier::load(&settings).expect("keys");
     for (arguments, user, expires, info) in [
         (&["--user", "ann"][..], "ann", true, None),
         (&["--user", "", "--ttl", "never"], "", false, None),

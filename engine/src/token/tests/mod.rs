@@ -4,7 +4,6 @@ mod claims;
 mod confusion;
 mod desk;
 mod keys;
-mod remote;
 
 use serde_json::{Value, json};
 
@@ -24,7 +23,7 @@ fn load(token: &Token) -> Verifier {
 }
 
 fn try_load(token: &Token) -> Result<Verifier, KeyError> {
-    Verifier::load(&Settings { token: token.clone(), ..Settings::default() }, &Remotes::default())
+    Verifier::load(&Settings { token: token.clone(), ..Settings::default() })
 }
 
 fn user(name: &str) -> ConnectionClaims {
