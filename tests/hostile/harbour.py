@@ -6,14 +6,13 @@ of a fleet of its own; one with TLS.
 
 import asyncio
 import os
-import socket
 import ssl
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e", "python"))
 import raw  # noqa: E402: their folder is named above
 from authority import Authority  # noqa: E402
-from roadstead import Server, split_address  # noqa: E402
+from roadstead import Server, free_port, split_address  # noqa: E402
 
 # Times are short, so that rows which wait for them end; limits are the defaults, but that of messages on /echo.
 CONFIG = """
@@ -254,17 +253,3 @@ def resident(server):
     with open(f"/proc/{server.process.pid}/status", encoding="ascii") as file:
         lines = (line.split() for line in file if line.startswith(("VmRSS", "VmHWM")))
         return {"VmRSS": 0, "VmHWM": 0} | {name[:-1]: int(kib) * 1024 for name, kib, _ in lines}
-
-
-def free_port():
-    """A port of loopback that is free for UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-                try:
-                    udp.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-        return port

@@ -10,14 +10,13 @@ import collections
 import json
 import os
 import shutil
-import socket
 import tempfile
 import time
 
 from centrifuge import Client, ClientEventHandler, ReplyError, SubscriptionEventHandler
 
 from conftest import GUARDED, SECRET
-from roadstead import Server, command_line
+from roadstead import Server, command_line, free_port
 from tokens import token
 
 CREW = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "js", "crew.mjs")
@@ -29,20 +28,6 @@ outbox_messages = 16384
 outbox_bytes = "16MiB"
 """
 DRAIN = {"shutdown.ready_delay_ms": 1_500, "shutdown.window_ms": 3_000}
-
-
-def free_port():
-    """A port of loopback that is free for UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-                try:
-                    udp.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-        return port
 
 
 async def eventually(true, seconds, what):

@@ -6,15 +6,9 @@ import socket
 import subprocess
 import tempfile
 
-from roadstead import STOP_SECONDS_MAX, wait_until
+from roadstead import STOP_SECONDS_MAX, free_port, wait_until
 
 DEPLOY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "deploy")
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Proxy:

@@ -15,8 +15,8 @@ import time
 import pytest
 
 from conftest import SECRET
-from fleet import DRAIN, Fleet, JsDevice, PyDevice, eventually, free_port
-from roadstead import clean_environment
+from fleet import DRAIN, Fleet, JsDevice, PyDevice, eventually
+from roadstead import clean_environment, free_port
 
 LOADGEN = os.environ.get("ROADSTEAD_LOADGEN", "")
 RING = os.environ.get("ROADSTEAD_IO", "auto")

@@ -9,8 +9,8 @@ import websockets
 
 from authority import Authority
 from conftest import own
-from fleet import eventually, free_port
-from roadstead import Server, command_line
+from fleet import eventually
+from roadstead import Server, command_line, free_port
 from test_tls_identity import handshake
 
 pytestmark = [pytest.mark.once, pytest.mark.limit(90)]
