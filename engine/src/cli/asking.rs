@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::QueryArguments;
+use super::{Exit, Output, QueryArguments, answer};
 use crate::admin::socket::{Surroundings, is_root, looked_for_at};
 
 /// A node answers at once, or within 3 s where it must ask another one; one that needs longer is not well.
@@ -47,6 +47,14 @@ impl Said {
 /// Why there is no answer.
 pub(super) fn ask_node(arguments: &QueryArguments, method: &str, path: &str) -> Result<Said, String> {
     connect(arguments).and_then(|stream| exchange(stream, method, path))
+}
+
+/// Prints what a node said in the form that was asked for.
+pub(super) fn show(arguments: &QueryArguments, said: &Value, text: impl Fn(&Value) -> String) -> Exit {
+    match arguments.output.output {
+        Output::Json => answer(&said.to_string()),
+        Output::Text => answer(&text(said)),
+    }
 }
 
 fn connect(arguments: &QueryArguments) -> Result<UnixStream, String> {

@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::asking::{Said, ask_node};
+use super::asking::{Said, ask_node, show};
 use super::fleet::{escaped, table};
-use super::{Exit, Output, QueryArguments, answer, complain};
+use super::{Exit, QueryArguments, complain};
 
 pub(super) const AFTER: &str = "\
 Bans are of the node that is asked; each node of a fleet has its own, and a restart forgets them. Who is always to be refused
@@ -61,10 +61,7 @@ pub fn sources(arguments: &QueryArguments) -> Exit {
 
 fn ask(query: &QueryArguments, method: &str, path: &str, text: fn(&Value) -> String) -> Exit {
     match ask_node(query, method, path).and_then(Said::ok) {
-        Ok(said) => match query.output.output {
-            Output::Json => answer(&said.to_string()),
-            Output::Text => answer(&text(&said)),
-        },
+        Ok(said) => show(query, &said, text),
         Err(reason) => {
             complain(&reason);
             Exit::Failure

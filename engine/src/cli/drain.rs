@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::asking::{Said, ask_node};
+use super::asking::{Said, ask_node, show};
 use super::{Exit, Output, QueryArguments, answer, complain};
 
 pub(super) const AFTER: &str = "\
@@ -60,18 +60,11 @@ pub fn run(arguments: &DrainArguments) -> Exit {
     };
     match ask_node(&arguments.query, method, path).and_then(Said::ok) {
         Ok(said) if arguments.wait => wait(&arguments.query, said),
-        Ok(said) => show(&arguments.query, &said),
+        Ok(said) => show(&arguments.query, &said, text),
         Err(reason) => {
             complain(&reason);
             Exit::Failure
         }
-    }
-}
-
-fn show(query: &QueryArguments, drain: &Value) -> Exit {
-    match query.output.output {
-        Output::Json => answer(&drain.to_string()),
-        Output::Text => answer(&text(drain)),
     }
 }
 
@@ -82,14 +75,14 @@ fn wait(query: &QueryArguments, mut drain: Value) -> Exit {
     loop {
         match Outcome::of(&drain) {
             Outcome::UnderWay => {}
-            Outcome::Drained => return show(query, &drain),
+            Outcome::Drained => return show(query, &drain, text),
             Outcome::Cancelled => {
                 complain(&format!("the drain was taken back: {}", text(&drain)));
                 return Exit::Failure;
             }
         }
         if looks % LOOKS_PER_LINE == 0 && silent == 0 {
-            let shown = show(query, &drain);
+            let shown = show(query, &drain, text);
             if shown != Exit::Ok {
                 return shown;
             }

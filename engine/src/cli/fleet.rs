@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::Value;
 
-use super::asking::{Said, ask_node};
-use super::{Exit, Output, QueryArguments, answer, complain};
+use super::asking::{Said, ask_node, show};
+use super::{Exit, QueryArguments, complain};
 
 pub(super) const WHERE_AFTER: &str = "\
 The node asks the one that owns the user, so any node of the fleet can be asked.
@@ -43,10 +43,7 @@ pub fn where_is(arguments: &WhereArguments) -> Exit {
 fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Exit {
     match ask_node(arguments, "GET", path).and_then(Said::ok) {
         Ok(said) => {
-            let answered = match arguments.output.output {
-                Output::Json => answer(&said.to_string()),
-                Output::Text => answer(&text(&said)),
-            };
+            let answered = show(arguments, &said, text);
             if said["complete"] == true {
                 return answered;
             }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::asking::{Said, ask_node};
-use super::{Exit, Output, QueryArguments, answer, complain};
+use super::asking::{Said, ask_node, show};
+use super::{Exit, QueryArguments, complain};
 
 /// Prints what the node says of itself.
 #[must_use]
@@ -27,10 +27,7 @@ fn ask(arguments: &QueryArguments, path: &str, text: fn(&Value) -> String) -> Ex
             return Exit::Failure;
         }
     };
-    let answered = match arguments.output.output {
-        Output::Json => answer(&said.to_string()),
-        Output::Text => answer(&text(&said)),
-    };
+    let answered = show(arguments, &said, text);
     if said["complete"] == true {
         answered
     } else {

@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde_json::Value;
 
-use super::asking::{Said, ask_node};
+use super::asking::{Said, ask_node, show};
 use super::fleet::{escaped, table};
 use super::token::{Lifetime, lifetime};
-use super::{Exit, Output, QueryArguments, answer, complain};
+use super::{Exit, QueryArguments, complain};
 
 pub(super) const AFTER: &str = "\
 Whoever is connected by what is revoked is closed with 3500, and refused when it comes back, on every node of the fleet: at once where
@@ -97,13 +97,6 @@ fn span(text: &str) -> Result<u64, String> {
     match lifetime(text)? {
         Lifetime(Some(span_s)) => Ok(span_s),
         Lifetime(None) => Err("it must end: say for how long, such as 30d".into()),
-    }
-}
-
-fn show(query: &QueryArguments, said: &Value, text: fn(&Value) -> String) -> Exit {
-    match query.output.output {
-        Output::Json => answer(&said.to_string()),
-        Output::Text => answer(&text(said)),
     }
 }
 
