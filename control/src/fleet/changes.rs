@@ -12,6 +12,7 @@ use crate::limits::{HINT_SUSPICION, INCARNATION_MAX};
 use crate::node::Incarnation;
 use crate::seal::Sealer;
 use crate::stability::Stability;
+use crate::view::{Duty, ViewNode};
 
 impl Fleet {
     /// Whatever the protocol found out and wants sent, until it is content.
@@ -87,7 +88,7 @@ impl Fleet {
     /// The node has found or started its fleet.
     pub(super) fn enter(&mut self, now: Duration, event: FleetEvent) {
         self.events.push(&mut self.tally, event);
-        self.stability = Some(Stability::new(now, self.own.in_view()));
+        self.stability = Some(Stability::new(now, self.intended()));
         self.joining.sync_soon(now);
         let living: Vec<Life> = self.peers.living().collect();
         living.into_iter().for_each(|life| self.report(now, life));
@@ -131,15 +132,14 @@ impl Fleet {
         let next = (self.own.incarnation.0.max(outlived.0) + 1).max(born.0.saturating_add(elapsed_ms));
         self.own.incarnation = Incarnation(next.min(INCARNATION_MAX - 1));
         (self.own.revision, self.own.settled) = (0, false);
+        // A new life waits for a window anyway.
+        self.own.draining &= !std::mem::take(&mut self.is_returning);
         let salt = self.chance.next();
         self.sealer = Sealer::new(&self.keys, &self.cluster, self.own.id(), self.own.incarnation, salt);
         self.write_own_record();
         self.membership.change_life(now, life_of(&self.own));
         self.peers.forget_dead();
-        if let Some(stability) = &mut self.stability {
-            // The own node always has a place.
-            let _has_room = stability.handle_alive(now, self.own.in_view(), false);
-        }
+        self.weigh_own(now);
         self.tally.rejoins += 1;
         let event = FleetEvent::Rejoining { incarnation: self.own.incarnation };
         self.events.push(&mut self.tally, event);
@@ -148,13 +148,26 @@ impl Fleet {
         through.into_iter().chain(others).for_each(|life| self.membership.announce(now, life));
     }
 
+    /// What this node is to be in Views.
+    pub(super) fn intended(&self) -> ViewNode {
+        let own = self.own.in_view();
+        ViewNode { duty: if self.is_returning { Duty::Active } else { own.duty }, ..own }
+    }
+
+    /// Takes the own node into account for the own Views.
+    pub(super) fn weigh_own(&mut self, now: Duration) {
+        let own = self.intended();
+        if let Some(stability) = &mut self.stability {
+            // The own node always has a place.
+            let _has_room = stability.handle_alive(now, own, false);
+        }
+    }
+
     /// The own record has changed: a new revision of it, told to others.
     pub(super) fn revise(&mut self, now: Duration) {
         self.own.revision = self.own.revision.saturating_add(1);
         self.write_own_record();
-        if let Some(stability) = &mut self.stability {
-            let _has_room = stability.handle_alive(now, self.own.in_view(), false);
-        }
+        self.weigh_own(now);
         let key = (self.own.id(), self.own.incarnation);
         self.records.spread(key, transmissions_for(self.peers.living_count() + 1));
     }

@@ -96,6 +96,9 @@ pub struct Fleet {
     /// The View of the latest roster.
     view: Option<View>,
     has_left: bool,
+    /// A drain was called off: the record says it until the own View no longer does, so that all change their mind together,
+    /// also those who have just lost this node and found it again.
+    is_returning: bool,
     /// Set when this node must go on as a life later than that one, and whom it then turns to.
     outlived: Option<(Incarnation, Option<Life>)>,
     connections: u32,
@@ -131,6 +134,7 @@ impl Fleet {
             stability: None,
             view: None,
             has_left: false,
+            is_returning: false,
             outlived: None,
             connections_at: now,
             tick_at: now,
@@ -191,11 +195,16 @@ impl Fleet {
 
     /// Tells the fleet that this node owns nothing from now on, or may own again.
     pub fn set_draining(&mut self, now: Duration, draining: bool) {
-        if self.has_left || self.own.draining == draining {
+        if self.has_left || (self.own.draining && !self.is_returning) == draining {
             return;
         }
-        (self.own.draining, self.own.settled) = (draining, false);
-        self.tell_record(now);
+        if self.own.draining {
+            self.is_returning = !draining;
+            self.weigh_own(now);
+        } else {
+            (self.own.draining, self.own.settled) = (true, false);
+            self.tell_record(now);
+        }
         self.settle(now);
     }
 
@@ -217,6 +226,7 @@ impl Fleet {
         if self.has_left {
             return;
         }
+        self.is_returning = false;
         if !self.own.draining {
             self.own.draining = true;
             self.revise(now);
@@ -244,8 +254,9 @@ impl Fleet {
             return None;
         }
         let view = self.stability.as_mut()?.poll_view(now)?;
-        if !self.own.settled && view.node(self.own.id()) == Some(&self.own.in_view()) {
-            self.own.settled = true;
+        if (self.is_returning || !self.own.settled) && view.node(self.own.id()) == Some(&self.intended()) {
+            self.own.draining &= !self.is_returning;
+            (self.own.settled, self.is_returning) = (true, false);
             self.tell_record(now);
         }
         let record = |node: &crate::view::ViewNode| {

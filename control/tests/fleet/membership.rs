@@ -266,7 +266,12 @@ fn a_drain_and_its_end_are_seen_by_all() {
     assert!((0..10).all(|at| network.seen_by(at).len() == 10), "it stays in the View");
     let now = network.now;
     network.nodes[4].fleet.set_draining(now, false);
-    network.run(seconds(12));
+    network.run(seconds(2));
+    let record = |network: &Network| network.nodes[4].fleet.own().draining;
+    assert!(record(&network), "who loses it now and finds it again is to take it for what the others do");
+    network.run_while_not(seconds(10), |network| active(network, 4)).expect("its own View changes first");
+    assert!(!record(&network));
+    network.run(seconds(2));
     assert!((0..10).all(|at| active(&network, at)));
 
     let late = network.start(10, 3);

@@ -5,16 +5,12 @@
 
 use std::time::Duration;
 
-use roadstead_control::limits::STABILITY_WINDOW;
-
 use super::{PATIENCE, Run};
 use crate::guest::{Character, channel_name};
 use crate::oracle::{MessageId, Wrong};
 
-/// How long a node may say that it is ready and not answer: mostly a death that is found, a rejoin, links with their longest
-/// pauses; at most a window of stability. For so long nodes can differ on the owner when a drain is cancelled while others take
-/// the draining node for dead and find it again: for them it waits, for the rest it drains, and both are right by what they heard.
-const OUTAGE_MAX: Duration = STABILITY_WINDOW.saturating_add(Duration::from_secs(1));
+/// How long a node may say that it is ready and not answer: a death that is found, a rejoin, links with their longest pauses.
+const OUTAGE_MAX: Duration = Duration::from_secs(8);
 /// For how long nodes are watched.
 const WATCHED: Duration = Duration::from_secs(15);
 /// Between two looks at all of them.
