@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use roadstead_control::{Digest, Incarnation, NodeId, hub_shard};
-use roadstead_protocol::{Encoding, ErrorCode};
+use roadstead_protocol::{Encoding, ErrorCode, UnsubscribeCode};
 
 use crate::revocations::{Revocation, Subject};
 
@@ -59,6 +59,24 @@ impl CertifiedNames {
     }
 }
 
+/// What is kept of a token, so that it is found if it is taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TokenMark {
+    /// Both halves of the keyed hash of its id, so that who keeps it grows by 12 bytes and not by 16; 0: it has none.
+    pub id: [u32; 2],
+    /// When it was issued, seconds since the epoch; 0: nobody knows.
+    pub issued_at_s: u32,
+}
+
+/// How long a subscription may last that was opened by a token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Term {
+    /// When its time is over, before any grace, seconds since the epoch; 0: never.
+    pub ends_at_s: u32,
+    /// The token.
+    pub mark: TokenMark,
+}
+
 /// What a session asks of the router.
 #[derive(Debug)]
 pub enum Command {
@@ -72,8 +90,20 @@ pub enum Command {
         channel: Arc<str>,
         /// Encoding of the subscriber's connection.
         encoding: Encoding,
-        /// The verdict of the permission check, applied after the checks that only the router can make.
-        verdict: Result<(), ErrorCode>,
+        /// The verdict of the permission check, applied after the checks that only the router can make. With a term if a token
+        /// that ends, or can be taken back by its id, was needed for it.
+        verdict: Result<Option<Term>, ErrorCode>,
+    },
+    /// Let a subscription last as long as another token says.
+    Refresh {
+        /// Who.
+        by: Key,
+        /// The request's id.
+        id: u32,
+        /// Channel name.
+        channel: Arc<str>,
+        /// As in `Subscribe`.
+        verdict: Result<Option<Term>, ErrorCode>,
     },
     /// Unsubscribe; always succeeds.
     Unsubscribe {
@@ -112,6 +142,7 @@ impl Command {
     pub fn by(&self) -> Key {
         match self {
             Self::Subscribe { by, .. }
+            | Self::Refresh { by, .. }
             | Self::Unsubscribe { by, .. }
             | Self::Enter { by, .. }
             | Self::Publish { by, .. } => *by,
@@ -132,11 +163,22 @@ pub struct Publication {
     pub conn_info: Option<Arc<[u8]>>,
 }
 
-/// How a request ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How a request ended, or what became of what was asked for earlier.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// Subscribed.
     Subscribed,
+    /// The subscription goes on.
+    Refreshed,
+    /// A subscription was taken away, and nobody has asked for that.
+    Ended {
+        /// Channel name.
+        channel: Arc<str>,
+        /// The channel's tag, as in `Unsubscribed`.
+        tag: u32,
+        /// Why.
+        code: UnsubscribeCode,
+    },
     /// Unsubscribed, or was not subscribed. `tag` names the channel whose queued pushes must not be written.
     Unsubscribed {
         /// The channel's tag, if there was a subscription.
@@ -149,11 +191,11 @@ pub enum Answer {
 }
 
 /// An answer on its way to a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivery {
     /// The connection.
     pub to: Key,
-    /// The request's id.
+    /// The request's id; 0: there was none.
     pub id: u32,
     /// The answer.
     pub answer: Answer,

@@ -272,8 +272,9 @@ pub const RSA_BITS_MIN: usize = 2_048;
 /// See [`RSA_BITS_MIN`].
 pub const RSA_BITS_MAX: usize = 8_192;
 
-/// How long an expired token is still honoured, seconds: SDKs begin to refresh at the moment of expiry.
-pub const TOKEN_GRACE_S: u64 = 25;
+/// Subscriptions that end with their tokens in one turn; the others end in the next ones. A token for an event is over for
+/// everybody in the same second.
+pub const TERMS_ENDED_PER_TURN: u64 = 256;
 
 /// Revocations of a fleet. They are for the few tokens that must not live to their end; who needs more wants tokens that live
 /// shorter. One more is refused to the operator.

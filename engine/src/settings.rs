@@ -149,6 +149,8 @@ pub struct Client {
     pub handshake_timeout_s: u32,
     /// How long one message may take to arrive; with pings it is looked at once a ping, seconds.
     pub message_timeout_s: u32,
+    /// How long what a token admits to goes on after the token's time is over, seconds: SDKs begin to refresh at that moment.
+    pub token_grace_s: u32,
     /// Subscribes each user to the channel `#user`.
     pub user_personal_channel: bool,
     /// Lets clients without a token in, as anonymous.
@@ -407,6 +409,7 @@ impl Default for Client {
             close_timeout_s: 5,
             handshake_timeout_s: 10,
             message_timeout_s: 30,
+            token_grace_s: 25,
             user_personal_channel: false,
             allow_anonymous: false,
             allowed_origins: Vec::new(),

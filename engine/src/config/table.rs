@@ -284,6 +284,11 @@ static TABLE: &[Row] = &[
         "seconds in which a message must be complete; with pings it is looked at once a ping",
     ),
     fixed(
+        "client.token_grace_s",
+        Slot::Count { at: |s| &mut s.client.token_grace_s, min: 0, max: 3_600 },
+        "seconds after the end of a token in which the client may refresh it",
+    ),
+    fixed(
         "client.user_personal_channel",
         Slot::Flag(|s| &mut s.client.user_personal_channel),
         "subscribes each user to the channel #user",

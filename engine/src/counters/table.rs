@@ -60,7 +60,7 @@ const PUBLISHES_REFUSED: Family =
     ("roadstead_publishes_refused_total", "Publish commands that the rules of channels do not allow.");
 const REVOKED: Family = (
     "roadstead_revoked_total",
-    "Tokens that were taken back: shown by clients, or of clients that were connected and were closed.",
+    "Tokens that were taken back: shown by clients, or of connections and subscriptions that were ended.",
 );
 const PUBLICATIONS_DROPPED: Family = (
     "roadstead_publications_dropped_total",
@@ -77,7 +77,7 @@ const PEER_REFUSED: Family = (
 const PEER_LOST: Family = ("roadstead_peer_links_lost_total", "Links between nodes that were up and ended.");
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 136] = [
+pub static METRICS: [MetricSpec; 140] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(Metric::AcceptLackSlots, ACCEPT_FAILURES, "slots"),
@@ -143,6 +143,16 @@ pub static METRICS: [MetricSpec; 136] = [
     gauge(Metric::Users, "roadstead_users", "Users connected, counted once in each shard."),
     gauge(Metric::Channels, "roadstead_channels", "Channels known, counted once in each shard."),
     gauge(Metric::Subscriptions, "roadstead_subscriptions", "Subscriptions."),
+    gauge(
+        Metric::SubscriptionTerms,
+        "roadstead_subscription_terms",
+        "Subscriptions that end with their token, or with its revocation.",
+    ),
+    counter(
+        Metric::SubscriptionsExpired,
+        "roadstead_subscriptions_expired_total",
+        "Subscriptions ended since their token was over and the client had not refreshed it.",
+    ),
     counter(Metric::ReceivedBytes, "roadstead_received_bytes_total", "Bytes received from clients."),
     counter(Metric::SentBytes, "roadstead_sent_bytes_total", "Bytes handed to clients' sockets."),
     counter(Metric::MessagesReceived, "roadstead_messages_received_total", "WebSocket messages received."),
@@ -161,7 +171,9 @@ pub static METRICS: [MetricSpec; 136] = [
     of_kind(Metric::RevokedConnect, REVOKED, "connect"),
     of_kind(Metric::RevokedRefresh, REVOKED, "refresh"),
     of_kind(Metric::RevokedSubscribe, REVOKED, "subscribe"),
+    of_kind(Metric::RevokedSubRefresh, REVOKED, "sub_refresh"),
     of_kind(Metric::RevokedConnected, REVOKED, "connected"),
+    of_kind(Metric::RevokedSubscribed, REVOKED, "subscribed"),
     counter(
         Metric::Violations,
         "roadstead_protocol_violations_total",

@@ -10,7 +10,7 @@ use super::channel::{Interest, Role};
 use super::message::{Message, Outlet, Post};
 use super::publishes::Asked;
 use super::subscriptions::{Seat, State};
-use crate::flow::{Answer, Delivery, Key, Position, Publication};
+use crate::flow::{Answer, Delivery, Key, Position, Publication, Term};
 use crate::limits::{CHANNELS_VACANT_MAX, OWNER_WAIT_MS, VACANCY_MS};
 
 impl<S: BuildHasher, W> Router<S, W> {
@@ -28,7 +28,7 @@ impl<S: BuildHasher, W> Router<S, W> {
         id: Option<u32>,
         name: &Arc<str>,
         encoding: Encoding,
-        verdict: Result<(), ErrorCode>,
+        verdict: Result<Option<Term>, ErrorCode>,
         seat: &mut Seat,
         out: &mut Outlet<'_, impl Post>,
     ) -> Option<Answer> {
@@ -39,9 +39,10 @@ impl<S: BuildHasher, W> Router<S, W> {
         if seat.count() >= self.settings.channels_per_client {
             return Some(Answer::Refused(ErrorCode::LimitExceeded));
         }
-        if let Err(code) = verdict {
-            return Some(Answer::Refused(code));
-        }
+        let term = match verdict {
+            Ok(term) => term,
+            Err(code) => return Some(Answer::Refused(code)),
+        };
         let hub = self.hub_of(name);
         let here = self.settings.shard;
         if known.is_none() && hub != here && !out.post.has_room(hub) {
@@ -54,7 +55,8 @@ impl<S: BuildHasher, W> Router<S, W> {
             channel.interested |= 1 << here;
         }
         let state = if channel.is_live() { State::Live } else { State::Held { id } };
-        self.subscriptions.add(seat, by, place, encoding, state, &mut channel.subscribers);
+        let subscription = self.subscriptions.add(seat, by, place, encoding, state, &mut channel.subscribers);
+        self.terms.set(subscription, term);
         if state == State::Live {
             return Some(Answer::Subscribed);
         }
@@ -135,6 +137,7 @@ impl<S: BuildHasher, W> Router<S, W> {
 
     /// Ends one subscription; returns its channel's tag.
     pub(super) fn leave(&mut self, seat: &mut Seat, subscription: u32, now_ms: u64) -> u32 {
+        self.terms.remove(subscription);
         let place = self.subscriptions.channel(subscription);
         let channel = &mut self.channels[place as usize];
         let cursor = channel.walk.as_mut().map(|walk| &mut walk.unvisited);

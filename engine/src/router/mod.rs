@@ -16,6 +16,7 @@
 
 mod announcing;
 pub mod channel;
+mod ending;
 pub mod gateway;
 pub mod leaf;
 pub mod links;
@@ -25,6 +26,7 @@ mod pace;
 pub mod publishes;
 pub mod review;
 pub mod subscriptions;
+mod terms;
 pub mod users;
 pub mod walk;
 
@@ -48,8 +50,9 @@ pub use message::{Message, Outlet, Post};
 use pace::Paces;
 use publishes::Publishes;
 use review::Review;
+use subscriptions::Subscriptions;
 pub use subscriptions::{Seat, Subscriber};
-use subscriptions::{State, Subscriptions};
+use terms::Terms;
 use users::Users;
 pub use walk::Walk;
 
@@ -110,6 +113,7 @@ pub struct Router<S, W> {
     /// Clients choose channel names, so the hash is keyed.
     hasher: S,
     subscriptions: Subscriptions,
+    terms: Terms,
     /// Channels with something to walk, in the order in which they got it.
     walks: VecDeque<u32>,
     /// Channels that became empty: when to look again, milliseconds. A channel stands here at most once.
@@ -149,6 +153,7 @@ impl<S: BuildHasher + Clone, W> Router<S, W> {
             ),
             hasher,
             subscriptions: Subscriptions::new(settings.connections_max as usize),
+            terms: Terms::default(),
             walks: VecDeque::new(),
             vacant: VecDeque::new(),
             held: VecDeque::new(),
@@ -176,6 +181,12 @@ impl<S: BuildHasher, W> Router<S, W> {
     #[must_use]
     pub fn subscriptions(&self) -> usize {
         self.subscriptions.count()
+    }
+
+    /// Subscriptions that end with a token, or with its revocation.
+    #[must_use]
+    pub fn terms(&self) -> usize {
+        self.terms.count()
     }
 
     /// Publications that wait for other nodes.
@@ -230,16 +241,14 @@ impl<S: BuildHasher, W> Router<S, W> {
                     out.deliveries.push(Delivery { to: by, id, answer });
                 }
             }
+            Command::Refresh { by, id, channel, verdict } => {
+                let answer = self.refresh(&channel, verdict, seat);
+                out.deliveries.push(Delivery { to: by, id, answer });
+            }
             Command::Unsubscribe { by, id, channel } => {
                 let place = self.find(&channel);
                 let mine = place.and_then(|place| self.subscriptions.find(seat, place));
-                let tag = mine.map(|subscription| {
-                    if let State::Held { id: Some(id) } = self.subscriptions.state(subscription) {
-                        // A subscribe in flight is finished first.
-                        out.deliveries.push(Delivery { to: by, id, answer: Answer::Subscribed });
-                    }
-                    self.leave(seat, subscription, out.now_ms)
-                });
+                let tag = mine.map(|mine| self.finish_and_leave(by, seat, mine, out.now_ms, out.deliveries));
                 out.deliveries.push(Delivery { to: by, id, answer: Answer::Unsubscribed { tag } });
             }
             Command::Publish { by, id, channel, publication, must_subscribe } => {

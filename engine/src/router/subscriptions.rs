@@ -137,6 +137,19 @@ impl Subscriptions {
         self.all[subscription as usize].state
     }
 
+    /// Whose it is.
+    #[must_use]
+    pub fn key(&self, subscription: u32) -> Key {
+        self.all[subscription as usize].key
+    }
+
+    /// The next one of the same connection.
+    #[must_use]
+    pub(super) fn next(&self, subscription: u32) -> Option<u32> {
+        let next = self.all[subscription as usize].next;
+        (next != NONE).then_some(next)
+    }
+
     /// Adds a subscription at both ends.
     pub fn add(
         &mut self,
@@ -146,7 +159,7 @@ impl Subscriptions {
         encoding: Encoding,
         state: State,
         subscribers: &mut Vec<Subscriber>,
-    ) {
+    ) -> u32 {
         let place = subscribers.len() as u32;
         let next = seat.first;
         let index = self.all.insert(Subscription { key, channel, place, next, previous: NONE, state }) as u32;
@@ -160,6 +173,7 @@ impl Subscriptions {
             subscribers.reserve_exact(1);
         }
         subscribers.push(Subscriber::new(key.slot, index, encoding));
+        index
     }
 
     /// Removes a subscription at both ends. `unvisited` is the running walk's cursor: entries below it are still to

@@ -23,7 +23,7 @@ enum Mail {
 }
 
 #[derive(Default)]
-struct Posted {
+pub(super) struct Posted {
     messages: Vec<(u16, Message)>,
     parcels: Vec<Parcel>,
     resets: Vec<Route>,
@@ -386,7 +386,7 @@ impl World {
             id: Some(id),
             channel: channel(number),
             encoding: Encoding::Json,
-            verdict: Ok(()),
+            verdict: Ok(None),
         });
     }
 

@@ -7,21 +7,23 @@ use std::sync::Arc;
 
 use roadstead_control::NodeId;
 use roadstead_protocol::{
-    Command as Request, DisconnectCode, Encoding, ErrorCode, PublishRequest, Reply, Request as Ask,
-    SubscribeResult, commands, push_reply,
+    Command as Request, DisconnectCode, Encoding, ErrorCode, PublishRequest, Push, Reply, Request as Ask,
+    SubRefreshResult, SubscribeResult, commands, push_push, push_reply,
 };
 use slab::Slab;
 use wsproto::Opcode;
 
+use super::connecting::time_left;
+use super::openings::Openings;
 use super::permissions::{Permissions, Publisher};
 use super::rates::Rates;
 use super::replies::Replies;
-use super::revoked::{Revoked, TokenMark};
+use super::revoked::Revoked;
 use super::users::{UserPlace, Users};
 use super::waiting::Waiters;
 use super::wire::{NO_SESSION, Wire};
 use super::{Heard, Tally};
-use crate::flow::{self, Answer, Command, Delivery, Key, Now, Publication};
+use crate::flow::{self, Answer, Command, Delivery, Key, Now, Publication, TokenMark};
 use crate::names::NameHasher;
 use crate::settings::Settings;
 use crate::token::{Desk, Verifier};
@@ -91,6 +93,7 @@ pub(super) struct Clients {
     /// Where slow tokens are judged; `None`: here.
     pub(super) desk: Option<Desk>,
     pub(super) waiters: Waiters,
+    pub(super) openings: Openings,
     pub(super) revoked: Revoked<NameHasher>,
     pub(super) identity: Identity,
     pub(super) sessions: Slab<Session>,
@@ -112,6 +115,7 @@ impl Clients {
             verifier,
             desk,
             waiters: Waiters::default(),
+            openings: Openings::default(),
             revoked: Revoked::new(&Arc::default(), identity.hasher),
             identity,
             sessions: Slab::with_capacity(identity.connections_max as usize),
@@ -138,6 +142,7 @@ impl Clients {
     /// Ends the session in `slot`, if there is one; returns its user, if it had one.
     pub(super) fn end(&mut self, slot: u32, wire: &mut Wire) -> Option<Arc<str>> {
         self.waiters.leave(slot);
+        self.openings.leave(slot);
         let place = std::mem::replace(&mut wire.session, NO_SESSION);
         if place == NO_SESSION {
             return None;
@@ -210,7 +215,8 @@ impl Clients {
                 named(&request.channel)?;
                 talk.refuse(id, ErrorCode::NotAvailable)
             }
-            Ask::Rpc(_) | Ask::SubRefresh(_) => talk.refuse(id, ErrorCode::NotAvailable),
+            Ask::Rpc(_) => talk.refuse(id, ErrorCode::NotAvailable),
+            Ask::SubRefresh(request) => self.sub_refresh(talk, id, &request),
             Ask::Refresh(token) => self.refresh(talk, id, &token),
             Ask::Send(_) => Err(DisconnectCode::NotAvailable),
             Ask::Connect(_) | Ask::Ping | Ask::Empty => Err(DisconnectCode::BadRequest),
@@ -253,8 +259,12 @@ impl Clients {
 
     /// Whether what the session began with, or was refreshed with, was taken back.
     pub(super) fn is_revoked(&self, wire: &Wire, now: Now) -> bool {
-        let session = &self.sessions[wire.session as usize];
-        self.revoked.revokes(session.mark, self.users.name(session.user), now.unix_ms / 1000)
+        self.revokes(self.sessions[wire.session as usize].mark, wire, now)
+    }
+
+    /// Whether a token that the session has shown was taken back.
+    pub(super) fn revokes(&self, mark: TokenMark, wire: &Wire, now: Now) -> bool {
+        self.revoked.revokes(mark, self.user(wire), now.unix_ms / 1000)
     }
 
     pub(super) fn user(&self, wire: &Wire) -> &Arc<str> {
@@ -280,17 +290,36 @@ pub(super) fn reply(replies: &mut Replies, to: Key, encoding: Encoding, id: u32,
     replies.message(to, opcode_of(encoding), |out| push_reply(out, encoding, id, reply));
 }
 
-/// Writes the router's answer.
-pub(super) fn answer(delivery: &Delivery, encoding: Encoding, tally: &mut Tally, replies: &mut Replies) {
-    let subscribed = SubscribeResult::default();
-    let written = match delivery.answer {
-        Answer::Subscribed => Reply::Subscribe(&subscribed),
-        Answer::Unsubscribed { .. } => Reply::Unsubscribe,
-        Answer::Published => Reply::Publish,
-        Answer::Refused(code) => {
-            tally.errors += 1;
-            Reply::Error(code)
+impl Clients {
+    /// Writes the router's answer, and what a token has to say with it.
+    pub(super) fn answer(&mut self, delivery: &Delivery, talk: &mut Talk<'_>) {
+        let (key, id) = (delivery.to, delivery.id);
+        match &delivery.answer {
+            Answer::Subscribed => {
+                let opening = self.openings.take(key.slot, id);
+                let (expires, ttl) = time_left(opening.ends_at_s, talk.now);
+                let result =
+                    SubscribeResult { expires, ttl, data: &opening.data, ..SubscribeResult::default() };
+                talk.reply(id, &Reply::Subscribe(&result));
+            }
+            Answer::Refreshed => {
+                let opening = self.openings.take(key.slot, id);
+                let (expires, ttl) = time_left(opening.ends_at_s, talk.now);
+                talk.reply(id, &Reply::SubRefresh(&SubRefreshResult { expires, ttl }));
+            }
+            Answer::Unsubscribed { .. } => talk.reply(id, &Reply::Unsubscribe),
+            Answer::Published => talk.reply(id, &Reply::Publish),
+            Answer::Refused(code) => {
+                self.openings.take(key.slot, id);
+                talk.tally.errors += 1;
+                talk.reply(id, &Reply::Error(*code));
+            }
+            Answer::Ended { channel, code, .. } => {
+                let encoding = talk.wire.encoding;
+                let push = Push::Unsubscribe { code: code.code(), reason: code.reason() };
+                let write = |out: &mut Vec<u8>| push_push(out, encoding, channel, &push);
+                talk.heard.replies.message(key, opcode_of(encoding), write);
+            }
         }
-    };
-    reply(replies, delivery.to, encoding, delivery.id, &written);
+    }
 }

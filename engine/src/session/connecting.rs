@@ -52,7 +52,7 @@ impl Clients {
             return Err(DisconnectCode::InvalidToken);
         }
         let expires_at_s = self.end_of_session(&claims);
-        let is_over = expires_at_s > 0 && talk.now.unix_ms / 1000 >= u64::from(expires_at_s);
+        let is_over = is_over(expires_at_s, talk.now);
         let channels = match self.server_channels(&mut claims)? {
             Ok(channels) if !is_over => channels,
             Ok(_) => {
@@ -104,7 +104,7 @@ impl Clients {
             id: None,
             channel: Arc::from(channel.channel),
             encoding: talk.wire.encoding,
-            verdict: Ok(()),
+            verdict: Ok(None),
         }));
         talk.wire.ping_due_ms = self.next_ping_ms(talk.key, talk.now.ms);
         self.arm(talk);
@@ -139,6 +139,9 @@ impl Clients {
             return Err(DisconnectCode::InvalidToken);
         }
         let expires_at_s = self.end_of_session(&claims);
+        if is_over(expires_at_s, talk.now) {
+            return Err(DisconnectCode::Expired);
+        }
         let channels = self.server_channels(&mut claims)?.map_err(|_| DisconnectCode::InsufficientState)?;
         let channels_mark = self.mark(&channels);
         let session = &mut self.sessions[talk.wire.session as usize];
@@ -199,6 +202,11 @@ impl Clients {
 fn as_result(channel: &ServerChannel) -> (&str, SubscribeResult<'_>) {
     let data = channel.data.as_deref().unwrap_or_default();
     (&channel.channel, SubscribeResult { data, ..SubscribeResult::default() })
+}
+
+/// Whether what ends at `at_s` (0: never) has ended.
+pub(super) fn is_over(at_s: u32, now: Now) -> bool {
+    at_s > 0 && now.unix_ms / 1000 >= u64::from(at_s)
 }
 
 /// `expires` and `ttl` of what ends at `expires_at_s` (0: never), at most a year.

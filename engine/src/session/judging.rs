@@ -4,8 +4,8 @@
 //! come back; what a token could not open is answered by what it was shown for.
 //!
 //! ```text
-//! connect, refresh, subscribe, ─┬─ HMAC ──────────────────────────────────> judged
-//!                               └─ else ─> desk, the client waits ─ verdict ──^ ──> what it said meanwhile
+//! connect, refresh, subscribe, sub_refresh ─┬─ HMAC ──────────────────────────────────> judged
+//!                                           └─ else ─> desk, the client waits ─ verdict ──^ ──> what it said meanwhile
 //! ```
 
 use std::sync::Arc;
@@ -36,13 +36,20 @@ pub(super) enum Asked {
         /// The channel.
         channel: Arc<str>,
     },
+    /// That a subscription goes on.
+    SubRefresh {
+        /// The request's id.
+        id: u32,
+        /// The channel; empty: the token names it.
+        channel: Arc<str>,
+    },
 }
 
 impl Asked {
     fn purpose(&self) -> Purpose {
         match self {
             Self::Connect { .. } | Self::Refresh { .. } => Purpose::Connection,
-            Self::Subscribe { .. } => Purpose::Subscription,
+            Self::Subscribe { .. } | Self::SubRefresh { .. } => Purpose::Subscription,
         }
     }
 }
@@ -54,6 +61,8 @@ pub struct TokenTally {
     pub accepted: u64,
     /// Others, in the order of [`TokenTally::REASONS`].
     pub refused: [u64; TokenTally::REASONS.len()],
+    /// Those that are not ours, or not any more, and were answered by an error: their connections stay.
+    pub bad_for_channels: u64,
 }
 
 impl TokenTally {
@@ -143,10 +152,16 @@ impl Clients {
             (Asked::Connect { id }, Ok(Claims::Connection(claims))) => self.begin(talk, id, claims),
             (Asked::Refresh { id }, Ok(Claims::Connection(claims))) => self.prolong(talk, id, claims),
             (Asked::Subscribe { id, channel }, Ok(Claims::Subscription(claims))) => {
-                self.subscribe_by_token(talk, id, channel, Ok(&claims))
+                self.subscribe_by_token(talk, id, channel, Ok(claims))
             }
             (Asked::Subscribe { id, channel }, Err(error)) => {
                 self.subscribe_by_token(talk, id, channel, Err(error))
+            }
+            (Asked::SubRefresh { id, channel }, Ok(Claims::Subscription(claims))) => {
+                self.prolong_subscription(talk, id, channel, Ok(claims))
+            }
+            (Asked::SubRefresh { id, channel }, Err(error @ (TokenError::Expired | TokenError::Busy))) => {
+                self.prolong_subscription(talk, id, channel, Err(error))
             }
             (_, Err(TokenError::Invalid(_))) => Err(DisconnectCode::InvalidToken),
             (Asked::Refresh { .. }, Err(TokenError::Expired)) => Err(DisconnectCode::Expired),

@@ -15,8 +15,10 @@ mod client;
 mod connecting;
 mod deflation;
 mod ending;
+mod faults;
 pub mod inbound;
 mod judging;
+mod openings;
 pub mod permissions;
 mod pings;
 mod postponed;
@@ -33,10 +35,10 @@ pub mod wire;
 use std::sync::Arc;
 
 use roadstead_protocol::DisconnectCode;
-use wsproto::{Answer as CloseAnswer, Event, Limits, MessageKind, Opcode, Violation, code};
+use wsproto::{Answer as CloseAnswer, Event, Limits, MessageKind, Opcode, code};
 
-use crate::flow::{Command, Delivery, Key, Now};
-use crate::guards::{Gate, Signal};
+use crate::flow::{Command, Delivery, Key, Now, TokenMark};
+use crate::guards::Gate;
 use crate::limits::REFUSAL_MS;
 use crate::revocations::Revocations;
 use crate::settings::Settings;
@@ -45,7 +47,7 @@ pub use client::Identity;
 use client::{Clients, Talk};
 use deflation::Deflation;
 pub use deflation::{Compressor, DeflateTally, Deflates};
-use ending::{close, end_after_flush, fail};
+use ending::{close, end_after_flush};
 use inbound::Blocks;
 pub use judging::TokenTally;
 use postponed::Postponed;
@@ -133,6 +135,12 @@ impl Sessions {
     #[must_use]
     pub fn is_revoked(&self, wire: &Wire, now: Now) -> bool {
         wire.has_session() && self.clients.is_revoked(wire, now)
+    }
+
+    /// Whether a token by which a client has subscribed was taken back.
+    #[must_use]
+    pub fn revokes(&self, mark: TokenMark, wire: &Wire, now: Now) -> bool {
+        wire.has_session() && self.clients.revokes(mark, wire, now)
     }
 
     /// What was counted since the last call.
@@ -294,7 +302,7 @@ impl Sessions {
                         }
                         continue;
                     }
-                    let before = self.tally.commands;
+                    let before = self.tally.charged();
                     let mut talk = Talk { key, wire, now, tally: &mut self.tally, heard };
                     let outcome = self.clients.message(&mut talk, payload);
                     self.charge(before, key, now);
@@ -383,41 +391,11 @@ impl Sessions {
         if wire.phase != Phase::Client || !wire.closing.receives() {
             return;
         }
-        let (key, before) = (verdict.by, self.tally.commands);
+        let (key, before) = (verdict.by, self.tally.charged());
         let mut talk = Talk { key, wire, now, tally: &mut self.tally, heard };
         let outcome = self.clients.hear_verdict(&mut talk, verdict);
         self.charge(before, key, now);
         self.settle(outcome, key, wire, now, heard);
-    }
-
-    /// Whoever says much in one message, or while it waited, is heard less of afterwards.
-    fn charge(&mut self, commands_before: u64, key: Key, now: Now) {
-        let further = (self.tally.commands - commands_before).saturating_sub(1);
-        self.clients.rates.owe(key.slot, now.ms, further);
-    }
-
-    /// Closes a client that may not stay.
-    fn settle(
-        &mut self,
-        outcome: Result<(), DisconnectCode>,
-        key: Key,
-        wire: &mut Wire,
-        now: Now,
-        heard: &mut Heard,
-    ) {
-        if let Err(code) = outcome {
-            self.tally.disconnects += 1;
-            if let Some(signal) = fault(code) {
-                self.gate.blame(key.slot, signal, &self.settings.guard, now.ms);
-            }
-            close(key, wire, code.code(), code.reason(), now, &self.settings, heard);
-        }
-    }
-
-    fn violate(&mut self, key: Key, wire: &mut Wire, violation: Violation, now: Now, heard: &mut Heard) {
-        self.tally.violations += 1;
-        self.gate.blame(key.slot, Signal::Frame, &self.settings.guard, now.ms);
-        fail(key, wire, violation.close_code(), violation.reason(), now, &self.settings, heard);
     }
 
     /// The peer sends no more.
@@ -460,10 +438,11 @@ impl Sessions {
         }
     }
 
-    /// Writes the router's answer to a request.
-    pub fn answer(&mut self, delivery: &Delivery, wire: &Wire, heard: &mut Heard) {
+    /// Writes the router's answer to a request, or what became of an earlier one.
+    pub fn answer(&mut self, delivery: &Delivery, wire: &mut Wire, now: Now, heard: &mut Heard) {
         if wire.is_open() {
-            client::answer(delivery, wire.encoding, &mut self.tally, &mut heard.replies);
+            let mut talk = Talk { key: delivery.to, wire, now, tally: &mut self.tally, heard };
+            self.clients.answer(delivery, &mut talk);
         }
     }
 
@@ -487,15 +466,6 @@ impl Sessions {
         self.clients.rates.end(slot);
         wire.phase = Phase::Ended;
         self.clients.end(slot, wire)
-    }
-}
-
-/// What a client did wrong that is closed with this code, if it is something that the guards remember.
-fn fault(code: DisconnectCode) -> Option<Signal> {
-    match code {
-        DisconnectCode::InvalidToken => Some(Signal::Token),
-        DisconnectCode::BadRequest => Some(Signal::Frame),
-        _ => None,
     }
 }
 

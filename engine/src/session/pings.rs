@@ -1,4 +1,4 @@
-//! The session's timer: pings, and the end of what its tokens admit to.
+//! The session's timer: pings, and the end of what its connection token admits to.
 //!
 //! Invariants: a client is pinged regardless of what else it says; a token's time is over only after a grace. Each slot of
 //! the connection table has its own place in the ping interval, which does not depend on when clients come, so that a storm
@@ -10,13 +10,13 @@ use wsproto::Opcode;
 
 use super::client::{Clients, Talk, opcode_of};
 use crate::flow::Key;
-use crate::limits::{PING_NEIGHBOURS, TOKEN_GRACE_S};
+use crate::limits::PING_NEIGHBOURS;
 
 impl Clients {
     /// The session's timer fired: its token may have ended, or the next step of its pings is due.
     pub(super) fn tick(&mut self, talk: &mut Talk<'_>, blocked: bool) -> Result<(), DisconnectCode> {
         let expires_at_s = u64::from(self.sessions[talk.wire.session as usize].expires_at_s);
-        if expires_at_s > 0 && talk.now.unix_ms / 1000 > expires_at_s + TOKEN_GRACE_S {
+        if expires_at_s > 0 && talk.now.unix_ms / 1000 > expires_at_s + self.token_grace_s() {
             return Err(DisconnectCode::Expired);
         }
         if talk.now.ms >= talk.wire.ping_due_ms {
@@ -62,6 +62,10 @@ impl Clients {
         self.arm(talk);
     }
 
+    fn token_grace_s(&self) -> u64 {
+        self.settings.client.token_grace_s.into()
+    }
+
     fn pong_timeout_ms(&self) -> u64 {
         u64::from(self.settings.client.pong_timeout_s) * 1000
     }
@@ -83,7 +87,7 @@ impl Clients {
         let expires_at_s = u64::from(self.sessions[talk.wire.session as usize].expires_at_s);
         let mut due_ms = talk.wire.ping_due_ms;
         if expires_at_s > 0 {
-            let end_unix_ms = (expires_at_s + TOKEN_GRACE_S + 1) * 1000;
+            let end_unix_ms = (expires_at_s + self.token_grace_s() + 1) * 1000;
             let left_ms = end_unix_ms.saturating_sub(talk.now.unix_ms);
             due_ms = due_ms.min(talk.now.ms.saturating_add(left_ms));
         }

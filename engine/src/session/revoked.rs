@@ -1,5 +1,5 @@
-//! Which tokens and users are revoked, as sessions ask it: at a connect, a refresh, a subscription token, and of everybody after a
-//! change.
+//! Which tokens and users are revoked, as sessions ask it: at a connect, a refresh, a subscription token, and of everybody and their
+//! subscriptions after a change.
 //!
 //! Invariants: a session keeps of its token two numbers and not its id; hashes are keyed, so that nobody can make an id that looks
 //! like another one.
@@ -8,16 +8,8 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use crate::flow::TokenMark;
 use crate::revocations::Revocations;
-
-/// What a session keeps of the token that it began with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct TokenMark {
-    /// Both halves of the hash of its id, so that a session grows by 12 bytes and not by 16; 0: it has none.
-    id: [u32; 2],
-    /// When it was issued, seconds since the epoch; 0: nobody knows.
-    issued_at_s: u32,
-}
 
 /// What is revoked.
 #[derive(Debug)]

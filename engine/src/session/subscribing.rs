@@ -1,16 +1,25 @@
-//! The subscribe command.
+//! The subscribe command, and the refresh that lets a subscription go on.
 //!
 //! Invariant: what decides it is in [`super::permissions`]; what is said here is how it is asked and answered.
 
 use std::sync::Arc;
 
-use roadstead_protocol::{DisconnectCode, ErrorCode, SubscribeRequest};
+use roadstead_protocol::{DisconnectCode, ErrorCode, SubRefreshRequest, SubscribeRequest};
 
 use super::client::{Clients, Talk, client_id, named};
+use super::connecting::is_over;
 use super::judging::{Asked, code_of};
+use super::openings::Opening;
 use super::permissions::{Refusal, TokenVerdict};
-use crate::flow::Command;
+use crate::flow::{Command, Term};
 use crate::token::{SubscriptionClaims, TokenError};
+
+/// What a token was shown for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shown {
+    Subscribe,
+    Refresh,
+}
 
 impl Clients {
     pub(super) fn subscribe(
@@ -31,7 +40,7 @@ impl Clients {
             return self.judge(talk, Asked::Subscribe { id, channel }, &request.token);
         }
         let verdict = self.permissions.may_subscribe(&channel, self.user(talk.wire), TokenVerdict::Absent);
-        ask(talk, id, channel, verdict);
+        ask(talk, id, channel, verdict.map(|()| None));
         Ok(())
     }
 
@@ -41,24 +50,88 @@ impl Clients {
         talk: &mut Talk<'_>,
         id: u32,
         channel: Arc<str>,
-        judged: Result<&SubscriptionClaims, TokenError>,
+        judged: Result<SubscriptionClaims, TokenError>,
     ) -> Result<(), DisconnectCode> {
+        let verdict = self.open(talk, id, &channel, judged, Shown::Subscribe)?;
+        ask(talk, id, channel, verdict);
+        Ok(())
+    }
+
+    pub(super) fn sub_refresh(
+        &mut self,
+        talk: &mut Talk<'_>,
+        id: u32,
+        request: &SubRefreshRequest<'_>,
+    ) -> Result<(), DisconnectCode> {
+        let is_too_long = request.channel.len() > self.settings.limits.channel_bytes as usize;
+        if request.token.is_empty() || is_too_long {
+            return talk.refuse(id, ErrorCode::BadRequest);
+        }
+        if request.kind != 0 {
+            return talk.refuse(id, ErrorCode::PermissionDenied);
+        }
+        let channel = Arc::from(&*request.channel);
+        self.judge(talk, Asked::SubRefresh { id, channel }, &request.token)
+    }
+
+    /// The token for which a subscription goes on was judged. Some clients leave its channel out; the token names it.
+    pub(super) fn prolong_subscription(
+        &mut self,
+        talk: &mut Talk<'_>,
+        id: u32,
+        mut channel: Arc<str>,
+        judged: Result<SubscriptionClaims, TokenError>,
+    ) -> Result<(), DisconnectCode> {
+        if let Ok(claims) = &judged
+            && channel.is_empty()
+        {
+            channel = Arc::from(&*claims.channel);
+        }
+        let verdict = self.open(talk, id, &channel, judged, Shown::Refresh)?.map_err(Refusal::code);
+        talk.heard.commands.push(Command::Refresh { by: talk.key, id, channel, verdict });
+        Ok(())
+    }
+
+    /// What a token that was judged opens for this client, and until when; what else it says is told with the answer.
+    fn open(
+        &mut self,
+        talk: &mut Talk<'_>,
+        id: u32,
+        channel: &str,
+        judged: Result<SubscriptionClaims, TokenError>,
+        shown: Shown,
+    ) -> Result<Result<Option<Term>, Refusal>, DisconnectCode> {
+        let mut opened = None;
         let token = match judged {
             Ok(claims) => {
-                self.must_be_for(talk, &channel, claims)?;
+                self.must_be_for(talk, channel, &claims)?;
+                let now_s = talk.now.unix_ms / 1000;
                 let mark = self.revoked.mark(claims.id.as_deref(), claims.issued_at_s);
-                if self.revoked.revokes(mark, &claims.user, talk.now.unix_ms / 1000) {
-                    talk.tally.revoked.subscribe += 1;
+                let ends_at_s = claims.expires_at_s.map_or(0, |at_s| u32::try_from(at_s).unwrap_or(u32::MAX));
+                if self.revoked.revokes(mark, &claims.user, now_s) {
+                    talk.tally.tokens.bad_for_channels += 1;
+                    match shown {
+                        Shown::Subscribe => talk.tally.revoked.subscribe += 1,
+                        Shown::Refresh => talk.tally.revoked.sub_refresh += 1,
+                    }
                     TokenVerdict::Denies(ErrorCode::PermissionDenied)
+                } else if is_over(ends_at_s, talk.now) {
+                    TokenVerdict::Denies(ErrorCode::Expired)
                 } else {
+                    let can_end = ends_at_s > 0 || mark.id != [0, 0];
+                    opened = can_end.then_some(Term { ends_at_s, mark });
+                    let data = claims.data.filter(|_| shown == Shown::Subscribe).unwrap_or_default();
+                    self.openings.keep(talk.key.slot, id, Opening { ends_at_s, data });
                     TokenVerdict::Grants
                 }
             }
-            Err(error) => TokenVerdict::Denies(code_of(error)),
+            Err(error) => {
+                talk.tally.tokens.bad_for_channels += u64::from(matches!(error, TokenError::Invalid(_)));
+                TokenVerdict::Denies(code_of(error))
+            }
         };
-        let verdict = self.permissions.may_subscribe(&channel, self.user(talk.wire), token);
-        ask(talk, id, channel, verdict);
-        Ok(())
+        let verdict = self.permissions.may_subscribe(channel, self.user(talk.wire), token);
+        Ok(verdict.map(|()| opened))
     }
 
     fn must_be_for(
@@ -77,7 +150,7 @@ impl Clients {
     }
 }
 
-fn ask(talk: &mut Talk<'_>, id: u32, channel: Arc<str>, verdict: Result<(), Refusal>) {
+fn ask(talk: &mut Talk<'_>, id: u32, channel: Arc<str>, verdict: Result<Option<Term>, Refusal>) {
     let verdict = verdict.map_err(|refusal| {
         talk.tally.refusals.count_subscribe(refusal);
         refusal.code()

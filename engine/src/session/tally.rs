@@ -48,6 +48,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// What clients are charged for besides their messages: commands, and bad tokens for channels.
+    pub(super) fn charged(&self) -> (u64, u64) {
+        (self.commands, self.tokens.bad_for_channels)
+    }
+
     pub(super) fn refuse(&mut self, status: u16) {
         if status == 503 { self.refused_busy += 1 } else { self.refused_bad += 1 }
     }
@@ -62,4 +67,6 @@ pub struct RevokedTally {
     pub refresh: u64,
     /// A channel.
     pub subscribe: u64,
+    /// A subscription that goes on.
+    pub sub_refresh: u64,
 }

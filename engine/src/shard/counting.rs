@@ -21,6 +21,7 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::RevokedConnect, heard.revoked.connect);
         counters.add(Metric::RevokedRefresh, heard.revoked.refresh);
         counters.add(Metric::RevokedSubscribe, heard.revoked.subscribe);
+        counters.add(Metric::RevokedSubRefresh, heard.revoked.sub_refresh);
         counters.add(Metric::Violations, heard.violations);
         counters.add(Metric::Disconnects, heard.disconnects);
         counters.add(Metric::PongTimeouts, heard.pongs_missing);

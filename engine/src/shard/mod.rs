@@ -24,6 +24,7 @@ mod links;
 pub mod mail;
 mod postponed;
 mod revoking;
+mod terms;
 pub mod timers;
 mod turn;
 mod verdicts;
@@ -261,6 +262,8 @@ pub struct Shard<I> {
     turned_ms: u64,
     /// Messages wait in the mailbox, or may.
     has_mail: bool,
+    /// More subscriptions have ended than one turn takes.
+    has_ended_more: bool,
     due: Vec<u32>,
     slow: Vec<u32>,
     /// Sockets that did not take what they were given: until when they must have drained, and which stop it was.
@@ -374,6 +377,7 @@ impl<I: Io> Shard<I> {
             relisten: None,
             turned_ms: now.ms,
             has_mail: false,
+            has_ended_more: false,
             due: Vec::new(),
             slow: Vec::new(),
             stops: VecDeque::new(),
@@ -417,6 +421,7 @@ impl<I: Io> Shard<I> {
 
     fn wait_ms(&self) -> u64 {
         let busy = self.has_mail
+            || self.has_ended_more
             || self.router.has_walks()
             || self.outboxes.has_speakers()
             || !self.heard.endings.is_empty()
@@ -464,6 +469,7 @@ impl<I: Io> Shard<I> {
             && self.sessions.users() == 0
             && self.sessions.inbound_bytes() == 0
             && self.router.subscriptions() == 0
+            && self.router.terms() == 0
             && !self.outboxes.has_speakers()
     }
 }

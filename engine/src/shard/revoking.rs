@@ -1,4 +1,5 @@
-//! Revocations in a shard: who is connected by a token that was taken back is closed, and shard 0 speaks of them to other nodes.
+//! Revocations in a shard: who is connected by a token that was taken back is closed, who is subscribed by one loses that; and shard
+//! 0 speaks of them to other nodes.
 //!
 //! Invariants: after each change every connection is looked at once, so many in a turn; what comes meanwhile is judged when it
 //! connects; what other nodes say goes to the process, which writes it and tells every shard.
@@ -11,7 +12,7 @@ use roadstead_protocol::DisconnectCode;
 
 use super::Shard;
 use crate::counters::Metric;
-use crate::flow::{Now, Parcel, Relayed};
+use crate::flow::{Key, Now, Parcel, Relayed};
 use crate::limits::REVOKED_LOOKS_PER_TURN;
 use crate::revocations::spreading::Spreading;
 use crate::revocations::{Revocation, Revocations};
@@ -33,13 +34,19 @@ pub(super) struct Revoking {
     /// The slot to look at next, and how many are still to be looked at: a whole round after the last change.
     next: u32,
     left: u32,
+    /// Who stays, and has a subscription by a token that was taken back: found in this turn.
+    subscribers: Vec<Key>,
     /// On shard 0 of a fleet's node.
     spreads: Option<(Spreading, Revoker)>,
 }
 
 impl Revoking {
     pub(super) fn new(spreads: Option<(Spreading, Revoker)>) -> Self {
-        Self { next: 0, left: 0, spreads }
+        Self { next: 0, left: 0, subscribers: Vec::new(), spreads }
+    }
+
+    pub(super) fn take_subscribers(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.subscribers)
     }
 
     pub(super) fn is_looking(&self) -> bool {
@@ -93,7 +100,7 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    /// Closes the next ones whose token was taken back.
+    /// Closes the next ones whose token was taken back, and finds those who have subscribed by such a token.
     pub(super) fn look_for_revoked(&mut self, now: Now) {
         let slots = self.connections.slots();
         for _ in 0..self.revoking.left.min(REVOKED_LOOKS_PER_TURN) {
@@ -101,7 +108,16 @@ impl<I: Io> Shard<I> {
             self.revoking.next = slot + 1;
             self.revoking.left -= 1;
             let Some((key, connection)) = self.connections.open_at(slot) else { continue };
-            if self.sessions.is_revoked(&connection.wire, now) && connection.wire.is_open() {
+            let (sessions, wire) = (&self.sessions, &connection.wire);
+            if !wire.is_open() {
+                continue;
+            }
+            if !sessions.is_revoked(wire, now) {
+                let is_revoked = |mark| sessions.revokes(mark, wire, now);
+                if self.router.revoked(&connection.seat, is_revoked).is_some() {
+                    self.revoking.subscribers.push(key);
+                }
+            } else {
                 self.counters.add(Metric::Disconnects, 1);
                 self.counters.add(Metric::RevokedConnected, 1);
                 let code = DisconnectCode::InvalidToken;

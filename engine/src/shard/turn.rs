@@ -25,6 +25,7 @@ impl<I: Io> Shard<I> {
         self.obey(now);
         self.listen(now);
         self.decide(now);
+        self.end_subscriptions(now);
         self.deliver(now);
         self.speak(now);
         self.count();
@@ -251,11 +252,11 @@ impl<I: Io> Shard<I> {
         let has_answers = !self.deliveries.is_empty();
         for delivery in self.deliveries.drain(..) {
             let Some(connection) = self.connections.find(delivery.to) else { continue };
-            if let Answer::Unsubscribed { tag: Some(tag) } = delivery.answer {
+            if let Answer::Unsubscribed { tag: Some(tag) } | Answer::Ended { tag, .. } = delivery.answer {
                 let removed = self.outboxes.purge(&mut connection.outbox, tag);
                 self.counters.add(Metric::DroppedUnsubscribed, u64::from(removed));
             }
-            self.sessions.answer(&delivery, &connection.wire, &mut self.heard);
+            self.sessions.answer(&delivery, &mut connection.wire, now, &mut self.heard);
         }
         if has_answers {
             self.heard.replies.gather();

@@ -1,5 +1,6 @@
 //! What clients may do, by the rules of the client protocol: a table over names and settings.
 
+mod subscriptions;
 mod tokens;
 
 use super::client::{Clients, Talk};

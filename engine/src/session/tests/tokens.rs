@@ -13,15 +13,15 @@ use roadstead_protocol::DisconnectCode;
 use serde_json::{Value, json};
 
 const SECRET: &[u8] = b"an hmac secret of thirty-two bytes";
-const NOW_S: u64 = 1_000_000;
+pub(super) const NOW_S: u64 = 1_000_000;
 
 /// A client with tokens, over a desk or without one.
-struct Bearer {
-    clients: Clients,
-    key: Key,
+pub(super) struct Bearer {
+    pub(super) clients: Clients,
+    pub(super) key: Key,
     wire: Wire,
-    heard: Heard,
-    tally: Tally,
+    pub(super) heard: Heard,
+    pub(super) tally: Tally,
     now_s: u64,
 }
 
@@ -37,14 +37,14 @@ impl Bearer {
         Self { clients, key: KEY, wire, heard, tally: Tally::default(), now_s: NOW_S }
     }
 
-    fn with_secret(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn with_secret(change: impl FnOnce(&mut Settings)) -> Self {
         let token = Token { hmac_secret: Some(Secret::new(SECRET)), ..Token::default() };
         let mut settings = Settings { token, ..Settings::default() };
         change(&mut settings);
         Self::of(settings, None)
     }
 
-    fn talk(
+    pub(super) fn talk(
         &mut self,
         does: impl FnOnce(&mut Clients, &mut Talk<'_>) -> Result<(), DisconnectCode>,
     ) -> String {
@@ -60,7 +60,7 @@ impl Bearer {
     }
 
     /// Says commands in one message; returns what is said because of them, or the code of the close.
-    fn say(&mut self, commands: &[Value]) -> String {
+    pub(super) fn say(&mut self, commands: &[Value]) -> String {
         let lines: Vec<_> = commands.iter().map(Value::to_string).collect();
         self.talk(|clients, talk| clients.message(talk, lines.join("\n").as_bytes()))
     }
@@ -80,7 +80,7 @@ impl Bearer {
     fn asked(&mut self) -> Vec<(String, Result<(), u32>)> {
         let asked = self.heard.commands.drain(..).filter_map(|command| match command {
             Command::Subscribe { channel, verdict, .. } => {
-                Some((channel.to_string(), verdict.map_err(|code| code.code())))
+                Some((channel.to_string(), verdict.map(drop).map_err(|code| code.code())))
             }
             _ => None,
         });
@@ -88,15 +88,15 @@ impl Bearer {
     }
 }
 
-fn hmac(claims: Value) -> String {
+pub(super) fn hmac(claims: Value) -> String {
     with_secret(Algorithm::HS256, SECRET, &claims)
 }
 
-fn connect(token: &str) -> Value {
+pub(super) fn connect(token: &str) -> Value {
     json!({ "id": 1, "connect": { "token": token } })
 }
 
-fn subscribe(id: u32, channel: &str, token: &str) -> Value {
+pub(super) fn subscribe(id: u32, channel: &str, token: &str) -> Value {
     json!({ "id": id, "subscribe": { "channel": channel, "token": token } })
 }
 
@@ -278,6 +278,7 @@ fn a_refresh_changes_neither_user_nor_channels() {
         (json!({ "sub": "ann", "channels": ["a", "b"] }), "close 3010"),
         (json!({ "sub": "ann" }), "close 3010"),
         (json!({ "sub": "ann", "channels": ["a"], "exp": NOW_S }), "close 3005"),
+        (json!({ "sub": "ann", "channels": ["a"], "expire_at": NOW_S }), "close 3005"),
         (json!({ "sub": "ann", "channel": "a" }), "close 3500"),
     ] {
         let mut bearer = Bearer::with_secret(|_| {});
