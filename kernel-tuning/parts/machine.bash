@@ -4,13 +4,13 @@
 # The folder that stands for / (for tests, and for machines that are prepared from outside).
 root=''
 
-# usage LAST: prints the head of the command's file, down to line LAST.
+# usage: prints the comment at the head of the command's file, as was asked for.
 usage() {
     local line number=0
-    while IFS= read -r line && ((number++ < $1)); do
-        ((number == 1)) || { line=${line#\#} && printf '%s\n' "${line# }" >&2; }
+    while IFS= read -r line && [[ $line == '#'* ]]; do
+        ((number++ == 0)) || { line=${line#\#} && printf '%s\n' "${line# }"; }
     done <"$0"
-    exit 2
+    exit 0
 }
 
 # wrong TEXT: says what is wrong with the command line.

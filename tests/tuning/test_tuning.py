@@ -90,8 +90,13 @@ def test_shellcheck_has_nothing_to_say():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_usage_is_taught(command):
-    assert "Exit code 0" in run([os.path.join(TUNING, command), "--help"], 2)
-    assert "unknown argument" in run([os.path.join(TUNING, command), "--sail"], 2)
+    script = os.path.join(TUNING, command)
+    helped = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=60)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert "Exit code 0" in helped.stdout and "#" not in helped.stdout and helped.stdout.endswith("usage.\n")
+    refused = subprocess.run([script, "--sail"], capture_output=True, text=True, timeout=60)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "unknown argument" in refused.stderr
 
 
 def test_check_tells_what_is_and_what_cures_it(machine):
@@ -177,6 +182,23 @@ def test_settings_that_last_are_files_of_our_own(machine):
     machine.run("apply", "--persistent", "--connections", "1000")
     assert "net.core.somaxconn = 65535\n" in machine.get("etc/sysctl.d/90-roadstead.conf")
     assert "LimitNOFILE=1048576" in machine.get(unit), "never less than the unit has by itself"
+    machine.run("revert")
+    assert machine.picture() == before
+
+
+@pytest.mark.parametrize("nr_open", (None, "", "many"))
+def test_without_nr_open_the_limit_is_what_any_kernel_allows(machine, nr_open):
+    if nr_open is None:
+        os.remove(machine.root / "proc/sys/fs/nr_open")
+    else:
+        (machine.root / "proc/sys/fs/nr_open").write_text(nr_open)
+    before = machine.picture()
+    unit = "etc/systemd/system/roadstead.service.d/90-roadstead-tuning.conf"
+    for connections, warned in (("2000000", True), ("1000", False)):
+        assert "LimitNOFILE=1048576" in machine.run("apply", "--persistent", "--connections", connections, "--dry-run")
+        text = machine.run("apply", "--persistent", "--connections", connections)
+        assert ("the limit of open files is 1048576, not 2001000" in text) == warned
+        assert machine.get(unit).endswith("LimitNOFILE=1048576\n")
     machine.run("revert")
     assert machine.picture() == before
 
