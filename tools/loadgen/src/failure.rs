@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::EXAMPLES_MAX;
 
+// Linux numbers (asm-generic/errno.h), stable by its ABI.
+const EADDRINUSE: i32 = 98;
+const EADDRNOTAVAIL: i32 = 99;
+
 /// How far a connection was when time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Step {
@@ -65,10 +69,7 @@ impl Failure {
     /// The kind of an operating system error on a socket.
     #[must_use]
     pub(crate) fn of_errno(errno: i32) -> Self {
-        // Linux numbers (asm-generic/errno.h), stable by its ABI.
         const EPIPE: i32 = 32;
-        const EADDRINUSE: i32 = 98;
-        const EADDRNOTAVAIL: i32 = 99;
         const ECONNRESET: i32 = 104;
         const ETIMEDOUT: i32 = 110;
         const ECONNREFUSED: i32 = 111;
@@ -117,12 +118,14 @@ impl fmt::Display for Failure {
             Failure::Refused => f.write_str("connection refused"),
             Failure::Reset => f.write_str("connection reset by the server"),
             Failure::System(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
+            // A limit of the back end, not of the system.
+            Failure::Local(0) => f.write_str("this generator has no room left"),
             Failure::Local(errno) => {
-                write!(
-                    f,
-                    "this machine has no port or descriptor left: {}",
-                    std::io::Error::from_raw_os_error(*errno)
-                )
+                let lack = match *errno {
+                    EADDRINUSE | EADDRNOTAVAIL => "its address has no port left, or is none of this machine",
+                    _ => "this machine has no descriptor left",
+                };
+                write!(f, "{lack}: {}", std::io::Error::from_raw_os_error(*errno))
             }
             Failure::Status(status) => write!(f, "upgrade answered with HTTP status {status}"),
             Failure::Tls => f.write_str("TLS failed"),

@@ -141,8 +141,16 @@ pub(crate) const AGENT_KEY_BYTES_MIN: usize = 32;
 /// A message between controller and agent, bytes: a result with all its histograms has some hundred thousand.
 pub(crate) const AGENT_MESSAGE_BYTES_MAX: usize = 8 << 20;
 
-/// Time for an agent or controller to answer while they prove their key, and to take what is sent, milliseconds.
+/// Time in which a controller proves its key to an agent, milliseconds: two round trips. Also the time that one with the key waits
+/// for the agent to be done with the controller before it, which may have to close its connections.
 pub(crate) const AGENT_PATIENCE_MS: u64 = 10_000;
+
+/// Proofs that an agent hears at once. One more ends the oldest, so that who has the key, and needs two round trips, comes through
+/// unless so many strangers connect in that time.
+pub(crate) const AGENT_PROOFS_MAX: usize = 64;
+
+/// Silence after which an agent gives a controller up, milliseconds: controllers send a sign of life each second.
+pub(crate) const AGENT_SILENCE_MS: u64 = 30_000;
 
 /// Tickets of TLS sessions that a thread keeps, some kilobyte each: one for each of a hundred thousand clients that are cut off
 /// together and come back before there are new ones.
@@ -177,4 +185,5 @@ const _: () = assert!(PUBLICATION_BYTES_MAX < PAYLOAD_BYTES_MAX);
 const _: () = assert!(LARGE_MESSAGE_BYTES < ARENA_BYTES);
 const _: () = assert!(ARENA_BYTES_MIN < ARENA_BYTES && LARGE_MESSAGE_BYTES <= ARENA_BYTES_MIN);
 const _: () = assert!(SNAPSHOT_MS <= HISTOGRAM_MS);
+const _: () = assert!(AGENT_PATIENCE_MS < AGENT_SILENCE_MS);
 const _: () = assert!(LATENCY_NS_MIN < LATENCY_NS_MAX);

@@ -84,7 +84,7 @@ use signal_hook::flag::{register, register_conditional_shutdown};
 use crate::arguments::{Arguments, Flags, IoChoice, ProgressChoice, ScenarioFlags, command_line};
 use crate::conductor::Observers;
 use crate::histogram_log::HistogramLog;
-use crate::machines::Key;
+use crate::machines::{Division, Key};
 use crate::outcome::Outcome;
 use crate::plan::{Plan, idle_flags};
 use crate::progress::Progress;
@@ -110,8 +110,11 @@ const BOTTLENECK: u8 = 4;
 fn main() -> ExitCode {
     let matches = command_line().get_matches();
     if let Some(agent) = matches.subcommand_matches("agent") {
-        return serve_controllers(agent)
-            .map_or_else(|error| complain(&error, FAILED), |()| ExitCode::SUCCESS);
+        return match agent_key(agent) {
+            Ok(key) => serve_controllers(agent, key)
+                .map_or_else(|error| complain(&error, FAILED), |()| ExitCode::SUCCESS),
+            Err(error) => complain(&error, USAGE),
+        };
     }
     if let Some(conform) = matches.subcommand_matches("conform") {
         return visit_suite(conform).map_or_else(|error| complain(&error, FAILED), |()| ExitCode::SUCCESS);
@@ -128,7 +131,10 @@ fn main() -> ExitCode {
             Ok((plan, selected)) => run_here(&plan, &selected, scenario.flags()),
             Err(error) => return complain(&error, USAGE),
         },
-        false => run_on_agents(&scenario, &words),
+        false => match Division::new(&scenario, &words) {
+            Ok(division) => run_on_agents(division, scenario.flags()),
+            Err(error) => return complain(&error, USAGE),
+        },
     };
     let flags = scenario.flags();
     match ran.and_then(|result| publish(&result, flags).map(|()| exit_code(&result))) {
@@ -152,11 +158,14 @@ fn read_scenario(matches: &ArgMatches) -> Result<(ScenarioFlags, Vec<String>), S
     }
 }
 
-fn serve_controllers(agent: &ArgMatches) -> Result<(), String> {
+fn agent_key(agent: &ArgMatches) -> Result<Key, String> {
+    Key::read(agent.get_one::<PathBuf>("key").ok_or("no key")?)
+}
+
+fn serve_controllers(agent: &ArgMatches, key: Key) -> Result<(), String> {
     let address = agent.get_one::<SocketAddr>("listen").ok_or("no address")?;
-    let key = Key::read(agent.get_one::<PathBuf>("key").ok_or("no key")?)?;
     let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
-    machines::serve(*address, &key, &is_interrupted, note).map_err(|error| format!("{address}: {error}"))
+    machines::serve(*address, key, &is_interrupted, note).map_err(|error| format!("{address}: {error}"))
 }
 
 fn visit_suite(conform: &ArgMatches) -> Result<(), String> {
@@ -177,13 +186,10 @@ fn run_here(plan: &Arc<Plan>, selected: &Selected, flags: &Flags) -> Result<RunR
     judged(plan, outcome, flags)
 }
 
-fn run_on_agents(scenario: &ScenarioFlags, words: &[String]) -> Result<RunResult, String> {
-    let flags = scenario.flags();
-    let key = Key::read(flags.agents_key.as_deref().ok_or("--agents needs --agents-key")?)?;
+fn run_on_agents(division: Division, flags: &Flags) -> Result<RunResult, String> {
     let is_interrupted = catch_interrupts().map_err(|error| format!("cannot catch signals: {error}"))?;
     let progress = progress(flags);
-    let observers = observers(flags, &progress)?;
-    let (plan, outcome) = machines::steer(scenario, words, &flags.agents, &key, observers, &is_interrupted)?;
+    let (plan, outcome) = division.steer(observers(flags, &progress)?, &is_interrupted)?;
     judged(&plan, outcome, flags)
 }
 

@@ -172,8 +172,8 @@ impl FromStr for SourceChoice {
         let mut addresses = Vec::new();
         for part in text.split(',') {
             match part.split_once('-') {
-                None => addresses.push(part.parse().map_err(|_| format!("{part:?} is not an IP address"))?),
-                Some((first, last)) => extend_with_range(&mut addresses, first, last)?,
+                None => addresses.push(part.parse().map_err(|_| not_an_address(part, text, "IP"))?),
+                Some((first, last)) => extend_with_range(&mut addresses, text, first, last)?,
             }
             if addresses.len() > SOURCES_MAX as usize {
                 return Err(format!("more than {SOURCES_MAX} addresses"));
@@ -183,8 +183,14 @@ impl FromStr for SourceChoice {
     }
 }
 
-fn extend_with_range(addresses: &mut Vec<IpAddr>, first: &str, last: &str) -> Result<(), String> {
-    let parse = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| format!("{text:?} is not an IPv4 address"));
+/// Names `part` unless it is the whole of `text`, which the user is told anyway.
+fn not_an_address(part: &str, text: &str, kind: &str) -> String {
+    let subject = if part == text { "neither a count nor".to_owned() } else { format!("{part:?} is not") };
+    format!("{subject} an {kind} address")
+}
+
+fn extend_with_range(addresses: &mut Vec<IpAddr>, text: &str, first: &str, last: &str) -> Result<(), String> {
+    let parse = |part: &str| part.parse::<Ipv4Addr>().map_err(|_| not_an_address(part, text, "IPv4"));
     let (first, last) = (u32::from(parse(first)?), u32::from(parse(last)?));
     if last < first {
         return Err("the range ends before it begins".to_owned());

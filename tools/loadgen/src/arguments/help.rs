@@ -44,9 +44,20 @@ How time is measured:
 Exit codes:
   0  all connections opened and stayed, all messages arrived once and in order;
      with --expect: all expectations were met
-  1  connections failed, or messages were lost, duplicated, out of order or damaged
+  1  connections failed, or messages were lost, duplicated, out of order or damaged;
+     or there is no result: an agent was lost, or a file could not be written
   2  usage
   3  with --expect: an expectation was not met
   4  with --expect: the generator was itself the bottleneck, so that the result says
      little of the server. It is when a thread of it had no time left, or when
      messages left so late (lag) that it makes half of their latency";
+
+/// What stands below the flags of `agent`.
+pub(super) const AGENT_EXAMPLE: &str = "\
+Example:
+  openssl rand -hex 32 > key                                  once; the same file everywhere
+  loadgen agent --listen 0.0.0.0:7900 --key key               on machine1 and machine2
+  loadgen fanout --url ws://10.0.0.1:8000/connection/websocket --connections 5000 --rate 10 \\
+          --agents machine1:7900,machine2:7900 --agents-key key
+
+An agent serves one controller after the other, until SIGINT or SIGTERM.";

@@ -17,7 +17,7 @@ use crate::scrape::MetricsUrl;
 use crate::target::{SourceChoice, Url};
 use crate::zipf::Law;
 
-use help::{ABOUT, EXAMPLES};
+use help::{ABOUT, AGENT_EXAMPLE, EXAMPLES};
 pub(crate) use values::Seconds;
 use values::{duration, header_value, name_prefix, rate, share, size};
 
@@ -30,6 +30,7 @@ pub(crate) fn command_line() -> Command {
         .arg(Arg::new("file").value_name("FILE").required(true).value_parser(clap::value_parser!(PathBuf)));
     let agent = Command::new("agent")
         .about("Wait for controllers (--agents) and play the parts that they give")
+        .after_help(AGENT_EXAMPLE)
         .arg(
             Arg::new("listen")
                 .long("listen")
@@ -389,6 +390,10 @@ pub(crate) struct Flags {
     /// File whose first line is the key that the agents have
     #[arg(long, value_name = "FILE", requires = "agents", help_heading = "Generator")]
     pub(crate) agents_key: Option<PathBuf>,
+
+    /// Silence of an agent after which it is given up, which fails the run; they report each second
+    #[arg(long, value_name = "S", value_parser = duration, default_value = "30", help_heading = "Generator")]
+    pub(crate) agents_timeout: Seconds,
 
     /// Write the result as JSON to this file; -: to stdout, and the text to stderr
     #[arg(long, value_name = "FILE", help_heading = "Output")]

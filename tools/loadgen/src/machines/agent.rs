@@ -1,21 +1,24 @@
 //! An agent: waits for a controller, plays the part that it is given, and reports; then waits for the next.
 //!
-//! Invariants: one controller at a time; a controller that goes away ends its run; nothing that a controller says ends the agent.
+//! Invariants: one controller at a time; a controller that goes away or falls silent ends its run; nothing that a controller says ends the agent.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use clap::Parser;
+use crossbeam_channel::RecvTimeoutError;
 
-use super::channel::{self, Key, Reader, Writer};
+use super::channel::{Key, Reader, Writer};
+use super::entrance::{self, Controller};
 use super::message::{Gate, Order, PartOutcome, Report};
 use super::part::take_part;
 use crate::arguments::{Arguments, ScenarioFlags};
 use crate::conductor::Observers;
 use crate::launch;
+use crate::limits::AGENT_PATIENCE_MS;
 use crate::outcome::Outcome;
 use crate::progress::Progress;
 
@@ -28,31 +31,38 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The address cannot be listened on.
 pub(crate) fn serve(
     address: SocketAddr,
-    key: &Key,
+    key: Key,
     is_interrupted: &Arc<AtomicBool>,
     note: fn(&str),
 ) -> io::Result<()> {
     let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
     note(&format!("agent listens on {}", listener.local_addr()?));
+    let controllers = entrance::open(listener, key, Duration::from_millis(AGENT_PATIENCE_MS), note);
     while !is_interrupted.load(Ordering::Relaxed) {
-        match listener.accept() {
-            Ok((stream, peer)) => match attend(stream, key, is_interrupted) {
-                Ok(()) => note(&format!("controller {peer}: done")),
-                Err(error) => note(&format!("controller {peer}: {error}")),
-            },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(LOOK),
-            // Errors of the connection that was about to be accepted, or a shortage that may pass.
-            Err(_) => std::thread::sleep(LOOK),
+        match controllers.recv_timeout(LOOK) {
+            Ok(controller) => {
+                let address = controller.address;
+                match attend(controller, is_interrupted) {
+                    Ok(()) => note(&format!("controller {address}: done")),
+                    Err(error) => note(&format!("controller {address}: {error}")),
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("nobody listens any more")),
         }
     }
     Ok(())
 }
 
-/// One controller, from proof to report.
-fn attend(stream: TcpStream, key: &Key, is_interrupted: &Arc<AtomicBool>) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    let (mut writer, mut reader) = channel::to_controller(stream, key)?;
+/// One controller, from its order to the report.
+fn attend(controller: Controller, is_interrupted: &Arc<AtomicBool>) -> io::Result<()> {
+    let Controller { mut writer, reader, .. } = controller;
+    let attended = obey(&mut writer, reader, is_interrupted);
+    writer.close();
+    attended
+}
+
+fn obey(writer: &mut Writer, mut reader: Reader, is_interrupted: &Arc<AtomicBool>) -> io::Result<()> {
     let order = reader.receive()?;
     let Order::Start { words, part, parts } = order else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "an order out of turn"));
@@ -63,7 +73,7 @@ fn attend(stream: TcpStream, key: &Key, is_interrupted: &Arc<AtomicBool>) -> io:
     };
     let (gate, stop) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
     let listening = listen(reader, Arc::clone(&gate), Arc::clone(&stop));
-    let reported = play(&scenario, &mut writer, &gate, &stop, is_interrupted);
+    let reported = play(&scenario, writer, &gate, &stop, is_interrupted);
     writer.close();
     // It ends with the connection.
     drop(listening.join());
@@ -87,8 +97,9 @@ fn listen(mut reader: Reader, gate: Arc<Gate>, stop: Arc<AtomicBool>) -> std::th
     std::thread::spawn(move || {
         loop {
             match reader.receive() {
+                Ok(Order::Here) => {}
                 Ok(Order::Go) => gate.open(),
-                // Gone, or out of turn: the run makes no sense any more.
+                // Gone, silent, or out of turn: the run makes no sense any more.
                 Ok(Order::Stop | Order::Start { .. }) | Err(_) => {
                     stop.store(true, Ordering::Relaxed);
                     return;

@@ -1,12 +1,14 @@
 //! A TCP connection on which both sides have proved that they hold the same key, and whose messages are sealed with it.
 //!
 //! Invariants: a key is at least 32 characters long; each direction has a key of its own for each connection, and numbers its
-//! messages, so that none can be altered, repeated, left out or read by others; a message is bounded before it is read.
+//! messages, so that none can be altered, repeated, left out or read by others; a message is bounded before it is read; every
+//! wait for the other side ends at a time that is set before it begins, however little comes at once.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
@@ -14,16 +16,16 @@ use aws_lc_rs::rand::fill;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::limits::{AGENT_KEY_BYTES_MIN, AGENT_MESSAGE_BYTES_MAX, AGENT_PATIENCE_MS};
+use crate::limits::{AGENT_KEY_BYTES_MIN, AGENT_MESSAGE_BYTES_MAX};
 
 const NONCE_BYTES: usize = 32;
 const PROOF_BYTES: usize = 32;
 
 /// What a proof or a key is made for; no two may be the same.
-const AGENT_PROOF: &[u8] = b"loadgen agent proof 1";
-const CONTROLLER_PROOF: &[u8] = b"loadgen controller proof 1";
-const TO_AGENT: &[u8] = b"loadgen to agent 1";
-const TO_CONTROLLER: &[u8] = b"loadgen to controller 1";
+const AGENT_PROOF: &[u8] = b"loadgen agent proof 2";
+const CONTROLLER_PROOF: &[u8] = b"loadgen controller proof 2";
+const TO_AGENT: &[u8] = b"loadgen to agent 2";
+const TO_CONTROLLER: &[u8] = b"loadgen to controller 2";
 
 /// The key that a controller and its agents share.
 pub(crate) struct Key(hmac::Key);
@@ -52,7 +54,7 @@ impl Key {
         Ok(Self::new(key.as_bytes()))
     }
 
-    fn new(key: &[u8]) -> Self {
+    pub(super) fn new(key: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
@@ -62,8 +64,9 @@ impl Key {
     }
 
     fn verify(&self, purpose: &[u8], nonces: &[u8; 2 * NONCE_BYTES], proof: &[u8]) -> io::Result<()> {
-        hmac::verify(&self.0, &[purpose, nonces].concat(), proof)
-            .map_err(|_| io::Error::new(io::ErrorKind::PermissionDenied, "the other side has another key"))
+        hmac::verify(&self.0, &[purpose, nonces].concat(), proof).map_err(|_| {
+            io::Error::new(io::ErrorKind::PermissionDenied, "the other side has another key or version")
+        })
     }
 }
 
@@ -92,78 +95,129 @@ impl Seal {
 
 /// The sending half.
 pub(super) struct Writer {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     seal: Seal,
+    patience: Duration,
 }
 
 /// The receiving half.
 pub(super) struct Reader {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     seal: Seal,
+    patience: Duration,
 }
 
-/// The controller's end of `stream`, once both have proved the key.
+/// The controller's end of `stream`, once both have proved the key, which may take `patience` in all. Later each message may take as
+/// long, from the time it is waited for.
 ///
 /// # Errors
 /// The other side is too slow, has another key, or went away.
-pub(super) fn to_agent(mut stream: TcpStream, key: &Key) -> io::Result<(Writer, Reader)> {
-    set_patience(&stream, true)?;
+pub(super) fn to_agent(
+    stream: Arc<TcpStream>,
+    key: &Key,
+    patience: Duration,
+) -> io::Result<(Writer, Reader)> {
+    let deadline = Instant::now() + patience;
     let mut nonces = [0; 2 * NONCE_BYTES];
     fill(&mut nonces[..NONCE_BYTES]).map_err(|_| unsealable())?;
-    stream.write_all(&nonces[..NONCE_BYTES])?;
-    stream.read_exact(&mut nonces[NONCE_BYTES..])?;
+    write_until(&stream, &nonces[..NONCE_BYTES], deadline)?;
+    read_until(&stream, &mut nonces[NONCE_BYTES..], deadline)?;
     let mut proof = [0; PROOF_BYTES];
-    stream.read_exact(&mut proof)?;
+    read_until(&stream, &mut proof, deadline)?;
     key.verify(AGENT_PROOF, &nonces, &proof)?;
-    stream.write_all(key.sign(CONTROLLER_PROOF, &nonces).as_ref())?;
-    halves(stream, Seal::new(key, TO_AGENT, &nonces)?, Seal::new(key, TO_CONTROLLER, &nonces)?)
+    write_until(&stream, key.sign(CONTROLLER_PROOF, &nonces).as_ref(), deadline)?;
+    halves(stream, Seal::new(key, TO_AGENT, &nonces)?, Seal::new(key, TO_CONTROLLER, &nonces)?, patience)
 }
 
-/// The agent's end of `stream`, once both have proved the key.
+/// The agent's end of `stream`, once both have proved the key, which may take until `deadline`. Later each message may take
+/// `patience`, from the time it is waited for.
 ///
 /// # Errors
 /// The other side is too slow, has another key, or went away.
-pub(super) fn to_controller(mut stream: TcpStream, key: &Key) -> io::Result<(Writer, Reader)> {
-    set_patience(&stream, true)?;
+pub(super) fn to_controller(
+    stream: Arc<TcpStream>,
+    key: &Key,
+    deadline: Instant,
+    patience: Duration,
+) -> io::Result<(Writer, Reader)> {
     let mut nonces = [0; 2 * NONCE_BYTES];
     fill(&mut nonces[NONCE_BYTES..]).map_err(|_| unsealable())?;
-    stream.read_exact(&mut nonces[..NONCE_BYTES])?;
-    stream.write_all(&nonces[NONCE_BYTES..])?;
-    stream.write_all(key.sign(AGENT_PROOF, &nonces).as_ref())?;
+    read_until(&stream, &mut nonces[..NONCE_BYTES], deadline)?;
+    write_until(&stream, &nonces[NONCE_BYTES..], deadline)?;
+    write_until(&stream, key.sign(AGENT_PROOF, &nonces).as_ref(), deadline)?;
     let mut proof = [0; PROOF_BYTES];
-    stream.read_exact(&mut proof)?;
+    read_until(&stream, &mut proof, deadline)?;
     key.verify(CONTROLLER_PROOF, &nonces, &proof)?;
-    halves(stream, Seal::new(key, TO_CONTROLLER, &nonces)?, Seal::new(key, TO_AGENT, &nonces)?)
+    halves(stream, Seal::new(key, TO_CONTROLLER, &nonces)?, Seal::new(key, TO_AGENT, &nonces)?, patience)
 }
 
-fn halves(stream: TcpStream, outward: Seal, inward: Seal) -> io::Result<(Writer, Reader)> {
-    set_patience(&stream, false)?;
+fn halves(
+    stream: Arc<TcpStream>,
+    outward: Seal,
+    inward: Seal,
+    patience: Duration,
+) -> io::Result<(Writer, Reader)> {
     stream.set_nodelay(true)?;
-    let reader = Reader { stream: stream.try_clone()?, seal: inward };
-    Ok((Writer { stream, seal: outward }, reader))
+    let reader = Reader { stream: Arc::clone(&stream), seal: inward, patience };
+    Ok((Writer { stream, seal: outward, patience }, reader))
 }
 
-/// Reading is bounded in time before the proof only: afterwards there may be long silence.
-fn set_patience(stream: &TcpStream, reads_too: bool) -> io::Result<()> {
-    let patience = Some(Duration::from_millis(AGENT_PATIENCE_MS));
-    stream.set_write_timeout(patience)?;
-    stream.set_read_timeout(patience.filter(|_| reads_too))
+/// Fills `bytes` from `stream`.
+fn read_until(mut stream: &TcpStream, bytes: &mut [u8], deadline: Instant) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        stream.set_read_timeout(Some(left_until(deadline)?))?;
+        match stream.read(&mut bytes[filled..]) {
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the other side hung up")),
+            Ok(read) => filled += read,
+            Err(error) if is_passing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Sends all of `bytes`.
+fn write_until(mut stream: &TcpStream, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        stream.set_write_timeout(Some(left_until(deadline)?))?;
+        match stream.write(&bytes[sent..]) {
+            Ok(written) => sent += written,
+            Err(error) if is_passing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn left_until(deadline: Instant) -> io::Result<Duration> {
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::TimedOut, "the other side says nothing any more, or is too slow")
+    })
+}
+
+/// Whether it is for the deadline to decide.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }
 
 impl Writer {
     /// Seals and sends a message.
     ///
     /// # Errors
-    /// It is too long, or the other side is gone.
+    /// It is too long, or the other side does not take it in time, or is gone.
     pub(super) fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let deadline = Instant::now() + self.patience;
         let mut bytes = serde_json::to_vec(message)?;
         let nonce = self.seal.nonce();
         self.seal.key.seal_in_place_append_tag(nonce, Aad::empty(), &mut bytes).map_err(|_| unsealable())?;
         if bytes.len() > AGENT_MESSAGE_BYTES_MAX {
             return Err(unsealable());
         }
-        self.stream.write_all(&(bytes.len() as u32).to_be_bytes())?;
-        self.stream.write_all(&bytes)
+        write_until(&self.stream, &(bytes.len() as u32).to_be_bytes(), deadline)?;
+        write_until(&self.stream, &bytes, deadline)
     }
 
     /// Ends the connection, for the other half as well.
@@ -177,16 +231,17 @@ impl Reader {
     /// Waits for a message and opens it.
     ///
     /// # Errors
-    /// It is none of the other side's, too long, or the other side is gone.
+    /// It does not come in time, is none of the other side's or too long, or the other side is gone.
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        let deadline = Instant::now() + self.patience;
         let mut len = [0; 4];
-        self.stream.read_exact(&mut len)?;
+        read_until(&self.stream, &mut len, deadline)?;
         let len = u32::from_be_bytes(len) as usize;
         if len > AGENT_MESSAGE_BYTES_MAX {
             return Err(unsealable());
         }
-        let mut bytes = Vec::new();
-        (&mut self.stream).take(len as u64).read_to_end(&mut bytes)?;
+        let mut bytes = vec![0; len];
+        read_until(&self.stream, &mut bytes, deadline)?;
         let nonce = self.seal.nonce();
         let plain = self.seal.key.open_in_place(nonce, Aad::empty(), &mut bytes).map_err(|_| unsealable())?;
         Ok(serde_json::from_slice(plain)?)
@@ -205,14 +260,80 @@ mod tests {
 
     type Ends = (io::Result<(Writer, Reader)>, io::Result<(Writer, Reader)>);
 
+    /// Longer than anything takes where nothing is wrong.
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(300);
+
     fn connect(controller: &'static str, agent: &'static str) -> Ends {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let there = std::thread::spawn(move || {
-            to_agent(TcpStream::connect(address).unwrap(), &Key::new(controller.as_bytes()))
-        });
-        let here = to_controller(listener.accept().unwrap().0, &Key::new(agent.as_bytes()));
+        connect_for(controller, agent, LONG)
+    }
+
+    fn connect_for(controller: &'static str, agent: &'static str, patience: Duration) -> Ends {
+        let (controllers, agents) = streams();
+        let there = std::thread::spawn(move || to_agent(controllers, &Key::new(controller.as_bytes()), LONG));
+        let here = to_controller(agents, &Key::new(agent.as_bytes()), Instant::now() + LONG, patience);
         (there.join().unwrap(), here)
+    }
+
+    fn streams() -> (Arc<TcpStream>, Arc<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Arc::new(stream), Arc::new(listener.accept().unwrap().0))
+    }
+
+    /// Sends a byte now and then, each well within the time for the whole, until the other side hangs up.
+    fn trickle(mut stream: &TcpStream) {
+        while stream.write_all(&[0]).is_ok() {
+            std::thread::sleep(SHORT / 10);
+        }
+    }
+
+    /// Neither silence nor bytes one by one draw a proof out.
+    #[test]
+    fn a_proof_has_one_deadline() {
+        for speaks in [false, true] {
+            let (here, there) = streams();
+            let strangers = Arc::clone(&there);
+            let stranger = std::thread::spawn(move || {
+                if speaks {
+                    trickle(&strangers)
+                }
+            });
+            let key = Key::new(b"one key");
+            let error = to_controller(Arc::clone(&here), &key, Instant::now() + SHORT, LONG).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{speaks}: {error}");
+            let error = to_agent(here, &key, SHORT).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{speaks}: {error}");
+            stranger.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_message_has_one_deadline() {
+        for speaks in [false, true] {
+            let (controller, agent) = connect_for("one key", "one key", SHORT);
+            let (controllers, (writer, mut reader)) = (controller.unwrap(), agent.unwrap());
+            let stream = Arc::clone(&controllers.0.stream);
+            let peer = std::thread::spawn(move || {
+                if speaks {
+                    (&*stream).write_all(&1_000_u32.to_be_bytes()).unwrap();
+                    trickle(&stream);
+                }
+            });
+            assert_eq!(reader.receive::<String>().unwrap_err().kind(), io::ErrorKind::TimedOut);
+            writer.close();
+            peer.join().unwrap();
+        }
+    }
+
+    /// Who does not read is not written to for ever.
+    #[test]
+    fn a_message_that_nobody_takes_is_given_up() {
+        let (controller, agent) = connect_for("one key", "one key", SHORT);
+        let (_controller, (mut writer, _reader)) = (controller.unwrap(), agent.unwrap());
+        let large = "x".repeat(AGENT_MESSAGE_BYTES_MAX / 2);
+        let error = (0..100).find_map(|_| writer.send(&large).err()).expect("buffers have an end");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
@@ -245,10 +366,10 @@ mod tests {
                 writer.seal.next += 1;
                 writer.send(&"skipped one").unwrap();
             } else if spoil == 1 {
-                writer.stream.write_all(&[0, 0, 0, 20]).unwrap();
-                writer.stream.write_all(&[7; 20]).unwrap();
+                (&*writer.stream).write_all(&[0, 0, 0, 20]).unwrap();
+                (&*writer.stream).write_all(&[7; 20]).unwrap();
             } else {
-                writer.stream.write_all(&u32::MAX.to_be_bytes()).unwrap();
+                (&*writer.stream).write_all(&u32::MAX.to_be_bytes()).unwrap();
             }
             assert_eq!(reader.receive::<String>().unwrap_err().kind(), io::ErrorKind::InvalidData);
         }

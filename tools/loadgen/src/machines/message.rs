@@ -26,6 +26,8 @@ pub(super) enum Order {
         /// How many.
         parts: u32,
     },
+    /// The controller is still there; sent each second.
+    Here,
     /// All have settled: the load begins.
     Go,
     /// End early.

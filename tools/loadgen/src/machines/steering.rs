@@ -1,10 +1,12 @@
 //! The controller's part: gives agents their parts, lets the load begin everywhere at once, and adds up what comes out.
 //!
-//! Invariant: an agent that fails or goes away fails the run, and the others are stopped.
+//! Invariant: an agent that fails, goes away or falls silent fails the run, and the others are stopped.
 
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::channel::{Key, Reader, Writer, to_agent};
@@ -15,7 +17,6 @@ use crate::clock::Clock;
 use crate::conductor::Observers;
 use crate::counters::{Counters, LatencySet, UrlCounters};
 use crate::failure::Failures;
-use crate::limits::AGENT_PATIENCE_MS;
 use crate::outcome::{Memory, Outcome, Phase, Second, Times};
 use crate::plan::Plan;
 use crate::schedule::SECOND;
@@ -27,54 +28,84 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A report and whose it is.
 type Heard = (usize, Result<Report, String>);
 
-/// Runs `scenario`, whose command line is `words`, on the agents at `addresses`; the plan of the whole, and what came out.
-///
-/// # Errors
-/// An agent cannot be reached, refuses, fails or goes away.
-pub(crate) fn steer(
-    scenario: &ScenarioFlags,
-    words: &[String],
-    addresses: &[String],
-    key: &Key,
-    observers: Observers<'_>,
-    is_interrupted: &AtomicBool,
-) -> Result<(Plan, Outcome), String> {
-    let mut whole = scenario.clone();
-    let parts = addresses.len() as u32;
-    make_divisible(&mut whole, parts)?;
-    let plan = Plan::of_many(&whole)?;
-    let mut words: Vec<String> = words.iter().filter(|word| !is_own(word)).cloned().collect();
-    let flags = whole.flags();
-    // In the place of what was taken out: it has become divisible.
-    words.push(format!("--publishers={}", flags.publishers));
-    words.push(format!("--channels={}", flags.channels));
-    words.extend(flags.rate.map(|rate| format!("--rate={rate}")));
-    let clock = Clock::new();
-    let scraper = observers.metrics.clone().map(|metrics| Scraper::start(metrics, clock)).transpose()?;
-    let mut controller = Controller::connect(addresses, key, clock, plan.targets.len())?;
-    for (part, agent) in (0..).zip(&mut controller.agents) {
-        let order = Order::Start { words: words.clone(), part, parts };
-        agent.writer.send(&order).map_err(|error| format!("{}: {error}", agent.name))?;
+/// A run that is divided among agents, checked, and not yet begun.
+pub(crate) struct Division {
+    plan: Plan,
+    /// The command line that each agent gets.
+    words: Vec<String>,
+    addresses: Vec<String>,
+    key: Key,
+    /// Silence after which an agent is given up.
+    patience: Duration,
+}
+
+impl Division {
+    /// Divides `scenario`, whose command line is `words`, among its agents.
+    ///
+    /// # Errors
+    /// What is wrong with the scenario or the key, as a sentence for the user.
+    pub(crate) fn new(scenario: &ScenarioFlags, words: &[String]) -> Result<Self, String> {
+        let mut whole = scenario.clone();
+        make_divisible(&mut whole, scenario.flags().agents.len() as u32)?;
+        let plan = Plan::of_many(&whole)?;
+        let flags = whole.flags();
+        let mut words: Vec<String> = words.iter().filter(|word| !is_own(word)).cloned().collect();
+        // In the place of what was taken out: it has become divisible.
+        words.push(format!("--publishers={}", flags.publishers));
+        words.push(format!("--channels={}", flags.channels));
+        words.extend(flags.rate.map(|rate| format!("--rate={rate}")));
+        let key = Key::read(flags.agents_key.as_deref().ok_or("--agents needs --agents-key")?)?;
+        let patience = Duration::from_secs_f64(flags.agents_timeout.0);
+        if patience.is_zero() {
+            return Err("--agents-timeout must be more than 0".to_owned());
+        }
+        Ok(Self { plan, words, addresses: flags.agents.clone(), key, patience })
     }
-    let led = controller.lead(&observers, is_interrupted);
-    controller.agents.iter().for_each(|agent| agent.writer.close());
-    observers.progress.finish();
-    led?;
-    let mut outcome = controller.outcome;
-    outcome.metrics = scraper.map(Scraper::finish).unwrap_or_default();
-    if let Some(mut log) = observers.log {
-        // Agents keep no seconds apart: the whole run is one interval.
-        log.write(clock.now() as f64 / SECOND as f64, &outcome.latencies)
-            .map_err(|error| format!("cannot write the histogram log: {error}"))?;
+
+    /// Has the agents play it; the plan of the whole, and what came out.
+    ///
+    /// # Errors
+    /// An agent cannot be reached, refuses, fails, goes away or falls silent.
+    pub(crate) fn steer(
+        self,
+        observers: Observers<'_>,
+        is_interrupted: &AtomicBool,
+    ) -> Result<(Plan, Outcome), String> {
+        let clock = Clock::new();
+        let scraper = observers.metrics.clone().map(|metrics| Scraper::start(metrics, clock)).transpose()?;
+        let mut controller = Controller::connect(&self, clock)?;
+        controller.start(&self.words);
+        let led = controller.lead(&observers, is_interrupted);
+        controller.agents.iter().for_each(|agent| agent.writer.close());
+        observers.progress.finish();
+        led?;
+        let mut outcome = controller.outcome;
+        outcome.metrics = scraper.map(Scraper::finish).unwrap_or_default();
+        if let Some(mut log) = observers.log {
+            // Agents keep no seconds apart: the whole run is one interval.
+            log.write(clock.now() as f64 / SECOND as f64, &outcome.latencies)
+                .map_err(|error| format!("cannot write the histogram log: {error}"))?;
+        }
+        Ok((self.plan, outcome))
     }
-    Ok((plan, outcome))
+
+    /// Connects to the agent at `name`, and proves the key to it.
+    fn dial(&self, name: &str) -> Result<(Writer, Reader), String> {
+        let connect = || {
+            let address = name.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::NotFound)?;
+            let stream = TcpStream::connect_timeout(&address, self.patience)?;
+            to_agent(Arc::new(stream), &self.key, self.patience)
+        };
+        connect().map_err(|error| format!("agent {name}: {error}"))
+    }
 }
 
 /// Whether a word of the command line is for the controller, or is replaced by it.
 fn is_own(word: &str) -> bool {
-    const OWN: [&str; 12] = [
+    const OWN: [&str; 13] = [
         "agents",
         "agents-key",
+        "agents-timeout",
         "json",
         "html",
         "hdr",
@@ -99,6 +130,13 @@ struct Agent {
     last: Second,
 }
 
+impl Agent {
+    fn tell(&mut self, order: &Order) {
+        // One that cannot be told is noticed by what it says before it goes, or by its silence.
+        drop(self.writer.send(order));
+    }
+}
+
 struct Controller {
     agents: Vec<Agent>,
     reports: Receiver<Heard>,
@@ -109,11 +147,18 @@ struct Controller {
 }
 
 impl Controller {
-    fn connect(addresses: &[String], key: &Key, clock: Clock, urls: usize) -> Result<Self, String> {
+    fn connect(division: &Division, clock: Clock) -> Result<Self, String> {
+        // All at once: those that are first must not wait for those that hang.
+        let dialled: Vec<_> = thread::scope(|scope| {
+            let names = division.addresses.iter();
+            let calls: Vec<_> = names.map(|name| scope.spawn(move || division.dial(name))).collect();
+            let joined = calls.into_iter().map(|call| call.join());
+            joined.map(|call| call.unwrap_or_else(|_| Err("a thread panicked".to_owned()))).collect()
+        });
+        let halves = dialled.into_iter().collect::<Result<Vec<_>, _>>()?;
         let (sender, reports) = channel();
         let mut agents = Vec::new();
-        for (number, name) in addresses.iter().enumerate() {
-            let (writer, reader) = dial(name, key).map_err(|error| format!("agent {name}: {error}"))?;
+        for (number, (name, (writer, reader))) in division.addresses.iter().zip(halves).enumerate() {
             listen(number, reader, sender.clone());
             let name = format!("agent {name}");
             agents.push(Agent { name, writer, has_settled: false, is_done: false, last: Second::default() });
@@ -124,8 +169,16 @@ impl Controller {
             clock,
             phase: "opening".to_owned(),
             second_at: SECOND,
-            outcome: empty(urls),
+            outcome: empty(division.plan.targets.len()),
         })
+    }
+
+    /// Gives each agent its part.
+    fn start(&mut self, words: &[String]) {
+        let parts = self.agents.len() as u32;
+        for (part, agent) in (0..).zip(&mut self.agents) {
+            agent.tell(&Order::Start { words: words.to_vec(), part, parts });
+        }
     }
 
     fn lead(&mut self, observers: &Observers<'_>, is_interrupted: &AtomicBool) -> Result<(), String> {
@@ -139,7 +192,7 @@ impl Controller {
             }
             if is_interrupted.load(Ordering::Relaxed) && !has_stopped {
                 has_stopped = true;
-                self.tell_all(&Order::Stop)?;
+                self.tell_all(&Order::Stop);
             }
             self.advance(observers);
         }
@@ -161,7 +214,7 @@ impl Controller {
             Ok(Report::Settled) => {
                 agent.has_settled = true;
                 if self.agents.iter().all(|agent| agent.has_settled) {
-                    self.tell_all(&Order::Go)?;
+                    self.tell_all(&Order::Go);
                 }
             }
             Ok(Report::Second { phase, second }) => {
@@ -178,13 +231,14 @@ impl Controller {
         Ok(())
     }
 
-    /// Closes a second if one has passed: rates are added up, of percentiles the worst agent's is taken.
+    /// Closes a second if one has passed, and lets the agents know: rates are added up, of percentiles the worst agent's is taken.
     fn advance(&mut self, observers: &Observers<'_>) {
         let now = self.clock.now();
         if now < self.second_at {
             return;
         }
         self.second_at = now / SECOND * SECOND + SECOND;
+        self.tell_all(&Order::Here);
         let mut sum = Second { at: (now as f64 / SECOND as f64 * 10.0).round() / 10.0, ..Second::default() };
         for agent in self.agents.iter().filter(|agent| !agent.is_done) {
             let last = agent.last;
@@ -209,21 +263,13 @@ impl Controller {
         observers.progress.enter(phase, now, &Counters::default());
     }
 
-    fn tell_all(&mut self, order: &Order) -> Result<(), String> {
-        for agent in self.agents.iter_mut().filter(|agent| !agent.is_done) {
-            agent.writer.send(order).map_err(|error| format!("{}: {error}", agent.name))?;
-        }
-        Ok(())
+    fn tell_all(&mut self, order: &Order) {
+        self.agents.iter_mut().filter(|agent| !agent.is_done).for_each(|agent| agent.tell(order));
     }
 }
 
-fn dial(name: &str, key: &Key) -> std::io::Result<(Writer, Reader)> {
-    let address = name.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::NotFound)?;
-    to_agent(TcpStream::connect_timeout(&address, Duration::from_millis(AGENT_PATIENCE_MS))?, key)
-}
-
 fn listen(number: usize, mut reader: Reader, to: Sender<Heard>) {
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         loop {
             let report = reader.receive().map_err(|error| error.to_string());
             let is_last = report.is_err();
