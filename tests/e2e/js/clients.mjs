@@ -74,8 +74,8 @@ export async function subscribed(client, channel) {
   return subscription;
 }
 
-export function subscriptionOf(client, channel) {
-  const subscription = client.newSubscription(channel);
+export function subscriptionOf(client, channel, options) {
+  const subscription = client.newSubscription(channel, options);
   subscription.events = queues(subscription, ['subscribing', 'subscribed', 'unsubscribed', 'publication', 'error']);
   return subscription;
 }
