@@ -26,7 +26,7 @@ use roadstead_control::{ClusterKeys, Duty, FleetEvent, Incarnation, NodeId};
 use roadstead_engine::counters::Metric;
 use roadstead_engine::revocations::{Revocation, Subject, Terms};
 use roadstead_engine::settings::{Secret, Settings};
-use roadstead_engine::token::{Grant, mint};
+use roadstead_engine::token::{Grant, Signer, mint};
 
 use crate::conditions::Conditions;
 use crate::guest::{Character, Ended, Guest, Invitation, SILENCE_MAX};
@@ -678,6 +678,5 @@ fn secret() -> Secret {
 /// What a user shows at the door.
 fn token(user: &str) -> String {
     let grant = Grant { user, ..Grant::default() };
-    let settings = roadstead_engine::settings::Token::default();
-    mint(&secret(), &settings, &grant).expect("an hmac key of any length is taken")
+    mint(&Signer::with_secret(&secret()), &grant).expect("an hmac key of any length is taken")
 }

@@ -11,6 +11,7 @@ mod configuration;
 mod drain;
 mod fleet;
 mod given;
+mod inspect;
 mod query;
 mod revoke;
 mod serve;
@@ -32,10 +33,11 @@ pub use configuration::run as config;
 pub use drain::{DrainArguments, run as drain};
 pub use fleet::{WhereArguments, nodes, where_is};
 pub use given::{ConfigArguments, SettingFlags};
+pub use inspect::InspectArguments;
 pub use query::{shards, status};
 pub use revoke::{RevokeArguments, revocations, revoke};
 pub use serve::run as serve;
-pub use token::{TokenArguments, run as token};
+pub use token::{MintArguments, TokenAction, TokenArguments, run as token};
 pub use version::run as version;
 
 /// How a command ends.
@@ -84,6 +86,7 @@ Examples:
                                                 each setting, its value and where it came from
   roadstead check --connections 1000000         what of this machine stands in the way, and the command that cures it
   roadstead token --user ann --ttl 1h           a token that lets ann connect
+  roadstead token inspect TOKEN                 what a token says, and whether a node would take it
   roadstead status --output json                what a running node says of itself
   roadstead drain                               out of service, clients first, then the process
 
@@ -113,7 +116,7 @@ pub enum Command {
     /// Say what of this machine stands in the way of the connections, before serving
     #[command(after_help = check::AFTER)]
     Check(CheckArguments),
-    /// Print a connection token (JWT, HS256) for a user
+    /// Print a token (JWT) that lets a user connect or opens a channel to it; `inspect` takes one apart
     #[command(after_help = token::AFTER)]
     Token(TokenArguments),
     /// Print a fresh key for the nodes of a fleet

@@ -24,11 +24,11 @@ pub(super) struct VerifyingKey {
     algorithms: &'static [Algorithm],
 }
 
-const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-const RSA: &[Algorithm] = &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
-const P256: &[Algorithm] = &[Algorithm::ES256];
-const P384: &[Algorithm] = &[Algorithm::ES384];
-const ED25519: &[Algorithm] = &[Algorithm::EdDSA];
+pub(super) const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+pub(super) const RSA: &[Algorithm] = &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
+pub(super) const P256: &[Algorithm] = &[Algorithm::ES256];
+pub(super) const P384: &[Algorithm] = &[Algorithm::ES384];
+pub(super) const ED25519: &[Algorithm] = &[Algorithm::EdDSA];
 
 /// The first byte of a point that is given by both coordinates (SEC 1, section 2.3.3).
 const POINT_UNCOMPRESSED: u8 = 4;

@@ -12,13 +12,15 @@ mod desk;
 mod expected;
 mod keys;
 mod minting;
+mod signing;
 mod verifier;
 
 use std::sync::Arc;
 
 pub use claims::{ConnectionClaims, ServerChannel, SubscriptionClaims};
 pub use desk::{Claims, Desk, Job, Purpose, Verdict, open_desks};
-pub use minting::{Grant, mint};
+pub use minting::{Grant, mint, read_unverified};
+pub use signing::{Signer, SigningError};
 pub use verifier::{KeyError, Verifier};
 
 /// Wakes a shard that has a verdict to hear.

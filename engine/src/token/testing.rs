@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+    RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -17,12 +16,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 /// A private key.
-pub(crate) enum Issuer {
-    Rsa(RsaKeyPair),
-    P256(EcdsaKeyPair),
-    P384(EcdsaKeyPair),
-    Ed25519(Ed25519KeyPair),
-}
+pub(crate) use super::signing::SigningKey as Issuer;
 
 impl Issuer {
     pub(crate) fn rsa(size: KeySize) -> Self {
@@ -45,23 +39,8 @@ impl Issuer {
     pub(crate) fn sign(&self, algorithm: &str, header: &Value, claims: &str) -> String {
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let signed = format!("{}.{}", part(&header.to_string()), part(claims));
-        let random = SystemRandom::new();
-        let signature = match self {
-            Self::Rsa(key) => {
-                let encoding = match algorithm {
-                    "RS256" => &signature::RSA_PKCS1_SHA256,
-                    "RS384" => &signature::RSA_PKCS1_SHA384,
-                    _ => &signature::RSA_PKCS1_SHA512,
-                };
-                let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(encoding, &random, signed.as_bytes(), &mut signature).expect("signed");
-                signature
-            }
-            Self::P256(key) | Self::P384(key) => {
-                key.sign(&random, signed.as_bytes()).expect("signed").as_ref().to_vec()
-            }
-            Self::Ed25519(key) => key.sign(signed.as_bytes()).as_ref().to_vec(),
-        };
+        let algorithm = algorithm.parse().unwrap_or(Algorithm::RS512);
+        let signature = self.signature(algorithm, signed.as_bytes()).expect("signed");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -82,6 +61,7 @@ impl Issuer {
                 key.public_key().as_der().expect("encoded").as_ref().to_vec()
             }
             Self::Ed25519(key) => key.public_key().as_der().expect("encoded").as_ref().to_vec(),
+            Self::Secret(_) => panic!("a secret has no public half"),
         };
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
     }
@@ -107,6 +87,7 @@ impl Issuer {
             Self::Ed25519(key) => {
                 json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": part(key.public_key().as_ref()) })
             }
+            Self::Secret(_) => panic!("a secret has no public half"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The real binary as operators run it: configuration errors, exit codes, tokens, a node from start to stop.
+//! The real binary as operators run it: configuration errors, exit codes, a node from start to stop.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,14 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::node::{Node, status_of};
 use crate::surroundings::{Folder, roadstead};
-use roadstead_engine::settings::{Secret, Settings, Token};
-use roadstead_engine::token::Verifier;
 use serde_json::Value;
 
-const SECRET: &str = "a secret of thirty-two bytes, or more";
-const NOW_S: u64 = 1_000_000_000;
+pub(crate) const SECRET: &str = "a secret of thirty-two bytes, or more";
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     said(roadstead(arguments).output().expect("it runs"))
 }
 
@@ -44,6 +41,9 @@ fn usage_is_taught() {
         (&["drain", "--status", "--cancel"], 2, "cannot be used with"),
         (&["token"], 2, "--user"),
         (&["token", "--user", "u", "--ttl", "1"], 2, "1h"),
+        (&["token", "--user", "u", "--data", "1"], 2, "--channel"),
+        (&["token", "inspect", "--help"], 0, "somebody else has signed it"),
+        (&["token", "inspect"], 2, "TOKEN"),
     ] {
         let (exit, out, err) = run(arguments);
         assert_eq!(exit, code, "{arguments:?}: {err}");
@@ -172,44 +172,6 @@ fn fleet_keys_are_made_and_checked() {
         }
         let key = first.lines().nth(1).expect("the key");
         assert!(!err.contains(key.trim_end_matches('=')), "no key is shown: {err}");
-    }
-}
-
-#[test]
-fn tokens_are_minted_with_the_nodes_secret() {
-    let folder = Folder::new("cli");
-    let secret = folder.file("secret", &format!("{SECRET}\n"));
-    let config =
-        folder.file("roadstead.toml", &format!("[token]\nhmac_secret_file = \"{secret}\"\nissuer = \"i\"\n"));
-    let token =
-        Token { hmac_secret: Some(Secret::new(SECRET)), issuer: Some("i".into()), ..Token::default() };
-    let settings = Settings { token, ..Settings::default() };
-    let verifier = Verifier::load(&settings).expect("keys");
-    for (arguments, user, expires, info) in [
-        (&["--user", "ann"][..], "ann", true, None),
-        (&["--user", "", "--ttl", "never"], "", false, None),
-        (&["--user", "ann", "--info", "{\"n\": 1}"], "ann", true, Some("{\"n\": 1}")),
-    ] {
-        let (exit, out, err) = run(&[&["token", "--config", &config][..], arguments].concat());
-        assert_eq!(exit, 0, "{err}");
-        let token = out.strip_suffix('\n').expect("one line");
-        let claims = verifier.connection(token, NOW_S, false).expect("valid");
-        assert_eq!(claims.user, user);
-        assert_eq!(claims.expires_at_s.is_some(), expires, "{arguments:?}");
-        assert_eq!(claims.info.as_deref(), info.map(str::as_bytes));
-    }
-
-    let (exit, out, err) = run(&["token", "--user", "ann"]);
-    assert_eq!((exit, out.as_str()), (78, ""));
-    assert!(err.contains("token.hmac_secret"), "{err}");
-    let (exit, _, err) = run(&["token", "--user", "ann", "--config", &config, "--info", "{"]);
-    assert_eq!(exit, 2, "{err}");
-    let (exit, out, _) = run(&["token", "--user", "ann", "--secret-file", &secret]);
-    assert_eq!((exit, out.split('.').count()), (0, 3));
-    for (bytes, code) in [(254, 0), (255, 2)] {
-        let (exit, _, err) = run(&["token", "--user", &"u".repeat(bytes), "--secret-file", &secret]);
-        assert_eq!(exit, code, "{err}");
-        assert_eq!(err.contains("at most 254"), code != 0, "{err}");
     }
 }
 

@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::surroundings::{Folder, roadstead};
-use roadstead_engine::settings::{Secret, Token};
-use roadstead_engine::token::{Grant, mint};
+use roadstead_engine::settings::Secret;
+use roadstead_engine::token::{Grant, Signer, mint};
 use serde_json::Value;
 use wsproto::{Opcode, push_frame};
 
@@ -141,9 +141,8 @@ pub(crate) fn connect_as(user: &str, listen: &str) -> (String, TcpStream) {
 
 /// The same, up to the question.
 pub(crate) fn ask_to_connect_as(user: &str, listen: &str) -> TcpStream {
-    let token = Token { hmac_secret: Some(Secret::new(SECRET)), ..Token::default() };
-    let grant = Grant { user, issued_at_s: 0, expires_at_s: None, info: None };
-    let token = mint(&Secret::new(SECRET), &token, &grant).expect("signed");
+    let grant = Grant { user, ..Grant::default() };
+    let token = mint(&Signer::with_secret(&Secret::new(SECRET)), &grant).expect("signed");
     let mut stream = TcpStream::connect(listen).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     write!(

@@ -11,3 +11,4 @@ mod revocations;
 mod shortages;
 #[path = "../surroundings/mod.rs"]
 mod surroundings;
+mod tokens;

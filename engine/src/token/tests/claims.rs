@@ -180,8 +180,16 @@ fn minted_tokens_verify() {
     let settings = Token { audience: Some("a".into()), issuer: Some("i".into()), ..hmac() };
     let secret = settings.hmac_secret.clone().expect("a secret");
     let info = RawValue::from_string(r#"{ "n": 1 }"#.into()).expect("json");
-    let grant = Grant { user: "u", issued_at_s: NOW, expires_at_s: Some(NOW + 60), info: Some(&info) };
-    let token = mint(&secret, &settings, &grant).expect("minted");
+    let grant = Grant {
+        user: "u",
+        issued_at_s: NOW,
+        expires_at_s: Some(NOW + 60),
+        info: Some(&info),
+        audience: settings.audience.as_deref(),
+        issuer: settings.issuer.as_deref(),
+        ..Grant::default()
+    };
+    let token = mint(&Signer::with_secret(&secret), &grant).expect("minted");
     let claims = load(&settings).connection(&token, NOW, false).expect("valid");
     assert_eq!(claims.user, "u");
     assert_eq!(claims.expires_at_s, Some(NOW + 60));

@@ -4,6 +4,7 @@ mod claims;
 mod confusion;
 mod desk;
 mod keys;
+mod signing;
 
 use serde_json::{Value, json};
 
