@@ -1,16 +1,18 @@
-//! `config check` and `config print`.
+//! `config check` and `config print`; `config import` is in a file of its own.
 
 use super::given::sources;
+use super::import::import;
 use super::{ConfigAction, ConfigCommand, Exit, Output, answer, complain, complain_of};
 use crate::config::{self, Configuration, Problem, print_json, print_text, problems_json};
 use crate::tls::{Identity, LinkIdentity, Tickets};
 
-/// Checks or prints the configuration.
+/// Checks, prints or imports a configuration.
 #[must_use]
 pub fn run(command: &ConfigCommand) -> Exit {
     let (query, print) = match &command.action {
         ConfigAction::Check(query) => (query, false),
         ConfigAction::Print(query) => (query, true),
+        ConfigAction::Import(arguments) => return import(arguments),
     };
     let read = config::load(&sources(&query.config, Some(&query.settings))).and_then(with_tls);
     match (read, query.output.output) {

@@ -11,6 +11,7 @@ mod configuration;
 mod drain;
 mod fleet;
 mod given;
+mod import;
 mod inspect;
 mod query;
 mod revoke;
@@ -33,6 +34,7 @@ pub use configuration::run as config;
 pub use drain::{DrainArguments, run as drain};
 pub use fleet::{WhereArguments, nodes, where_is};
 pub use given::{ConfigArguments, SettingFlags};
+pub use import::ImportArguments;
 pub use inspect::InspectArguments;
 pub use query::{shards, status};
 pub use revoke::{RevokeArguments, revocations, revoke};
@@ -122,7 +124,7 @@ pub enum Command {
     /// Print a fresh key for the nodes of a fleet
     #[command(after_help = cluster_key::AFTER)]
     ClusterKey,
-    /// Check or print the configuration
+    /// Check, print or import a configuration
     Config(ConfigCommand),
     /// What a running node says of itself
     Status(QueryArguments),
@@ -191,6 +193,9 @@ pub enum ConfigAction {
     Check(ConfigQuery),
     /// Print each setting, its value and its origin; secrets are redacted
     Print(ConfigQuery),
+    /// Make a configuration file of Centrifugo's, and say of each of its keys what became of it
+    #[command(after_help = import::AFTER)]
+    Import(ImportArguments),
 }
 
 /// `config check` and `config print` take what `serve` takes, so that they see what it would.

@@ -16,6 +16,7 @@ mod entry;
 mod environment;
 mod file;
 mod guards;
+mod import;
 mod print;
 mod reload;
 mod setting;
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 
 pub use cluster::read_keys;
 pub use entry::{Entry, Origin, Problem, Value};
+pub use import::{Finding, Import, Verdict, import_centrifugo, read_centrifugo};
 pub use print::{print_json, print_text, problems_json};
 pub use reload::{Changes, reload};
 
@@ -75,7 +77,11 @@ pub fn load(sources: &Sources) -> Result<Configuration, Vec<Problem>> {
     }
     layers.push(environment::entries(&sources.environment, &mut problems));
     layers.push(sources.flags.clone());
+    settle(layers, problems)
+}
 
+/// Makes settings of what sources gave, the later ones above the earlier. `problems` are those of reading them.
+fn settle(layers: Vec<Vec<Entry>>, mut problems: Vec<Problem>) -> Result<Configuration, Vec<Problem>> {
     let mut settings = Settings::default();
     let mut origins = BTreeMap::new();
     let mut layers = layers.into_iter();

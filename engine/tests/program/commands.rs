@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Output;
@@ -40,6 +41,8 @@ fn usage_is_taught() {
         (&["drain", "--help"], 0, "shutdown.ready_delay_ms"),
         (&["drain", "--status", "--cancel"], 2, "cannot be used with"),
         (&["token"], 2, "--user"),
+        (&["config", "import"], 2, "<FILE>"),
+        (&["config", "import", "--help"], 0, "Exit codes: 0 no key is unsupported"),
         (&["token", "--user", "u", "--ttl", "1"], 2, "1h"),
         (&["token", "--user", "u", "--data", "1"], 2, "--channel"),
         (&["token", "inspect", "--help"], 0, "somebody else has signed it"),
@@ -49,6 +52,60 @@ fn usage_is_taught() {
         assert_eq!(exit, code, "{arguments:?}: {err}");
         assert!(format!("{out}{err}").contains(words), "{arguments:?}: {out}{err}");
     }
+}
+
+#[test]
+fn configurations_of_centrifugo_are_imported() {
+    let folder = Folder::new("import");
+    let old = folder.file(
+        "centrifugo.json",
+        r#"{
+            "client": {
+                "token": { "hmac_secret_key": "thirty-two bytes and some more of them" },
+                "allowed_origins": ["https://app.example"],
+                "ping_interval": "20s"
+            },
+            "channel": { "namespaces": [{ "name": "chat", "allow_subscribe_for_client": true }] },
+            "prometheus": { "enabled": true }
+        }"#,
+    );
+    let new = folder.path("roadstead.toml");
+    let (exit, out, err) = run(&["config", "import", &old, "--to", &new]);
+    assert_eq!(exit, 0, "{out}{err}");
+    assert!(out.contains("mapped       client.ping_interval -> client.ping_s"), "{out}");
+    assert!(
+        out.contains("changed      prometheus.enabled: ")
+            && out.contains("5 mapped, 1 changed, 0 unsupported"),
+        "{out}"
+    );
+    assert!(!out.contains("thirty-two") && !err.contains("thirty-two"), "{out}{err}");
+    let mode = fs::metadata(&new).expect("it was written").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (exit, out, err) = run(&["config", "check", "--config", &new]);
+    assert_eq!((exit, out.trim()), (0, "the configuration is valid"), "{err}");
+    let (_, out, _) = run(&["config", "print", "--config", &new]);
+    assert!(out.contains("namespace.chat.allow_subscribe_for_client = true"), "{out}");
+
+    let (exit, _, err) = run(&["config", "import", &old, "--to", &new]);
+    assert!(exit == 1 && err.contains("cannot write"), "nothing is overwritten: {err}");
+    assert_eq!(run(&["config", "import", &old, "--strict"]).0, 1, "something is changed");
+    let (exit, out, err) = run(&["config", "import", &old]);
+    assert!(exit == 0 && out.contains("[namespace.chat]") && err.contains("mapped, 1 changed"), "{out}{err}");
+
+    let redis = folder.file("redis.toml", "engine = \"redis\"\nredis_address = \"127.0.0.1:6379\"\n");
+    let (exit, out, err) = run(&["config", "import", &redis, "--output", "json"]);
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((exit, &report["unsupported"]), (1, &serde_json::json!(2)), "{out}{err}");
+    assert_eq!(report["keys"][0]["verdict"], "unsupported");
+    for (name, text, words) in [
+        ("broken.json", "{", "not valid JSON, at line 1"),
+        ("c.yaml", "port: 8000", "yq -o=json"),
+        ("list.json", "[]", "no object"),
+    ] {
+        let (exit, _, err) = run(&["config", "import", &folder.file(name, text)]);
+        assert!(exit == 78 && err.contains(words), "{name}: {exit} {err}");
+    }
+    assert_eq!(run(&["config", "import", &folder.path("none.json")]).0, 78);
 }
 
 #[test]
