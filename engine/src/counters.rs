@@ -3,14 +3,18 @@
 //! Invariants: no label carries a channel, a user or an address; every drop has a reason; a value is written by its
 //! shard only, so that counting is a plain store.
 
+mod closes;
 mod table;
+mod turns;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use roadstead_io::Lack;
 
 use crate::admission::Refusal;
+pub use closes::Closes;
 pub use table::METRICS;
+pub use turns::{TURN_MS_BOUNDS, TurnLengths};
 
 /// Whether a value only grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +23,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many samples are below each of some bounds.
+    Histogram,
 }
 
 /// One metric, or one label value of it.
@@ -222,11 +228,19 @@ impl Metric {
 #[derive(Debug)]
 pub struct Counters {
     values: [AtomicU64; METRICS.len()],
+    /// Closes by their code.
+    pub closes: Closes,
+    /// How long turns are.
+    pub turns: TurnLengths,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { values: [const { AtomicU64::new(0) }; METRICS.len()] }
+        Self {
+            values: [const { AtomicU64::new(0) }; METRICS.len()],
+            closes: Closes::default(),
+            turns: TurnLengths::default(),
+        }
     }
 }
 

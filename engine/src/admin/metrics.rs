@@ -8,8 +8,8 @@ use std::fmt::{Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::process::Process;
-use super::{Subject, VERSION, bans, fleet_metrics};
-use crate::counters::{Kind, METRICS, Metric};
+use super::{Subject, VERSION, bans, fleet_metrics, shard_metrics};
+use crate::counters::{Kind, METRICS};
 use crate::limits::REVOCATIONS_MAX;
 
 /// Everything, in one text.
@@ -44,7 +44,8 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
     }
 
     of_revocations(&mut text, subject);
-    per_shard(&mut text, subject);
+    shard_metrics::of_closes(&mut text, subject);
+    shard_metrics::of_shards(&mut text, subject);
     of_admission(&mut text, subject);
     bans::measure(&mut text, subject);
     fleet_metrics::of_fleet(&mut text, subject);
@@ -76,25 +77,6 @@ fn of_certificates(text: &mut Text, subject: &Subject) {
 /// The sum of one number over all shards.
 pub(super) fn sum(subject: &Subject, index: usize) -> u64 {
     subject.counters.iter().map(|counters| counters.value(index)).sum()
-}
-
-/// Where shards may differ from each other in a way that an operator must see: balance and liveness.
-fn per_shard(text: &mut Text, subject: &Subject) {
-    let numbers: [(&str, &str, Kind, Metric); 2] = [
-        ("roadstead_shard_connections", "Open connections of a shard.", Kind::Gauge, Metric::Connections),
-        ("roadstead_shard_turns_total", "Turns made by a shard.", Kind::Counter, Metric::Turns),
-    ];
-    for (name, help, kind, metric) in numbers {
-        text.name(name, help, kind);
-        for (shard, counters) in subject.counters.iter().enumerate() {
-            text.sample(name, &[("shard", &shard.to_string())], counters.get(metric));
-        }
-    }
-    let name = "roadstead_shard_answering";
-    text.name(name, "1 if a shard has turned within the last seconds.", Kind::Gauge);
-    for shard in 0..subject.counters.len() {
-        text.sample(name, &[("shard", &shard.to_string())], u8::from(subject.health.answers(shard)));
-    }
 }
 
 /// What lets connections in, and what the kernel turns away before the node sees it.
@@ -180,6 +162,7 @@ impl Text {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -207,6 +190,7 @@ impl Text {
 mod tests {
     use super::*;
     use crate::admin::tests::{fleet, subject};
+    use crate::counters::Metric;
     use std::collections::BTreeMap;
 
     /// The rules of the format that Prometheus enforces, and ours on names.
@@ -227,7 +211,13 @@ mod tests {
                 types.insert(name.to_owned(), kind.to_owned());
             } else {
                 let (series, value) = line.rsplit_once(' ').expect("series and value");
-                assert_eq!(series.split('{').next(), Some(current), "{series} follows its name");
+                let name = series.split('{').next().expect("a name");
+                let parts = ["_bucket", "_sum", "_count"];
+                let family = match types[current].as_str() {
+                    "histogram" => parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or_default(),
+                    _ => name,
+                };
+                assert_eq!(family, current, "{series} follows its name");
                 let value = value.parse().expect("a number");
                 assert!(samples.insert(series.to_owned(), value).is_none(), "{series} appears once");
             }
@@ -240,6 +230,10 @@ mod tests {
         let subject = subject(2);
         subject.counters[0].set(Metric::Connections, 3);
         subject.counters[1].set(Metric::Connections, 4);
+        subject.counters[1].set(Metric::MailboxMessages, 5);
+        subject.counters[0].closes.add(3008);
+        subject.counters[1].closes.add(3008);
+        subject.counters[1].turns.add(std::time::Duration::from_millis(5));
         let process = Process { cpu_s: Some(1.5), descriptors: Some(9), ..Process::default() };
         let samples = check(&render(&subject, &process));
         let build = format!("roadstead_build_info{{version=\"{VERSION}\",io=\"epoll\"}}");
@@ -247,6 +241,13 @@ mod tests {
             ("roadstead_connections", 7.0),
             ("roadstead_shard_connections{shard=\"0\"}", 3.0),
             ("roadstead_shard_connections{shard=\"1\"}", 4.0),
+            ("roadstead_shard_mailbox_messages{shard=\"1\"}", 5.0),
+            ("roadstead_closes_total{code=\"3008\"}", 2.0),
+            ("roadstead_closes_total{code=\"other\"}", 0.0),
+            ("roadstead_shard_turn_seconds_bucket{shard=\"1\",le=\"0.001\"}", 0.0),
+            ("roadstead_shard_turn_seconds_bucket{shard=\"1\",le=\"0.01\"}", 1.0),
+            ("roadstead_shard_turn_seconds_bucket{shard=\"1\",le=\"+Inf\"}", 1.0),
+            ("roadstead_shard_turn_seconds_sum{shard=\"1\"}", 0.005),
             ("roadstead_shards", 2.0),
             ("roadstead_ready", 0.0),
             ("process_cpu_seconds_total", 1.5),

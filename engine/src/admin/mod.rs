@@ -13,6 +13,7 @@ mod metrics;
 mod page;
 mod process;
 mod revocations;
+mod shard_metrics;
 pub mod socket;
 mod status;
 

@@ -292,7 +292,10 @@ fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -
     let _ = listening.send(Ok(addresses));
     loop {
         shard.wait()?;
-        if shard.turn(now(started)) == Turned::Finished {
+        let begun = Instant::now();
+        let turned = shard.turn(now(started));
+        shard.measure(begun.elapsed());
+        if turned == Turned::Finished {
             return Ok(());
         }
     }

@@ -19,6 +19,7 @@ pub(super) fn close(
 ) {
     if wire.closing.send() {
         heard.replies.close(key, Some(code), reason);
+        heard.closes.push(code);
         heard.timers.push((key.slot, Some(close_due_ms(now, settings))));
     }
 }
@@ -35,6 +36,7 @@ pub(super) fn fail(
 ) {
     if wire.closing.fail() {
         heard.replies.close(key, Some(code), reason);
+        heard.closes.push(code);
     }
     end_after_flush(key, wire, Ending::Shutdown, now, settings, heard);
 }

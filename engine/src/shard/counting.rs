@@ -1,11 +1,18 @@
 //! The turn's end: what the rooms counted in it goes to the shard's counters.
 
+use std::time::Duration;
+
 use roadstead_io::Io;
 
 use super::{Shard, introductions};
 use crate::counters::Metric;
 
 impl<I: Io> Shard<I> {
+    /// Counts how long a turn took: the caller has the clock.
+    pub fn measure(&self, turn: Duration) {
+        self.counters.turns.add(turn);
+    }
+
     pub(super) fn count(&mut self) {
         let counters = &self.counters;
         let heard = self.sessions.take_tally();
@@ -24,6 +31,9 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::RevokedSubRefresh, heard.revoked.sub_refresh);
         counters.add(Metric::Violations, heard.violations);
         counters.add(Metric::Disconnects, heard.disconnects);
+        for code in self.heard.closes.drain(..) {
+            counters.closes.add(code);
+        }
         counters.add(Metric::PongTimeouts, heard.pongs_missing);
         self.count_tokens(&heard.tokens);
         let counters = &self.counters;

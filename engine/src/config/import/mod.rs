@@ -65,7 +65,7 @@ pub struct Finding {
 pub struct Import {
     /// The configuration file (TOML). It holds the secrets of the input.
     pub text: String,
-    /// Every key of the input, in its order.
+    /// Every key of the input.
     pub findings: Vec<Finding>,
     /// What of the whole is not valid though each value is.
     pub problems: Vec<String>,
