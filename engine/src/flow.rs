@@ -2,12 +2,16 @@
 //!
 //! Invariants: plain data; no room, no socket, no reference into a buffer of the turn.
 
+mod relayed;
+mod streams;
+
 use std::sync::Arc;
 
-use roadstead_control::{Digest, Incarnation, NodeId, hub_shard};
+use roadstead_control::{Incarnation, NodeId};
 use roadstead_protocol::{Encoding, ErrorCode, UnsubscribeCode};
 
-use crate::revocations::{Revocation, Subject};
+pub use relayed::{Relayed, Revoking};
+pub use streams::{Claim, Found, Position, Reading, Standing, Stored, Wish};
 
 /// The turn's time, read once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +97,8 @@ pub enum Command {
         /// The verdict of the permission check, applied after the checks that only the router can make. With a term if a token
         /// that ends, or can be taken back by its id, was needed for it.
         verdict: Result<Option<Term>, ErrorCode>,
+        /// What it is to be, if it is to know where in the channel's stream it is.
+        wish: Option<Wish>,
     },
     /// Let a subscription last as long as another token says.
     Refresh {
@@ -134,6 +140,19 @@ pub enum Command {
         /// Allowed to subscribers only.
         must_subscribe: bool,
     },
+    /// Read a channel's stream.
+    Read {
+        /// Who.
+        by: Key,
+        /// The request's id.
+        id: u32,
+        /// Channel name.
+        channel: Arc<str>,
+        /// What of it.
+        reading: Reading,
+        /// Allowed to subscribers only.
+        must_subscribe: bool,
+    },
 }
 
 impl Command {
@@ -145,7 +164,8 @@ impl Command {
             | Self::Refresh { by, .. }
             | Self::Unsubscribe { by, .. }
             | Self::Enter { by, .. }
-            | Self::Publish { by, .. } => *by,
+            | Self::Publish { by, .. }
+            | Self::Read { by, .. } => *by,
         }
     }
 }
@@ -163,11 +183,29 @@ pub struct Publication {
     pub conn_info: Option<Arc<[u8]>>,
 }
 
+/// A publication with its position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// Its position.
+    pub position: Position,
+    /// What.
+    pub publication: Arc<Publication>,
+}
+
 /// How a request ended, or what became of what was asked for earlier.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// Subscribed.
-    Subscribed,
+    /// Subscribed; where in the stream, if the client is to know.
+    Subscribed(Option<Box<Standing>>),
+    /// A server-side subscription that a connect waits for has begun, or cannot.
+    Begun {
+        /// Channel name.
+        channel: Arc<str>,
+        /// Where in the stream, if there is one.
+        begun: Result<Option<Box<Standing>>, ErrorCode>,
+    },
+    /// What was read.
+    Read(Box<Found>),
     /// The subscription goes on.
     Refreshed,
     /// A subscription was taken away, and nobody has asked for that.
@@ -199,15 +237,6 @@ pub struct Delivery {
     pub id: u32,
     /// The answer.
     pub answer: Answer,
-}
-
-/// Where a channel stands: whose counting it is, and how far it has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Position {
-    /// Drawn anew by each owner that begins to count; 0: nobody has counted yet.
-    pub epoch: u32,
-    /// Publications of this epoch so far.
-    pub sequence: u64,
 }
 
 /// How another node ended a request.
@@ -245,165 +274,6 @@ pub enum Unlocated {
     NoAnswer,
     /// Too many such questions are open.
     Busy,
-}
-
-/// What nodes say to each other about channels and users.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Relayed {
-    /// The sender's hub wants the channel's publications; what it saw last. Answered by `Top` or `NotOwner`.
-    Announce {
-        /// Channel name.
-        channel: Arc<str>,
-        /// Numbers the question, from 1; its answer repeats it.
-        ask: u32,
-        /// Last position seen.
-        position: Position,
-    },
-    /// The owner has added the asking node: publications above `position` follow.
-    Top {
-        /// Channel name.
-        channel: Arc<str>,
-        /// The number of the `Announce`.
-        ask: u32,
-        /// Last position given.
-        position: Position,
-    },
-    /// The sender wants the channel no more.
-    Withdraw {
-        /// Channel name.
-        channel: Arc<str>,
-    },
-    /// The sender does not own the channel, or not any more.
-    NotOwner {
-        /// Channel name.
-        channel: Arc<str>,
-        /// The number of the `Announce`; 0: said unasked.
-        ask: u32,
-    },
-    /// A publication for the owner to order.
-    Publish {
-        /// Names the request at the asking node; its upper 16 bits are the asking hub.
-        request: u64,
-        /// Channel name.
-        channel: Arc<str>,
-        /// What.
-        publication: Arc<Publication>,
-    },
-    /// The owner's answer to `Publish`.
-    Published {
-        /// The request.
-        request: u64,
-        /// How it ended.
-        outcome: Outcome,
-    },
-    /// An ordered publication, once to each interested node.
-    Deliver {
-        /// Channel name.
-        channel: Arc<str>,
-        /// Its position.
-        position: Position,
-        /// What.
-        publication: Arc<Publication>,
-    },
-    /// A connection of a user exists on the sender's node.
-    Enter {
-        /// Counts the statements of one hub to another in a link session, from 1.
-        sequence: u64,
-        /// User.
-        user: Arc<str>,
-        /// [`Key::number`].
-        connection: u64,
-        /// Shard that holds it.
-        shard: u16,
-        /// Seconds since it began.
-        age_s: u32,
-    },
-    /// A connection of a user is gone.
-    Leave {
-        /// As in `Enter`.
-        sequence: u64,
-        /// User.
-        user: Arc<str>,
-        /// [`Key::number`].
-        connection: u64,
-    },
-    /// Everything that hub `from_hub` has to announce to hub `to_hub` was announced in this session.
-    Complete {
-        /// The sender's hub.
-        from_hub: u16,
-        /// The receiver's hub.
-        to_hub: u16,
-        /// As in `Enter`.
-        sequence: u64,
-    },
-    /// What `from_hub` believes `to_hub` to know of it: number and sum of interests and of connections.
-    Digest {
-        /// The sender's hub.
-        from_hub: u16,
-        /// The receiver's hub.
-        to_hub: u16,
-        /// Interests: count, sum of hashes.
-        interests: (u64, u64),
-        /// Connections: count, sum of hashes.
-        entries: (u64, u64),
-    },
-    /// Asks the owner of `#user` where the user is.
-    Locate {
-        /// As in `Publish`.
-        request: u64,
-        /// User.
-        user: Arc<str>,
-    },
-    /// About tokens that were taken back; for shard 0.
-    Revoking(Revoking),
-    /// The answer to `Locate`.
-    Located {
-        /// The request.
-        request: u64,
-        /// Whether the owner could answer.
-        outcome: Outcome,
-        /// The user's connections.
-        entries: Vec<LocatedEntry>,
-    },
-}
-
-/// What nodes say to each other about revocations.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Revoking {
-    /// What the sender knows, in short.
-    Digest(Digest),
-    /// A revocation.
-    Entry(Revocation),
-    /// Asks for those behind a subject, in their order; answered by `Entry` ... `Sent`.
-    After(Option<Subject>),
-    /// A part of an answer is complete.
-    Sent {
-        /// Whether there are others behind it.
-        more: bool,
-    },
-}
-
-impl Relayed {
-    /// The shard, of the receiver's `shards`, that this is for.
-    #[must_use]
-    pub fn hub(&self, shards: u16) -> u16 {
-        match self {
-            Self::Announce { channel, .. }
-            | Self::Top { channel, .. }
-            | Self::Withdraw { channel }
-            | Self::NotOwner { channel, .. }
-            | Self::Publish { channel, .. }
-            | Self::Deliver { channel, .. } => hub_shard(channel.as_bytes(), shards),
-            Self::Enter { user, .. } | Self::Leave { user, .. } | Self::Locate { user, .. } => {
-                hub_shard(personal_channel(user).as_bytes(), shards)
-            }
-            Self::Revoking(_) => 0,
-            Self::Complete { to_hub, .. } | Self::Digest { to_hub, .. } => *to_hub % shards,
-            Self::Published { request, .. } | Self::Located { request, .. } => {
-                (request >> 48) as u16 % shards
-            }
-        }
-    }
 }
 
 /// A connection's client id, as its client and every other node know it.

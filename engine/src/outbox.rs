@@ -116,12 +116,21 @@ pub struct Outbox {
     stops: u32,
     /// The shard looks at it again when its time is up.
     watched: bool,
+    /// Nothing is said until something comes that must go first.
+    corked: bool,
 }
 
 impl Outbox {
     /// Nothing to write.
-    pub const EMPTY: Self =
-        Self { rings: [NONE; LANES], bytes: 0, utterance: NONE, blocked: false, stops: 0, watched: false };
+    pub const EMPTY: Self = Self {
+        rings: [NONE; LANES],
+        bytes: 0,
+        utterance: NONE,
+        blocked: false,
+        stops: 0,
+        watched: false,
+        corked: false,
+    };
 
     /// Bytes that wait here (not those that the socket took or a back end keeps).
     #[must_use]
@@ -142,6 +151,17 @@ impl Outbox {
         }
         self.watched = self.blocked;
         if self.blocked { Watch::Again(self.stops) } else { Watch::Over }
+    }
+
+    /// Keeps back what is queued from now on, until [`Outboxes::uncork`].
+    pub fn cork(&mut self) {
+        self.corked = true;
+    }
+
+    /// Whether what is queued is kept back.
+    #[must_use]
+    pub fn is_corked(&self) -> bool {
+        self.corked
     }
 
     /// Whether the socket took less than it was given and has not drained yet.
@@ -223,7 +243,7 @@ impl Outboxes {
         if outbox.bytes > 0 && !is_close && outbox.bytes.saturating_add(len) > self.bytes_max {
             return Err(Full);
         }
-        if outbox.bytes == 0 && !outbox.blocked && outbox.utterance == NONE {
+        if outbox.bytes == 0 && !outbox.blocked && !outbox.corked && outbox.utterance == NONE {
             outbox.utterance = self.utterances.len() as u32;
             self.utterances.push(Utterance { slot, first: Some((lane, Entry { payload, tag })) });
         } else {
@@ -262,7 +282,7 @@ impl Outboxes {
 
     /// Puts a connection with waiting messages on the list of this turn's speakers.
     fn mark(&mut self, outbox: &mut Outbox, slot: u32) {
-        if outbox.utterance == NONE && !outbox.blocked {
+        if outbox.utterance == NONE && !outbox.blocked && !outbox.corked {
             outbox.utterance = self.utterances.len() as u32;
             self.utterances.push(Utterance { slot, first: None });
         }
@@ -282,6 +302,14 @@ impl Outboxes {
         outbox.blocked = true;
         outbox.stops = outbox.stops.wrapping_add(1);
         (!std::mem::replace(&mut outbox.watched, true)).then_some(outbox.stops)
+    }
+
+    /// What was kept back is said in this turn, behind what is queued in it in an earlier lane.
+    pub fn uncork(&mut self, outbox: &mut Outbox, slot: u32) {
+        outbox.corked = false;
+        if outbox.bytes > 0 {
+            self.mark(outbox, slot);
+        }
     }
 
     /// The socket has room again; what waits is said in this turn.
@@ -374,7 +402,7 @@ impl Outboxes {
                 self.plans.push((slot, Plan::Direct(entry.payload)));
                 continue;
             }
-            if outbox.blocked || outbox.bytes == 0 {
+            if outbox.blocked || outbox.corked || outbox.bytes == 0 {
                 continue;
             }
             if self.gathered.len() < bytes_per_turn {

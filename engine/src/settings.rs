@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use roadstead_control::{ClusterName, Region, Weight};
 use roadstead_io::{Choice, Congestion};
 
-pub use channel::{Channel, NamePattern, is_namespace};
+pub use channel::{Channel, History, NamePattern, RecoveryMode, is_namespace, split_name};
 pub use guard::{ForwardedHeader, Guard, Proxy};
 pub use tls::{ClientCertificates, ClientUser, KernelTls, Tls};
 pub use token::{SubscriptionToken, Token};
@@ -124,6 +124,8 @@ pub struct Limits {
     pub slow_close_ms: u32,
     /// Messages that wait in the mailbox from one shard to another.
     pub mailbox_messages: u32,
+    /// Memory of one shard for channels' histories, bytes.
+    pub history_bytes_per_shard: u32,
 }
 
 impl Limits {
@@ -157,6 +159,12 @@ pub struct Client {
     pub allow_anonymous: bool,
     /// Origins of browsers besides the host itself; `*` allows all.
     pub allowed_origins: Vec<String>,
+    /// Publications that one history command reads.
+    pub history_max_publication_limit: u32,
+    /// Publications that one recovery brings back; more cannot be recovered.
+    pub recovery_max_publication_limit: u32,
+    /// Between two looks whether positioned subscriptions have missed something, milliseconds.
+    pub channel_position_check_delay_ms: u64,
 }
 
 /// Logging to stderr.
@@ -383,6 +391,7 @@ impl Default for Limits {
             outbox_messages: 256,
             slow_close_ms: 10_000,
             mailbox_messages: 16_384,
+            history_bytes_per_shard: 256 << 20,
         }
     }
 }
@@ -413,6 +422,9 @@ impl Default for Client {
             user_personal_channel: false,
             allow_anonymous: false,
             allowed_origins: Vec::new(),
+            history_max_publication_limit: 300,
+            recovery_max_publication_limit: 300,
+            channel_position_check_delay_ms: 40_000,
         }
     }
 }

@@ -48,7 +48,7 @@ pub use malformed::Malformed;
 pub use method::Method;
 pub use publication::{ClientInfo, Publication};
 pub use push::{Push, SubscribePush, push_ping, push_push};
-pub use replies::{Replies, ServerMessage, replies};
+pub use replies::{Recovered, Replies, ServerMessage, Subscribed, replies, subscribed};
 pub use reply::{
     ConnectResult, HistoryResult, PresenceResult, PresenceStatsResult, RefreshResult, Reply,
     SubRefreshResult, SubscribeResult, push_reply,

@@ -32,8 +32,97 @@ pub enum ServerMessage<'a> {
         /// The place in the stream; 0 when there is none.
         offset: u64,
     },
+    /// A subscription is gone.
+    Unsubscribed {
+        /// The channel.
+        channel: Cow<'a, str>,
+        /// Why: an [`UnsubscribeCode`](crate::UnsubscribeCode).
+        code: u32,
+    },
     /// Any other push.
     Other,
+}
+
+/// How a subscription began, as its client is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Subscribed<'a> {
+    /// It knows its position.
+    pub positioned: bool,
+    /// The stream's epoch.
+    #[serde(borrow, deserialize_with = "json::text")]
+    pub epoch: Cow<'a, str>,
+    /// Where the client was, if everything was recovered; the stream's top otherwise.
+    pub offset: u64,
+    /// Recovery was attempted.
+    pub was_recovering: bool,
+    /// Nothing is missing.
+    pub recovered: bool,
+    /// What was missed.
+    #[serde(borrow)]
+    pub publications: Vec<Recovered<'a>>,
+}
+
+/// A publication that came with a recovery.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Recovered<'a> {
+    /// The payload: raw JSON in JSON.
+    #[serde(borrow, deserialize_with = "json::bytes")]
+    pub data: Cow<'a, [u8]>,
+    /// The place in the stream.
+    pub offset: u64,
+}
+
+/// The answer to subscribe command `id` in `message`, the payload of one WebSocket message of a server, if it is a success.
+pub fn subscribed(encoding: Encoding, message: &[u8], id: u32) -> Option<Subscribed<'_>> {
+    match encoding {
+        Encoding::Json => Lines::of(message).flatten().find_map(|line| {
+            let reply: SubscribeReply<'_> = serde_json::from_str(line).ok()?;
+            reply.subscribe.filter(|_| reply.id == id)
+        }),
+        Encoding::Protobuf => Frames::of(message).flatten().find_map(|frame| {
+            let (mut found, mut result) = (0, None);
+            protobuf::fields(frame, |tag, value| {
+                match tag {
+                    1 => found = value.u32()?,
+                    6 => result = Some(subscribed_object(value)?),
+                    _ => {}
+                }
+                Ok(())
+            })
+            .ok()?;
+            result.filter(|_| found == id)
+        }),
+    }
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct SubscribeReply<'a> {
+    id: u32,
+    #[serde(borrow)]
+    subscribe: Option<Subscribed<'a>>,
+}
+
+fn subscribed_object(value: Value<'_>) -> Result<Subscribed<'_>, Malformed> {
+    let mut subscribed = Subscribed::default();
+    protobuf::fields(value.bytes()?, |tag, value| {
+        match tag {
+            6 => subscribed.epoch = value.text()?,
+            7 => {
+                let PublicationObject { data, offset } = publication_object(value)?;
+                subscribed.publications.push(Recovered { data, offset });
+            }
+            8 => subscribed.recovered = value.flag()?,
+            9 => subscribed.offset = value.u64()?,
+            10 => subscribed.positioned = value.flag()?,
+            12 => subscribed.was_recovering = value.flag()?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(subscribed)
 }
 
 /// The messages of one WebSocket message; see [`replies()`].
@@ -100,6 +189,14 @@ struct PushObject<'a> {
     channel: Cow<'a, str>,
     #[serde(borrow, deserialize_with = "json::object", rename = "pub")]
     publication: Option<PublicationObject<'a>>,
+    #[serde(deserialize_with = "json::object")]
+    unsubscribe: Option<UnsubscribeObject>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct UnsubscribeObject {
+    code: u32,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -114,8 +211,11 @@ impl<'a> From<Envelope<'a>> for ServerMessage<'a> {
     fn from(envelope: Envelope<'a>) -> Self {
         let Envelope { id, error, result, push } = envelope;
         match push {
-            Some(PushObject { channel, publication: Some(PublicationObject { data, offset }) }) => {
+            Some(PushObject { channel, publication: Some(PublicationObject { data, offset }), .. }) => {
                 Self::Publication { channel, data, offset }
+            }
+            Some(PushObject { channel, unsubscribe: Some(UnsubscribeObject { code }), .. }) => {
+                Self::Unsubscribed { channel, code }
             }
             Some(_) => Self::Other,
             None if id == 0 && error.is_none() && result.is_none() => Self::Ping,
@@ -198,11 +298,23 @@ fn push_object(value: Value<'_>) -> Result<PushObject<'_>, Malformed> {
         match tag {
             2 => push.channel = value.text()?,
             4 => push.publication = Some(publication_object(value)?),
+            7 => push.unsubscribe = Some(unsubscribe_object(value)?),
             _ => {}
         }
         Ok(())
     })?;
     Ok(push)
+}
+
+fn unsubscribe_object(value: Value<'_>) -> Result<UnsubscribeObject, Malformed> {
+    let mut unsubscribe = UnsubscribeObject::default();
+    protobuf::fields(value.bytes()?, |tag, value| {
+        if tag == 2 {
+            unsubscribe.code = value.u32()?;
+        }
+        Ok(())
+    })?;
+    Ok(unsubscribe)
 }
 
 fn publication_object(value: Value<'_>) -> Result<PublicationObject<'_>, Malformed> {

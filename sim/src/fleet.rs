@@ -25,11 +25,11 @@ use std::time::Duration;
 use roadstead_control::{ClusterKeys, Duty, FleetEvent, Incarnation, NodeId};
 use roadstead_engine::counters::Metric;
 use roadstead_engine::revocations::{Revocation, Subject, Terms};
-use roadstead_engine::settings::{Secret, Settings};
+use roadstead_engine::settings::{Channel, History, Secret, Settings};
 use roadstead_engine::token::{Grant, Signer, mint};
 
 use crate::conditions::Conditions;
-use crate::guest::{Character, Ended, Guest, Invitation, SILENCE_MAX};
+use crate::guest::{Character, Ended, Guest, Invitation, Known, SILENCE_MAX};
 use crate::host::{CLUSTER_PORT, Host, HostParts};
 use crate::links::Links;
 use crate::network::Wire;
@@ -53,6 +53,8 @@ pub struct Summary {
     pub heard: usize,
     /// Publications lost, as nodes count them.
     pub lost: u64,
+    /// Recoveries that succeeded, and others.
+    pub recoveries: (usize, usize),
     /// Faults that were brought about.
     pub faults: usize,
     /// Gaps that faults excused.
@@ -115,6 +117,16 @@ struct Visitor {
     user: Option<String>,
 }
 
+/// A client that was thrown out, as it comes back.
+#[derive(Debug)]
+struct Return {
+    at: Duration,
+    character: Character,
+    user: Option<String>,
+    wishes: Vec<String>,
+    known: Known,
+}
+
 struct Run {
     world: World,
     random: Random,
@@ -122,7 +134,7 @@ struct Run {
     links: Rc<RefCell<Links>>,
     guests: Vec<Visitor>,
     /// Who comes back, and when.
-    returns: Vec<(Duration, Character, Option<String>, Vec<String>)>,
+    returns: Vec<Return>,
     guests_welcomed: u32,
     oracle: Oracle,
     channels: usize,
@@ -165,10 +177,16 @@ impl Run {
         let sabotage_from = Duration::from_secs(if is_said_once { 0 } else { 20 });
         let saboteur =
             |random: &mut Random| mutant.map(|mutant| Saboteur::new(mutant, random.split(), sabotage_from));
+        // Chance of its own: seeds keep their course.
+        let mut keeping = Random::new(seed ^ 0x6b65_6570);
+        let history = keeping.chance(600).then(|| [5, 60, 1_000][keeping.below(3)]);
         let has_all_seeds = random.chance(700);
         let hosts = (0..nodes).map(|number| {
             let seeds = if has_all_seeds { all.clone() } else { all[..nodes.div_ceil(2)].to_vec() };
-            let settings = settings(&mut random);
+            let mut settings = settings(&mut random);
+            if let Some(size) = history {
+                settings.channel = keeping_channels(size);
+            }
             let keys = Arc::clone(&keys);
             let parts = HostParts { number, settings, seeds, keys, links_per_peer, link_queue_bytes, stalls };
             Host::new(&world, parts, saboteur(&mut random))
@@ -423,21 +441,28 @@ impl Run {
             _ => Character::Rude,
         };
         let user = self.random.chance(700).then(|| format!("user-{}", self.random.below(self.users)));
-        self.invite(character, user, Vec::new());
+        self.invite(character, user, Vec::new(), Known::new());
     }
 
     /// Somebody connects to a node that is ready, or to any where none is.
-    fn invite(&mut self, character: Character, user: Option<String>, wishes: Vec<String>) {
+    fn invite(&mut self, character: Character, user: Option<String>, wishes: Vec<String>, known: Known) {
         let ready: Vec<usize> =
             (0..self.hosts.len()).filter(|&number| self.hosts[number].is_ready()).collect();
         let at = match ready.len() {
             0 => self.random.below(self.hosts.len()),
             count => ready[self.random.below(count)],
         };
-        self.invite_to(at, character, user, wishes);
+        self.invite_to(at, character, user, wishes, known);
     }
 
-    fn invite_to(&mut self, at: usize, character: Character, user: Option<String>, wishes: Vec<String>) {
+    fn invite_to(
+        &mut self,
+        at: usize,
+        character: Character,
+        user: Option<String>,
+        wishes: Vec<String>,
+        known: Known,
+    ) {
         self.guests_welcomed += 1;
         let token = user.as_deref().map(token).unwrap_or_default();
         let invitation = Invitation {
@@ -447,6 +472,7 @@ impl Run {
             at,
             token,
             wishes,
+            known,
             patience: Some(PATIENCE),
         };
         let guest = Guest::invited(&self.world, invitation);
@@ -477,13 +503,14 @@ impl Run {
                 );
             if comes_back {
                 let at = self.now() + Duration::from_millis(self.random.within(50..=2_000) as u64);
-                self.returns.push((at, character, visitor.user.clone(), guest.channels()));
+                let (user, wishes, known) = (visitor.user.clone(), guest.channels(), guest.known());
+                self.returns.push(Return { at, character, user, wishes, known });
             }
         }
         let now = self.now();
-        let due = self.returns.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>();
-        for (_, character, user, wishes) in due {
-            self.invite(character, user, wishes);
+        let due = self.returns.extract_if(.., |back| back.at <= now).collect::<Vec<_>>();
+        for Return { character, user, wishes, known, .. } in due {
+            self.invite(character, user, wishes, known);
         }
         Ok(())
     }
@@ -518,7 +545,7 @@ impl Run {
         if !moved {
             let acts_at = self.guests.iter().filter_map(|visitor| visitor.guest.acts_at());
             let acts_at = acts_at.filter(|at| acts && *at > now);
-            let returns = self.returns.iter().map(|(at, ..)| *at);
+            let returns = self.returns.iter().map(|back| back.at);
             let hosts = self.hosts.iter().filter_map(Host::due);
             let next = acts_at.chain(returns).chain(hosts).chain(self.world.due()).min();
             pause = pause.max(next.unwrap_or(now).saturating_sub(now).min(Duration::from_millis(50)));
@@ -592,6 +619,7 @@ impl Run {
             published: self.oracle.published(),
             heard: self.oracle.heard(),
             lost: self.hosts.iter().map(Host::lost).sum(),
+            recoveries: self.oracle.recoveries(),
             faults: self.faults_done,
             excused: self.excused,
             revoked: self.revoked,
@@ -669,6 +697,12 @@ fn settings(random: &mut Random) -> Settings {
     settings.shutdown.close_ms = 2_000;
     settings.token.hmac_secret = Some(secret());
     settings
+}
+
+/// Rules of channels whose subscriptions all recover from so many publications.
+pub(crate) fn keeping_channels(size: u32) -> Channel {
+    let history = History { size, ttl_ms: 600_000, ..History::NONE };
+    Channel { history, force_recovery: true, ..Channel::default() }
 }
 
 fn secret() -> Secret {

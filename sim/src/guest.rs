@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roadstead_protocol::{
-    Command, ConnectRequest, Encoding, HistoryRequest, PublishRequest, Request, ServerMessage,
-    SubscribeRequest, push_command, replies,
+    Command, ConnectRequest, Encoding, HistoryRequest, Method, PublishRequest, Request, ServerMessage,
+    SubscribeRequest, Subscribed, push_command, replies, subscribed,
 };
 use wsproto::handshake::{self, ClientRequest};
 use wsproto::{Decoder, Event, Limits, MessageKind, Opcode, Role};
@@ -69,9 +69,14 @@ pub struct Invitation {
     pub token: String,
     /// Channels that it subscribes to as soon as it is inside.
     pub wishes: Vec<String>,
+    /// Where it was in the streams of channels: epoch and offset.
+    pub known: Known,
     /// After which silence it goes; `None`: never. SDKs wait for a question's answer and for pings only so long.
     pub patience: Option<Duration>,
 }
+
+/// What a client remembers of streams, by channel: epoch and offset.
+pub(crate) type Known = BTreeMap<String, (String, u64)>;
 
 /// A client.
 #[derive(Debug)]
@@ -82,6 +87,7 @@ pub struct Guest {
     at: usize,
     token: String,
     wishes: Vec<String>,
+    known: Known,
     patience: Option<Duration>,
     /// When something was heard last.
     heard_at: Duration,
@@ -100,6 +106,8 @@ pub struct Guest {
     asks: u32,
     publications: u32,
     subscriptions: BTreeMap<String, RunId>,
+    /// Those of them that know their position, with it.
+    positions: Known,
     reads: bool,
     acts_at: Duration,
     close_code: Option<u16>,
@@ -138,18 +146,24 @@ const INTERNAL: u32 = 100;
 const NOT_AVAILABLE: u32 = 108;
 const TOO_MANY_REQUESTS: u32 = 111;
 
+/// Code of an unsubscribe after which a client comes back with its position.
+const INSUFFICIENT_STATE: u32 = 2_500;
+
 impl Guest {
     /// A client of the only node that starts to connect to it.
     #[must_use]
     pub fn new(world: &World, number: u32, character: Character, node: SocketAddr) -> Self {
-        let (token, wishes) = (String::new(), Vec::new());
-        Self::invited(world, Invitation { number, character, node, at: 0, token, wishes, patience: None })
+        let (token, wishes, known) = (String::new(), Vec::new(), Known::new());
+        Self::invited(
+            world,
+            Invitation { number, character, node, at: 0, token, wishes, known, patience: None },
+        )
     }
 
     /// A client that starts to connect.
     #[must_use]
     pub fn invited(world: &World, invitation: Invitation) -> Self {
-        let Invitation { number, character, node, at, token, wishes, patience } = invitation;
+        let Invitation { number, character, node, at, token, wishes, known, patience } = invitation;
         let mut random = world.random();
         let home = SocketAddr::from(([127, 0, 1, (number / 200) as u8], 20_000 + (number % 200) as u16));
         let encoding = if random.chance(500) { Encoding::Json } else { Encoding::Protobuf };
@@ -162,6 +176,7 @@ impl Guest {
             at,
             token,
             wishes,
+            known,
             patience,
             heard_at: world.now(),
             world: world.clone(),
@@ -176,6 +191,7 @@ impl Guest {
             asks: 0,
             publications: 0,
             subscriptions: BTreeMap::new(),
+            positions: Known::new(),
             reads: true,
             acts_at: world.now(),
             close_code: None,
@@ -255,6 +271,12 @@ impl Guest {
             _ => None,
         });
         self.subscriptions.keys().cloned().chain(asked).chain(self.wishes.iter().cloned()).collect()
+    }
+
+    /// What it remembers of streams.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        self.known.clone()
     }
 
     /// Reads from now on, however slow it was.
@@ -402,8 +424,14 @@ impl Guest {
         if self.subscriptions.contains_key(&channel) || self.asked.values().any(|(ask, _)| about_it(ask)) {
             return;
         }
-        let request =
-            SubscribeRequest { channel: Cow::Owned(channel.clone()), ..SubscribeRequest::default() };
+        let (epoch, offset) = self.known.get(&channel).cloned().unwrap_or_default();
+        let request = SubscribeRequest {
+            channel: Cow::Owned(channel.clone()),
+            recover: self.known.contains_key(&channel),
+            epoch: Cow::Owned(epoch),
+            offset,
+            ..SubscribeRequest::default()
+        };
         self.ask(Ask::Subscribe(channel), Request::Subscribe(request));
     }
 
@@ -511,6 +539,15 @@ impl Guest {
                 }
                 for message in replies(self.encoding, payload) {
                     let message = message.map_err(|_| self.wrong("a malformed message"))?;
+                    if let ServerMessage::Reply { id, result: Some(Method::Subscribe), .. } = message
+                        && let Some((Ask::Subscribe(channel), _)) = self.asked.get(&id)
+                    {
+                        let channel = channel.clone();
+                        self.asked.remove(&id);
+                        let begun = subscribed(self.encoding, payload, id).unwrap_or_default();
+                        self.hear_begun(channel, &begun, oracle)?;
+                        continue;
+                    }
                     self.hear_message(&message, oracle)?;
                 }
             }
@@ -545,8 +582,22 @@ impl Guest {
                 };
                 self.hear_answer(ask, error.as_ref().map(|(code, _)| *code), oracle)
             }
-            ServerMessage::Publication { channel, data, .. } => self.hear_publication(channel, data, oracle),
-            ServerMessage::Other => Err(self.wrong("a push that nobody asked for")),
+            ServerMessage::Publication { channel, data, offset } => {
+                self.hear_publication(channel, data, *offset, oracle)
+            }
+            ServerMessage::Unsubscribed { channel, code: INSUFFICIENT_STATE }
+                if self.positions.remove(&**channel).is_some() =>
+            {
+                // It comes back at once, with the position that it has.
+                if let Some(run) = self.subscriptions.remove(&**channel) {
+                    oracle.leave(run);
+                }
+                self.wishes.push(channel.to_string());
+                Ok(())
+            }
+            ServerMessage::Unsubscribed { .. } | ServerMessage::Other => {
+                Err(self.wrong("a push that nobody asked for"))
+            }
         }
     }
 
@@ -559,34 +610,84 @@ impl Guest {
                     self.subscribe_to(channel);
                 }
             }
-            (Ask::Subscribe(channel), None) => {
-                let run = oracle.subscribe(self.number, self.at, &channel);
-                if self.stage == Stage::Leaving {
-                    oracle.leave(run);
-                }
-                self.subscriptions.insert(channel, run);
+            (Ask::Unsubscribe(channel), None) => {
+                self.subscriptions.remove(&channel);
+                self.positions.remove(&channel);
             }
-            (Ask::Unsubscribe(channel), None) => drop(self.subscriptions.remove(&channel)),
             (Ask::Publish(id), None) => oracle.answer(id, true)?,
             (Ask::Publish(id), Some(TOO_MANY_REQUESTS)) => oracle.answer(id, false)?,
             // In a fleet, the owner may be gone: the outcome is not known, or nobody could be asked.
             (Ask::Publish(id), Some(INTERNAL)) if self.patience.is_some() => oracle.answer_nothing(id)?,
-            (Ask::Subscribe(channel), Some(INTERNAL | TOO_MANY_REQUESTS)) if self.patience.is_some() => {
+            // A question for a position may find no room on its way to the hub.
+            (Ask::Subscribe(channel), Some(TOO_MANY_REQUESTS)) => self.wishes.push(channel),
+            (Ask::Subscribe(channel), Some(INTERNAL)) if self.patience.is_some() => {
                 self.wishes.push(channel);
             }
-            (Ask::Unavailable, Some(NOT_AVAILABLE)) => {}
+            // Of a history the position alone was asked for; of a fleet's, the owner may be gone.
+            (Ask::Unavailable, None | Some(NOT_AVAILABLE | TOO_MANY_REQUESTS)) => {}
+            (Ask::Unavailable, Some(INTERNAL)) if self.patience.is_some() => {}
             (ask, error) => return Err(self.wrong(&format!("{ask:?} was answered with {error:?}"))),
         }
         Ok(())
     }
 
-    fn hear_publication(&mut self, channel: &str, data: &[u8], oracle: &mut Oracle) -> Result<(), Wrong> {
+    /// A subscription began: what it was given leads from where the client was to where it goes on.
+    fn hear_begun(
+        &mut self,
+        channel: String,
+        begun: &Subscribed<'_>,
+        oracle: &mut Oracle,
+    ) -> Result<(), Wrong> {
+        let run = oracle.subscribe(self.number, self.at, &channel);
+        self.subscriptions.insert(channel.clone(), run);
+        if begun.positioned {
+            let was = self.known.remove(&channel);
+            if was.is_some() != begun.was_recovering || (begun.recovered && !begun.was_recovering) {
+                return Err(self.wrong(&format!("{channel}: {was:?} is not what {begun:?} answers")));
+            }
+            if let Some((epoch, offset)) = was.filter(|_| begun.recovered)
+                && (epoch != begun.epoch || offset != begun.offset)
+            {
+                return Err(self.wrong(&format!("{channel}: recovered from {epoch} {offset}: {begun:?}")));
+            }
+            if !begun.recovered && !begun.publications.is_empty() {
+                return Err(self.wrong(&format!("{channel}: a recovery that failed brings something")));
+            }
+            oracle.count_recovery(begun.was_recovering.then_some(begun.recovered));
+            self.positions.insert(channel.clone(), (begun.epoch.to_string(), begun.offset));
+            self.known.insert(channel.clone(), (begun.epoch.to_string(), begun.offset));
+            for recovered in &begun.publications {
+                self.hear_publication(&channel, &recovered.data, recovered.offset, oracle)?;
+            }
+        }
+        if self.stage == Stage::Leaving {
+            oracle.leave(run);
+        }
+        Ok(())
+    }
+
+    fn hear_publication(
+        &mut self,
+        channel: &str,
+        data: &[u8],
+        offset: u64,
+        oracle: &mut Oracle,
+    ) -> Result<(), Wrong> {
         let Some(&run) = self.subscriptions.get(channel) else {
             return Err(self.wrong(&format!("a publication of {channel} outside of any subscription")));
         };
         let Some(id) = id_of(data) else {
             return Err(self.wrong(&format!("a payload that nobody sent: {}", data.escape_ascii())));
         };
+        if let Some((epoch, last)) = self.positions.get_mut(channel) {
+            let before = std::mem::replace(last, offset);
+            if offset != before + 1 {
+                let epoch = epoch.clone();
+                return Err(self.wrong(&format!("{channel}: {offset} follows {before} in epoch {epoch}")));
+            }
+            oracle.place(channel, epoch, offset, id)?;
+            self.known.insert(channel.into(), (epoch.clone(), offset));
+        }
         oracle.hear(run, id, data)
     }
 

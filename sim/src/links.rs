@@ -261,5 +261,7 @@ fn name_of(relay: &Relay<'_>) -> &'static str {
         Relay::Revocation { .. } => "revocation",
         Relay::RevocationsAfter { .. } => "revocations after",
         Relay::RevocationsSent { .. } => "revocations sent",
+        Relay::Read { .. } => "read",
+        Relay::Found { .. } => "found",
     }
 }

@@ -16,6 +16,7 @@ use roadstead_engine::counters::Metric;
 use roadstead_engine::settings::Settings;
 
 use crate::conditions::Conditions;
+use crate::fleet::keeping_channels;
 use crate::guest::{Character, Ended, Guest};
 use crate::node::{Node, NodeParts};
 use crate::oracle::{Oracle, Wrong};
@@ -33,6 +34,8 @@ pub struct Summary {
     pub heard: usize,
     /// Publications lost between publisher and subscriber, as the node counts them.
     pub lost: u64,
+    /// Recoveries that succeeded, and others.
+    pub recoveries: (usize, usize),
     /// Publications refused for want of room.
     pub refused: u64,
     /// Sends that a socket did not take whole.
@@ -85,7 +88,12 @@ impl House {
         let fair = *conditions.delay_us.end() <= 5_000
             && conditions.send_buffer_bytes.min(conditions.receive_buffer_bytes) >= 2_048;
         let world = World::new(random.bits(), conditions);
-        let settings = settings(&mut random);
+        let mut settings = settings(&mut random);
+        // Chance of its own: seeds keep their course.
+        let mut keeping = Random::new(seed ^ 0x6b65_6570);
+        if keeping.chance(600) {
+            settings.channel = keeping_channels([5, 60, 1_000][keeping.below(3)]);
+        }
         let stalls = [0, 0, 300, 700][random.below(4)];
         let node = NodeParts {
             address: node_address(),
@@ -264,6 +272,7 @@ impl House {
             published: self.oracle.published(),
             heard: self.oracle.heard(),
             lost: self.node.sum(Metric::PublishGaps),
+            recoveries: self.oracle.recoveries(),
             refused: self.node.sum(Metric::PublishRefused),
             blocked: self.node.sum(Metric::BlockedSends),
             closed: self

@@ -32,6 +32,10 @@ pub struct Wrong(pub String);
 pub struct Oracle {
     published: BTreeMap<MessageId, Published>,
     runs: Vec<Run>,
+    /// What is where in streams: by channel, epoch and offset.
+    places: BTreeMap<(String, String, u64), MessageId>,
+    /// Recoveries that succeeded, and others.
+    recoveries: (usize, usize),
     /// Counts what happens, to tell what was first.
     clock: u64,
     /// The world's time.
@@ -189,6 +193,30 @@ impl Oracle {
         published.ordered_at.get_or_insert(self.now);
         heard.push(id);
         Ok(())
+    }
+
+    /// Somebody is told that a publication is at this place of a stream: everybody is told the same.
+    ///
+    /// # Errors
+    /// [`Wrong`]: somebody was told otherwise.
+    pub fn place(&mut self, channel: &str, epoch: &str, offset: u64, id: MessageId) -> Result<(), Wrong> {
+        let there = *self.places.entry((channel.into(), epoch.into(), offset)).or_insert(id);
+        if there == id {
+            return Ok(());
+        }
+        Err(wrong(format!("{channel} in epoch {epoch} has at {offset} both {there:?} and {id:?}")))
+    }
+
+    /// A client subscribed to a stream: with a position that could be recovered or not, or (`None`) without one.
+    pub fn count_recovery(&mut self, recovered: Option<bool>) {
+        self.recoveries.0 += usize::from(recovered == Some(true));
+        self.recoveries.1 += usize::from(recovered == Some(false));
+    }
+
+    /// Recoveries that succeeded, and others.
+    #[must_use]
+    pub fn recoveries(&self) -> (usize, usize) {
+        self.recoveries
     }
 
     /// Publications heard, all runs together.

@@ -3,10 +3,10 @@
 //! Invariant: a saboteur strikes only after its time has come, only at whole frames or orders, and says how often it did: a
 //! run that it never struck proves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use roadstead_protocol::relay::{Position, Relay, push_relay};
+use roadstead_protocol::relay::{Found, Position, Relay, StoredPublications, push_relay};
 
 use crate::network::Way;
 use crate::random::Random;
@@ -22,6 +22,10 @@ pub enum Mutant {
     LosesDeliver,
     /// A link loses an `Enter` and stays up.
     LosesEnter,
+    /// A recovery comes without its first publication.
+    CutsFound,
+    /// A link loses a `Deliver`, and the next one of the channel comes in its place: nobody behind it can see a gap.
+    HidesGap,
     /// A link brings a `Deliver` twice, at two positions: of two with one position, a hub takes one.
     DoublesDeliver,
     /// A link brings a `Publish` twice.
@@ -38,11 +42,13 @@ pub enum Mutant {
 
 impl Mutant {
     /// All.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::LosesAnnounce,
         Self::LosesTop,
         Self::LosesDeliver,
         Self::LosesEnter,
+        Self::CutsFound,
+        Self::HidesGap,
         Self::DoublesDeliver,
         Self::DoublesPublish,
         Self::ReordersDelivers,
@@ -62,17 +68,21 @@ pub struct Saboteur {
     strikes: u64,
     /// A frame that is held back until the next of its direction, by connection and direction.
     held: BTreeMap<(u32, bool), Vec<u8>>,
+    /// Where a `Deliver` was lost and the next one is to take its place.
+    hidden: BTreeSet<(u32, String)>,
 }
 
 /// How often a saboteur strikes where it can, per mille: every time where the rules mend a single strike, so that what
 /// is broken stays broken.
 const fn eagerness(mutant: Mutant) -> usize {
     match mutant {
-        Mutant::LosesAnnounce | Mutant::LosesTop | Mutant::LosesEnter => 1_000,
+        Mutant::LosesAnnounce | Mutant::LosesTop | Mutant::LosesEnter | Mutant::CutsFound => 1_000,
         Mutant::BringsStaleWithdraw | Mutant::WithholdsView | Mutant::WithholdsLinkChange => 500,
-        Mutant::LosesDeliver | Mutant::DoublesDeliver | Mutant::DoublesPublish | Mutant::ReordersDelivers => {
-            100
-        }
+        Mutant::LosesDeliver
+        | Mutant::DoublesDeliver
+        | Mutant::DoublesPublish
+        | Mutant::ReordersDelivers
+        | Mutant::HidesGap => 100,
     }
 }
 
@@ -80,7 +90,7 @@ impl Saboteur {
     /// One that breaks the rule of `mutant` from a moment on.
     #[must_use]
     pub fn new(mutant: Mutant, random: Random, from: Duration) -> Self {
-        Self { mutant, random, from, strikes: 0, held: BTreeMap::new() }
+        Self { mutant, random, from, strikes: 0, held: BTreeMap::new(), hidden: BTreeSet::new() }
     }
 
     /// How often it has struck.
@@ -116,6 +126,22 @@ impl Saboteur {
             {
                 out.extend_from_slice(frame);
                 let position = Position { sequence: position.sequence + 1, ..*position };
+                push(out, view, &Relay::Deliver { channel, position, publication: *publication });
+            }
+            Relay::Found { request, channel, found: Ok(found) }
+                if found.publications.iter().next().is_some() && self.strikes_at(Mutant::CutsFound, now) =>
+            {
+                let rest: Vec<_> = found.publications.iter().skip(1).collect();
+                let found = Found { publications: StoredPublications::of(&rest), ..*found };
+                push(out, view, &Relay::Found { request: *request, channel, found: Ok(found) });
+            }
+            Relay::Deliver { channel, .. } if self.strikes_at(Mutant::HidesGap, now) => {
+                self.hidden.insert((way.connection, (*channel).to_owned()));
+            }
+            Relay::Deliver { channel, position, publication }
+                if self.hidden.remove(&(way.connection, (*channel).to_owned())) =>
+            {
+                let position = Position { sequence: position.sequence - 1, ..*position };
                 push(out, view, &Relay::Deliver { channel, position, publication: *publication });
             }
             Relay::Publish { .. } if self.strikes_at(Mutant::DoublesPublish, now) => {

@@ -31,6 +31,8 @@ fn fixed_seeds() {
     assert!(count(|run| run.revoked > 3) > 10, "operators revoke");
     let has_caught_up = |run: &Summary| run.frames.iter().any(|(name, _)| *name == "revocations after");
     assert!(count(has_caught_up) > 3, "nodes ask for what they have missed");
+    assert!(count(|run| run.recoveries.0 > 3) > 10, "clients recover");
+    assert!(count(|run| run.recoveries.1 > 3) > 3, "clients are told that they cannot");
     let crosses = |run: &Summary| run.frames.iter().any(|(name, count)| *name == "deliver" && *count > 50);
     assert!(count(crosses) > 10, "publications cross from node to node");
 }

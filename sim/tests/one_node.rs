@@ -27,6 +27,8 @@ fn fixed_seeds() {
     assert!(count(|run| run.closed > 0) > 10, "clients are closed");
     assert!(count(|run| run.refused > 0) > 3, "publications are refused");
     assert!(count(|run| run.lost > 0) > 3, "publications are lost");
+    assert!(count(|run| run.recoveries.0 > 3) > 20, "clients recover");
+    assert!(count(|run| run.recoveries.1 > 0) > 3, "clients are told that they cannot");
 }
 
 #[test]

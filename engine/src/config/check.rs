@@ -202,9 +202,42 @@ fn channel_warnings(section: &str, rules: &Channel) -> Vec<String> {
              allow_publish_for_subscriber"
         ));
     }
+    warnings.extend(history_warnings(section, rules));
     if rules.channel_regex.as_ref().is_some_and(|pattern| !pattern.is_anchored()) {
         warnings.push(format!(
             "{section}.channel_regex allows every name that it matches somewhere; ^ and $ tie it to the ends"
+        ));
+    }
+    warnings
+}
+
+fn history_warnings(section: &str, rules: &Channel) -> Vec<String> {
+    let history = &rules.history;
+    let mut warnings = Vec::new();
+    if (history.size > 0) != (history.ttl_ms > 0) {
+        warnings.push(format!("{section} keeps no history: that needs both history_size and history_ttl"));
+    }
+    if history.is_on() && history.meta_ttl_ms < history.ttl_ms {
+        warnings.push(format!(
+            "{section}.history_meta_ttl is shorter than history_ttl: publications go with the epoch"
+        ));
+    }
+    let needing = [
+        ("force_positioning", rules.force_positioning),
+        ("allow_positioning", rules.allow_positioning),
+        ("force_recovery", rules.force_recovery),
+        ("allow_recovery", rules.allow_recovery),
+        ("allow_history_for_client", rules.allow_history_for_client),
+        ("allow_history_for_subscriber", rules.allow_history_for_subscriber),
+    ];
+    for (option, _) in needing.into_iter().filter(|(_, is_set)| *is_set && !history.is_on()) {
+        warnings.push(format!("{section}.{option} does nothing without history_size and history_ttl"));
+    }
+    let reads = rules.allow_history_for_client || rules.allow_history_for_subscriber;
+    if rules.allow_history_for_anonymous && !reads {
+        warnings.push(format!(
+            "{section}.allow_history_for_anonymous does nothing without {section}.allow_history_for_client or \
+             allow_history_for_subscriber"
         ));
     }
     warnings

@@ -12,6 +12,7 @@
 mod channels;
 mod check;
 mod cluster;
+mod duration;
 mod entry;
 mod environment;
 mod file;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use roadstead_control::NodeName;
 use serde_json::json;
 
+use super::duration;
 use super::entry::Value;
 use crate::limits::{CHANNEL_PATTERN_BYTES_MAX, CHANNEL_PATTERN_MEMORY_BYTES};
 use crate::prefix::{Prefix, Prefixes};
@@ -36,6 +37,12 @@ pub(super) enum Slot<S = Settings> {
     Ceiling {
         at: Place<S, Option<u64>>,
         min: u64,
+    },
+    /// A length of time, such as `300s`; stored in milliseconds.
+    Duration {
+        at: Place<S, u64>,
+        min_ms: u64,
+        max_ms: u64,
     },
     /// Like `Count`, stored small.
     Small {
@@ -110,6 +117,10 @@ impl<S> Slot<S> {
                     _ => Some(bytes(value).filter(|bytes| *bytes == 0 || bytes >= min)?),
                 };
             }
+            Self::Duration { at, min_ms, max_ms } => {
+                let allowed = *min_ms..=*max_ms;
+                *at(settings) = duration::parse(text(value)?).filter(|ms| allowed.contains(ms))?;
+            }
             Self::Small { at, min, max } => {
                 *at(settings) = u16::try_from(whole(value)?).ok().filter(|n| (min..=max).contains(&n))?;
             }
@@ -170,6 +181,11 @@ impl<S> Slot<S> {
             Self::Ceiling { min, .. } => {
                 format!("auto, 0 for none, or a number of bytes from {min}, such as \"512MiB\" or \"16GiB\"")
             }
+            Self::Duration { min_ms, max_ms, .. } => format!(
+                "a length of time from {} to {}, such as \"500ms\", \"300s\" or \"1h30m\"",
+                duration::show(*min_ms),
+                duration::show(*max_ms)
+            ),
             Self::Small { min, max, .. } => format!("a whole number from {min} to {max}"),
             Self::Address(_) => {
                 "an IP address with a port, such as 127.0.0.1:9000 or [::1]:9000, or off".into()
@@ -202,6 +218,7 @@ impl<S> Slot<S> {
             Self::Flag(at) => json!(*at(settings)),
             Self::Count { at, .. } | Self::Bytes { at, .. } => json!(*at(settings)),
             Self::Ceiling { at, .. } => at(settings).map_or_else(|| json!("auto"), |bytes| json!(bytes)),
+            Self::Duration { at, .. } => json!(duration::show(*at(settings))),
             Self::Small { at, .. } => json!(*at(settings)),
             Self::Address(at) => json!(at(settings).map_or_else(|| "off".into(), |a| a.to_string())),
             Self::Addresses { at, .. } => {
@@ -225,6 +242,7 @@ impl<S> Slot<S> {
             Self::Flag(at) => *at(to) = *at(from),
             Self::Count { at, .. } | Self::Bytes { at, .. } => *at(to) = *at(from),
             Self::Ceiling { at, .. } => *at(to) = *at(from),
+            Self::Duration { at, .. } => *at(to) = *at(from),
             Self::Small { at, .. } => *at(to) = *at(from),
             Self::Address(at) => *at(to) = *at(from),
             Self::Addresses { at, .. } => at(to).clone_from(at(from)),

@@ -11,7 +11,8 @@ use super::guards;
 use super::slot::{NAME, Slot};
 use super::token_table;
 use crate::limits::{
-    BACKLOG_DEFAULT, HANDSHAKE_BYTES_MAX, MEMORY_BYTES_MIN, SEEDS_MAX, SHARDS_MAX, TLS_CERTIFICATES_MAX,
+    BACKLOG_DEFAULT, HANDSHAKE_BYTES_MAX, HISTORY_SIZE_MAX, MEMORY_BYTES_MIN, SEEDS_MAX, SHARDS_MAX,
+    TLS_CERTIFICATES_MAX,
 };
 use crate::settings::{ClientCertificates, ClientUser, KernelTls, LogFormat, LogLevel, Settings};
 
@@ -253,6 +254,11 @@ static TABLE: &[Row] = &[
         Slot::Count { at: |s| &mut s.limits.mailbox_messages, min: 64, max: 1 << 20 },
         "messages waiting from one shard to another; then publications are refused with 111",
     ),
+    live(
+        "limits.history_bytes_per_shard",
+        Slot::Bytes { at: |s| &mut s.limits.history_bytes_per_shard, min: 1 << 20, max: u32::MAX },
+        "memory of a shard for channels' histories; then the oldest publications of the channel that was silent longest go",
+    ),
     fixed(
         "client.ping_s",
         Slot::Count { at: |s| &mut s.client.ping_s, min: 0, max: 3_600 },
@@ -302,6 +308,25 @@ static TABLE: &[Row] = &[
         "client.allowed_origins",
         Slot::Texts { at: |s| &mut s.client.allowed_origins, max: 256 },
         "browser origins besides the host itself, such as https://example.com or https://*.example.com; * allows all",
+    ),
+    live(
+        "client.history_max_publication_limit",
+        Slot::Count { at: |s| &mut s.client.history_max_publication_limit, min: 1, max: HISTORY_SIZE_MAX },
+        "publications that one history command reads at most",
+    ),
+    live(
+        "client.recovery_max_publication_limit",
+        Slot::Count { at: |s| &mut s.client.recovery_max_publication_limit, min: 1, max: HISTORY_SIZE_MAX },
+        "publications that one recovery brings back; who missed more is told that it cannot recover",
+    ),
+    live(
+        "client.channel_position_check_delay",
+        Slot::Duration {
+            at: |s| &mut s.client.channel_position_check_delay_ms,
+            min_ms: 100,
+            max_ms: 3_600_000,
+        },
+        "between two looks whether positioned subscriptions have missed something",
     ),
     live(
         "tls.certificate",

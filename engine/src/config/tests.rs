@@ -384,8 +384,8 @@ fn namespaces_that_cannot_be_are_refused() {
              namespace.chat.allow_subscribe_for_client (`roadstead config print` lists all)\n",
         ),
         (
-            "[namespace.chat]\nhistory_size = 10\n",
-            "file r.toml:2: namespace.chat.history_size = 10: unknown key (`roadstead config print` lists all)\n",
+            "[namespace.chat]\npresence = true\n",
+            "file r.toml:2: namespace.chat.presence = true: unknown key (`roadstead config print` lists all)\n",
         ),
         (
             "[namespace.\"a b\"]\nallow_subscribe_for_client = true\n",
@@ -438,6 +438,16 @@ fn rules_that_can_hardly_be_meant_are_said() {
             "namespace.a.allow_publish_for_anonymous does nothing",
         ),
         (&[("namespace.a.channel_regex", "[a-z]")], "namespace.a.channel_regex allows every name"),
+        (&[("channel.history_size", "9")], "channel keeps no history"),
+        (&[("namespace.a.force_recovery", "true")], "namespace.a.force_recovery does nothing"),
+        (
+            &[
+                ("channel.history_size", "9"),
+                ("channel.history_ttl", "1h"),
+                ("channel.history_meta_ttl", "1m"),
+            ],
+            "channel.history_meta_ttl is shorter",
+        ),
     ] {
         let warnings = from_flags(flags).expect("valid").warnings;
         assert!(warnings.iter().any(|warning| warning.contains(words)), "{flags:?}: {warnings:?}");

@@ -21,6 +21,18 @@ const fn of_kind(metric: Metric, family: Family, kind: &'static str) -> MetricSp
     MetricSpec { label: Some(("kind", kind)), ..counter(metric, family.0, family.1) }
 }
 
+const fn of_outcome(metric: Metric, family: Family, outcome: &'static str) -> MetricSpec {
+    MetricSpec { label: Some(("outcome", outcome)), ..counter(metric, family.0, family.1) }
+}
+
+const HISTORY_DROPPED: Family = (
+    "roadstead_history_dropped_total",
+    "Publications that left a history: too many or too large for their channel, too old, for want of memory of all, or since the channel has another owner.",
+);
+const RECOVERIES: Family = (
+    "roadstead_recoveries_total",
+    "Subscriptions of clients that came back with a position, by what became of it.",
+);
 const TLS_HANDSHAKES: Family =
     ("roadstead_tls_handshakes_total", "TLS handshakes with clients that were finished.");
 const TLS_FAILED: Family = (
@@ -77,7 +89,7 @@ const PEER_REFUSED: Family = (
 const PEER_LOST: Family = ("roadstead_peer_links_lost_total", "Links between nodes that were up and ended.");
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 140] = [
+pub static METRICS: [MetricSpec; 157] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(Metric::AcceptLackSlots, ACCEPT_FAILURES, "slots"),
@@ -227,6 +239,51 @@ pub static METRICS: [MetricSpec; 140] = [
     labelled(Metric::DroppedOutboxFull, DELIVERIES_DROPPED, "outbox_full"),
     labelled(Metric::DroppedClosing, DELIVERIES_DROPPED, "closing"),
     labelled(Metric::DroppedUnsubscribed, DELIVERIES_DROPPED, "unsubscribed"),
+    labelled(Metric::DroppedInsufficient, DELIVERIES_DROPPED, "insufficient_state"),
+    gauge(Metric::Streams, "roadstead_history_channels", "Channels with a history that this node owns."),
+    gauge(Metric::StreamPublications, "roadstead_history_publications", "Publications kept in memory."),
+    gauge(
+        Metric::StreamBytes,
+        "roadstead_history_bytes",
+        "Memory of channels' histories, as it is reckoned.",
+    ),
+    gauge(
+        Metric::StreamBytesMax,
+        "roadstead_history_bytes_max",
+        "limits.history_bytes_per_shard, of all shards.",
+    ),
+    labelled(Metric::StreamDroppedCount, HISTORY_DROPPED, "count"),
+    labelled(Metric::StreamDroppedBytes, HISTORY_DROPPED, "bytes"),
+    labelled(Metric::StreamDroppedAge, HISTORY_DROPPED, "age"),
+    labelled(Metric::StreamDroppedCeiling, HISTORY_DROPPED, "ceiling"),
+    labelled(Metric::StreamDroppedMoved, HISTORY_DROPPED, "moved"),
+    counter(
+        Metric::StreamsForgotten,
+        "roadstead_history_channels_forgotten_total",
+        "Channels whose epoch was forgotten, since nothing was published for long, or for want of memory.",
+    ),
+    of_outcome(Metric::Recovered, RECOVERIES, "recovered"),
+    of_outcome(Metric::RecoveriesFailed, RECOVERIES, "failed"),
+    counter(
+        Metric::RecoveredPublications,
+        "roadstead_recovered_publications_total",
+        "Publications that clients got when they subscribed.",
+    ),
+    counter(
+        Metric::InsufficientStates,
+        "roadstead_insufficient_states_total",
+        "Subscriptions ended (2500, 3010) since they would have missed a publication.",
+    ),
+    counter(
+        Metric::HistoryReads,
+        "roadstead_history_reads_total",
+        "History commands that were answered with a page.",
+    ),
+    counter(
+        Metric::PositionChecks,
+        "roadstead_position_checks_total",
+        "Questions of shards to hubs, and of hubs to owners, whether something was missed.",
+    ),
     counter(Metric::BlockedSends, "roadstead_blocked_sends_total", "Sends that a socket did not take whole."),
     gauge(Metric::InboundBytes, "roadstead_inbound_bytes", "Memory that holds partial input."),
     gauge(Metric::InboundBytesMax, "roadstead_inbound_bytes_max", "Memory that may hold partial input."),

@@ -8,9 +8,13 @@
 //! what        beyond the limit
 //! Publish     refused: given back to its source
 //! Deliver     dropped: a counted gap
+//! Found       its publications are dropped, and whoever asked is told so
 //! others      kept up to twice the limit; beyond, the link is reset
 //! ```
 
+use std::sync::Arc;
+
+use roadstead_protocol::ErrorCode;
 use roadstead_protocol::relay::{Greeting, Relay, push_greeting, push_relay};
 
 use super::wire;
@@ -52,6 +56,14 @@ impl Queue {
             }
             Relayed::Deliver { channel, publication, .. } => {
                 (Queued::Dropped, wire::publication_bytes_max(channel, publication))
+            }
+            Relayed::Found { request, channel, found: Ok(found) }
+                if start > 0 && start + wire::found_bytes_max(channel, found) > bytes_max =>
+            {
+                // Whoever waits for it is told that there is no room.
+                let found = Err(ErrorCode::TooManyRequests);
+                let refused = Relayed::Found { request: *request, channel: Arc::clone(channel), found };
+                return self.push_kept(view, &refused, bytes_max);
             }
             _ => return self.push_kept(view, relayed, bytes_max),
         };

@@ -9,7 +9,9 @@ use roadstead_control::{Digest, NodeId};
 use roadstead_protocol::ErrorCode;
 use roadstead_protocol::relay::{self, Oversized, Relay, RelayedPublication, RevokedSubject, push_relay};
 
-use crate::flow::{LocatedEntry, Outcome, Position, Publication, Relayed, Revoking};
+use crate::flow::{
+    Claim, Found, LocatedEntry, Outcome, Position, Publication, Reading, Relayed, Revoking, Stored,
+};
 use crate::limits::PEER_FRAME_OVERHEAD_BYTES;
 use crate::revocations::{Revocation, Subject, Terms};
 
@@ -19,6 +21,7 @@ use crate::revocations::{Revocation, Subject, Terms};
 /// [`Oversized`]; `out` is as it was.
 pub(super) fn push(out: &mut Vec<u8>, view: u64, relayed: &Relayed) -> Result<(), Oversized> {
     let entries: Vec<relay::LocatedEntry>;
+    let stored: Vec<relay::Stored<'_>>;
     let relay = match relayed {
         Relayed::Announce { channel, ask, position } => {
             Relay::Announce { channel, ask: *ask, position: to_position(*position) }
@@ -39,6 +42,22 @@ pub(super) fn push(out: &mut Vec<u8>, view: u64, relayed: &Relayed) -> Result<()
             position: to_position(*position),
             publication: to_publication(publication),
         },
+        Relayed::Read { request, channel, reading } => {
+            Relay::Read { request: *request, channel, reading: to_reading(*reading) }
+        }
+        Relayed::Found { request, channel, found } => {
+            let publications = found.as_ref().map_or(&[][..], |found| &found.publications);
+            stored = publications.iter().map(|it| (it.offset, to_publication(&it.publication))).collect();
+            let found = match found {
+                Err(code) => Err(code.code()),
+                Ok(Found { position, recovered, .. }) => Ok(relay::Found {
+                    position: to_position(*position),
+                    recovered: *recovered,
+                    publications: relay::StoredPublications::of(&stored),
+                }),
+            };
+            Relay::Found { request: *request, channel, found }
+        }
         Relayed::Enter { sequence, user, connection, shard, age_s } => {
             Relay::Enter { sequence: *sequence, user, connection: *connection, shard: *shard, age_s: *age_s }
         }
@@ -87,6 +106,14 @@ pub(super) fn publication_bytes_max(channel: &str, publication: &Publication) ->
         + conn_info_bytes
 }
 
+/// At most the bytes of the frame that carries what was found of `channel`.
+pub(super) fn found_bytes_max(channel: &str, found: &Found) -> usize {
+    let publications = found.publications.iter();
+    PEER_FRAME_OVERHEAD_BYTES
+        + channel.len()
+        + publications.map(|stored| publication_bytes_max("", &stored.publication)).sum::<usize>()
+}
+
 /// What was read; `None`: it concerns the link alone.
 pub(super) fn owned(relay: &Relay<'_>) -> Option<Relayed> {
     Some(match *relay {
@@ -108,6 +135,12 @@ pub(super) fn owned(relay: &Relay<'_>) -> Option<Relayed> {
             position: of_position(position),
             publication: of_publication(&publication),
         },
+        Relay::Read { request, channel, reading } => {
+            Relayed::Read { request, channel: channel.into(), reading: of_reading(reading) }
+        }
+        Relay::Found { request, channel, found } => {
+            Relayed::Found { request, channel: channel.into(), found: found.map(of_found).map_err(of_code) }
+        }
         Relay::Enter { sequence, user, connection, shard, age_s } => {
             Relayed::Enter { sequence, user: user.into(), connection, shard, age_s }
         }
@@ -185,13 +218,48 @@ fn to_outcome(outcome: Outcome) -> relay::Outcome {
 }
 
 /// A later version may refuse with a code that this one does not know: to the client that is an internal, temporary error.
+fn of_code(code: u32) -> ErrorCode {
+    let known = ErrorCode::ALL.into_iter().find(|error| error.code() == code);
+    known.unwrap_or(ErrorCode::Internal)
+}
+
+fn to_reading(reading: Reading) -> relay::Reading {
+    let claim = |Claim { epoch, offset }| relay::Claim { epoch, offset };
+    match reading {
+        Reading::Top => relay::Reading::Top,
+        Reading::Missed { since, limit } => relay::Reading::Missed { since: claim(since), limit },
+        Reading::Latest { since } => relay::Reading::Latest { since: claim(since) },
+        Reading::Page { since, limit, reverse } => {
+            relay::Reading::Page { since: since.map(claim), limit, reverse }
+        }
+    }
+}
+
+fn of_reading(reading: relay::Reading) -> Reading {
+    let claim = |relay::Claim { epoch, offset }| Claim { epoch, offset };
+    match reading {
+        relay::Reading::Top => Reading::Top,
+        relay::Reading::Missed { since, limit } => Reading::Missed { since: claim(since), limit },
+        relay::Reading::Latest { since } => Reading::Latest { since: claim(since) },
+        relay::Reading::Page { since, limit, reverse } => {
+            Reading::Page { since: since.map(claim), limit, reverse }
+        }
+    }
+}
+
+fn of_found(found: relay::Found<'_>) -> Found {
+    let stored = |(offset, publication)| Stored { offset, publication: of_publication(&publication) };
+    Found {
+        position: of_position(found.position),
+        recovered: found.recovered,
+        publications: found.publications.iter().map(stored).collect(),
+    }
+}
+
 fn of_outcome(outcome: relay::Outcome) -> Outcome {
     match outcome {
         relay::Outcome::Accepted => Outcome::Accepted,
-        relay::Outcome::Refused(code) => {
-            let known = ErrorCode::ALL.into_iter().find(|error| error.code() == code);
-            Outcome::Refused(known.unwrap_or(ErrorCode::Internal))
-        }
+        relay::Outcome::Refused(code) => Outcome::Refused(of_code(code)),
         relay::Outcome::NotOwner => Outcome::NotOwner,
     }
 }

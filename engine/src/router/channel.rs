@@ -48,6 +48,9 @@ pub struct NodeInterest {
     pub session: u64,
 }
 
+/// The place of no stream.
+pub const NO_STREAM: u32 = u32::MAX;
+
 /// Subscribers here, and at the hub also the order and who else is interested.
 #[derive(Debug)]
 pub struct Channel<W> {
@@ -69,6 +72,8 @@ pub struct Channel<W> {
     pub announced: u32,
     /// At a gateway: the number of the latest announcement, which its answer repeats.
     pub ask: u32,
+    /// At the owner: the place of its stream; [`NO_STREAM`]: it keeps nothing.
+    pub stream: u32,
     /// Elsewhere than at the owner: what is known further up.
     pub interest: Interest,
     /// Whether it stands on the list of channels to look at after the vacancy period.
@@ -89,6 +94,7 @@ impl<W> Channel<W> {
             role,
             announced: 0,
             ask: 0,
+            stream: NO_STREAM,
             interest: Interest::None,
             vacating: false,
         }

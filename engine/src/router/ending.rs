@@ -9,7 +9,7 @@ use std::sync::Arc;
 use roadstead_protocol::{ErrorCode, UnsubscribeCode};
 
 use super::Router;
-use super::subscriptions::{Seat, State};
+use super::subscriptions::Seat;
 use crate::flow::{Answer, Delivery, Key, Term, TokenMark};
 
 impl<S: BuildHasher, W> Router<S, W> {
@@ -77,8 +77,8 @@ impl<S: BuildHasher, W> Router<S, W> {
         now_ms: u64,
         deliveries: &mut Vec<Delivery>,
     ) -> u32 {
-        if let State::Held { id: Some(id) } = self.subscriptions.state(subscription) {
-            deliveries.push(Delivery { to: key, id, answer: Answer::Subscribed });
+        if let Some(id) = self.waits_for(subscription) {
+            deliveries.push(Delivery { to: key, id, answer: Answer::Subscribed(None) });
         }
         self.leave(seat, subscription, now_ms)
     }
@@ -128,7 +128,14 @@ mod tests {
 
         fn subscribe(&mut self, channel: &str, term: Option<Term>) -> Answer {
             let (channel, encoding) = (Arc::from(channel), Encoding::Json);
-            self.decide(Command::Subscribe { by: KEY, id: Some(1), channel, encoding, verdict: Ok(term) })
+            self.decide(Command::Subscribe {
+                by: KEY,
+                id: Some(1),
+                channel,
+                encoding,
+                verdict: Ok(term),
+                wish: None,
+            })
         }
 
         fn refresh(&mut self, channel: &str, verdict: Result<Option<Term>, ErrorCode>) -> Answer {
@@ -157,11 +164,11 @@ mod tests {
     fn subscriptions_end_with_their_terms_and_can_begin_again() {
         let mut alone = Alone::new();
         for (channel, term) in [("a", term(10, 0)), ("b", None), ("c", term(20, 0)), ("d", term(30, 0))] {
-            assert_eq!(alone.subscribe(channel, term), Answer::Subscribed);
+            assert_eq!(alone.subscribe(channel, term), Answer::Subscribed(None));
         }
         assert_eq!(alone.end(10), [""; 0]);
         assert_eq!(alone.end(11), ["a"]);
-        assert_eq!(alone.subscribe("a", term(40, 0)), Answer::Subscribed);
+        assert_eq!(alone.subscribe("a", term(40, 0)), Answer::Subscribed(None));
         assert_eq!(alone.subscribe("c", term(90, 0)), Answer::Refused(ErrorCode::AlreadySubscribed));
         let gone = alone.decide(Command::Unsubscribe { by: KEY, id: 1, channel: "d".into() });
         assert!(matches!(gone, Answer::Unsubscribed { tag: Some(_) }));

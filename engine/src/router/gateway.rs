@@ -15,13 +15,13 @@ use super::channel::{Interest, Role};
 use super::links::Route;
 use super::message::{Message, Outlet, Post};
 use super::publishes::Asked;
-use crate::flow::{Answer, Delivery, Position, Publication, Relayed};
+use crate::flow::{Answer, Delivery, Ordered, Position, Publication, Relayed};
 use crate::limits::OWNER_PAUSE_MS;
 
 impl<S: BuildHasher, W> Router<S, W> {
     /// A shard of this node has subscribers.
     pub(super) fn hear_interest(&mut self, name: Arc<str>, from: u16, out: &mut Outlet<'_, impl Post>) {
-        let place = self.find(&name).unwrap_or_else(|| self.open(&name));
+        let place = self.find(&name).unwrap_or_else(|| self.open(&name, out.now_ms));
         self.touch(place, out);
         let channel = &mut self.channels[place as usize];
         channel.interested |= 1 << from;
@@ -54,8 +54,9 @@ impl<S: BuildHasher, W> Router<S, W> {
             return;
         };
         (channel.announced, channel.interest) = (session, Interest::Asked);
-        self.asks = self.asks.wrapping_add(1).max(1);
-        channel.ask = self.asks;
+        let ask = self.next_ask();
+        let channel = &mut self.channels[place as usize];
+        channel.ask = ask;
         let announce = Relayed::Announce {
             channel: Arc::clone(&channel.name),
             ask: channel.ask,
@@ -63,6 +64,12 @@ impl<S: BuildHasher, W> Router<S, W> {
         };
         self.tell_interest(place, owner, true);
         self.relay(route, announce, out);
+    }
+
+    /// The number of the next announcement.
+    pub(super) fn next_ask(&mut self) -> u32 {
+        self.asks = self.asks.wrapping_add(1).max(1);
+        self.asks
     }
 
     /// Tells the owner that nobody here wants the channel any more, if it knows otherwise.
@@ -134,8 +141,14 @@ impl<S: BuildHasher, W> Router<S, W> {
             return;
         };
         let channel = &mut self.channels[place as usize];
-        let known = std::mem::replace(&mut channel.position, position);
-        channel.interest = Interest::Confirmed;
+        let known = channel.position;
+        if std::mem::replace(&mut channel.interest, Interest::Confirmed) == Interest::Confirmed
+            && known == position
+        {
+            // Nothing was missed.
+            return;
+        }
+        self.catch_up(place, position);
         if known.epoch == position.epoch {
             self.tally.missed += position.sequence.saturating_sub(known.sequence);
         } else if known.epoch != 0 {
@@ -151,7 +164,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             let (channel, position) = (Arc::clone(&channel.name), channel.position);
             let _ = out.post.post(shard, Message::Interested { channel, position });
         });
-        self.subscriptions.release_held(&channel.subscribers, out.deliveries);
+        self.release_held(place, out);
     }
 
     /// The node that was asked does not own the channel, or not any more.
@@ -209,9 +222,9 @@ impl<S: BuildHasher, W> Router<S, W> {
             self.tally.void += 1;
             return;
         };
-        self.channels[place as usize].position = position;
-        self.send_to_shards(place, &publication, out);
-        self.deliver_here(place, publication);
+        let ordered = Ordered { position, publication };
+        self.send_to_shards(place, &ordered, out);
+        self.deliver_here(place, ordered);
     }
 
     /// Orders a publication, or sends it to the owner. `None`: the answer comes later.

@@ -10,7 +10,7 @@ use super::channel::{Interest, Role};
 use super::message::{Message, Outlet, Post};
 use super::publishes::Asked;
 use super::subscriptions::{Seat, State};
-use crate::flow::{Answer, Delivery, Key, Position, Publication, Term};
+use crate::flow::{Answer, Delivery, Key, Ordered, Position, Publication, Term, Wish};
 use crate::limits::{CHANNELS_VACANT_MAX, OWNER_WAIT_MS, VACANCY_MS};
 
 impl<S: BuildHasher, W> Router<S, W> {
@@ -29,6 +29,7 @@ impl<S: BuildHasher, W> Router<S, W> {
         name: &Arc<str>,
         encoding: Encoding,
         verdict: Result<Option<Term>, ErrorCode>,
+        wish: Option<Wish>,
         seat: &mut Seat,
         out: &mut Outlet<'_, impl Post>,
     ) -> Option<Answer> {
@@ -48,17 +49,28 @@ impl<S: BuildHasher, W> Router<S, W> {
         if known.is_none() && hub != here && !out.post.has_room(hub) {
             return Some(Answer::Refused(ErrorCode::TooManyRequests));
         }
-        let place = known.unwrap_or_else(|| self.open(name));
+        let place = known.unwrap_or_else(|| self.open(name, out.now_ms));
         self.touch(place, out);
         let channel = &mut self.channels[place as usize];
         if hub == here {
             channel.interested |= 1 << here;
         }
-        let state = if channel.is_live() { State::Live } else { State::Held { id } };
-        let subscription = self.subscriptions.add(seat, by, place, encoding, state, &mut channel.subscribers);
+        let subscription = self.subscriptions.add(seat, by, place, encoding, id, &mut channel.subscribers);
         self.terms.set(subscription, term);
-        if state == State::Live {
-            return Some(Answer::Subscribed);
+        let is_live = channel.is_live();
+        if let Some(wish) = wish {
+            if !self.ask_beginning(by, id, name, subscription, wish, out.now_ms) {
+                self.leave(seat, subscription, out.now_ms);
+                return Some(Answer::Refused(ErrorCode::TooManyRequests));
+            }
+            if !is_live {
+                self.ask(place, out);
+            }
+            return None;
+        }
+        if is_live {
+            self.subscriptions.set_live(subscription, &mut channel.subscribers, false);
+            return Some(Answer::Subscribed(None));
         }
         if id.is_some() {
             self.held.push_back((out.now_ms + OWNER_WAIT_MS, by, place));
@@ -97,8 +109,16 @@ impl<S: BuildHasher, W> Router<S, W> {
             return;
         }
         channel.interest = Interest::Confirmed;
-        channel.position = position;
-        self.subscriptions.release_held(&channel.subscribers, out.deliveries);
+        self.catch_up(place, position);
+        self.release_held(place, out);
+    }
+
+    /// Who was held for want of a confirmed interest is let in, if there is one.
+    pub(super) fn release_held(&mut self, place: u32, out: &mut Outlet<'_, impl Post>) {
+        let channel = &mut self.channels[place as usize];
+        if channel.is_live() {
+            self.subscriptions.release_held(&mut channel.subscribers, out.deliveries);
+        }
     }
 
     /// Publications may not reach the hub: who subscribes now is held. Who did before stays; what is missed is counted.
@@ -111,27 +131,50 @@ impl<S: BuildHasher, W> Router<S, W> {
     }
 
     /// The next subscription that was held for too long; it is to be given up.
-    pub fn poll_overdue(&mut self, now_ms: u64) -> Option<(Key, u32)> {
+    pub fn poll_overdue(&mut self, now_ms: u64) -> Option<(Key, u32, ErrorCode)> {
         while let Some(&(due_ms, key, place)) = self.held.front() {
             if due_ms > now_ms {
                 return None;
             }
             self.held.pop_front();
             if self.channels.get(place as usize).is_some_and(|channel| !channel.is_live()) {
-                return Some((key, place));
+                self.tally.unanswered += 1;
+                return Some((key, place, ErrorCode::Internal));
             }
         }
         None
     }
 
-    /// Gives up a held subscription of the connection `key` with `seat`, with a temporary error.
-    pub fn give_up(&mut self, key: Key, seat: &mut Seat, place: u32, out: &mut Outlet<'_, impl Post>) {
+    /// Gives up a held subscription of the connection `key` with `seat`, with an error.
+    pub fn give_up(
+        &mut self,
+        key: Key,
+        seat: &mut Seat,
+        place: u32,
+        code: ErrorCode,
+        out: &mut Outlet<'_, impl Post>,
+    ) {
         let Some(subscription) = self.subscriptions.find(seat, place) else { return };
-        if let State::Held { id: Some(id) } = self.subscriptions.state(subscription) {
-            self.tally.unanswered += 1;
-            self.leave(seat, subscription, out.now_ms);
-            let answer = Answer::Refused(ErrorCode::Internal);
-            out.deliveries.push(Delivery { to: key, id, answer });
+        let delivery = match self.subscriptions.state(subscription) {
+            State::Held { id: Some(id) } | State::Refused { id: Some(id) } => {
+                Delivery { to: key, id, answer: Answer::Refused(code) }
+            }
+            State::Refused { id: None } => {
+                let channel = Arc::clone(&self.channels[place as usize].name);
+                Delivery { to: key, id: 0, answer: Answer::Begun { channel, begun: Err(code) } }
+            }
+            State::Held { id: None } | State::Reading { .. } | State::Live => return,
+        };
+        self.leave(seat, subscription, out.now_ms);
+        out.deliveries.push(delivery);
+    }
+
+    /// The request that a subscription is still to be the answer to.
+    pub(super) fn waits_for(&self, subscription: u32) -> Option<u32> {
+        match self.subscriptions.state(subscription) {
+            State::Held { id } | State::Refused { id } => id,
+            State::Reading { read } => self.reads.id(read),
+            State::Live => None,
         }
     }
 
@@ -139,6 +182,9 @@ impl<S: BuildHasher, W> Router<S, W> {
     pub(super) fn leave(&mut self, seat: &mut Seat, subscription: u32, now_ms: u64) -> u32 {
         self.terms.remove(subscription);
         let place = self.subscriptions.channel(subscription);
+        if let State::Reading { read } = self.subscriptions.state(subscription) {
+            self.reads.remove(read);
+        }
         let channel = &mut self.channels[place as usize];
         let cursor = channel.walk.as_mut().map(|walk| &mut walk.unvisited);
         self.subscriptions.remove(seat, subscription, &mut channel.subscribers, cursor);
@@ -186,17 +232,20 @@ impl<S: BuildHasher, W> Router<S, W> {
             // Sent on an interest that was withdrawn meanwhile; the answer to the new one names where it begins.
             return;
         }
-        channel.position = position;
-        self.deliver_here(place, publication);
+        self.deliver_here(place, Ordered { position, publication });
     }
 
-    /// Queues an ordered publication for the subscribers here, if there are any.
-    pub(super) fn deliver_here(&mut self, place: u32, publication: Arc<Publication>) {
-        if self.channels[place as usize].subscribers.is_empty() {
-            return;
+    /// Queues the next ordered publication for the subscribers here, if there are any.
+    pub(super) fn deliver_here(&mut self, place: u32, ordered: Ordered) {
+        let position = ordered.position;
+        if !position.follows(self.channels[place as usize].position) {
+            self.break_off(place);
         }
-        if self.enqueue(place, publication).is_err() {
+        let channel = &mut self.channels[place as usize];
+        channel.position = position;
+        if !channel.subscribers.is_empty() && self.enqueue(place, ordered).is_err() {
             self.tally.gaps += 1;
+            self.break_off(place);
         }
     }
 

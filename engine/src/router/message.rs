@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use roadstead_protocol::ErrorCode;
+
 use super::publishes::Asked;
-use crate::flow::{Answer, Delivery, Key, Parcel, Position, Publication};
+use crate::flow::{Answer, Delivery, Found, Key, Parcel, Position, Publication, Reading};
 
 /// What routers of sibling shards say to each other.
 #[derive(Debug)]
@@ -61,6 +63,24 @@ pub enum Message {
         /// What.
         publication: Arc<Publication>,
     },
+    /// Shard `from` wants something of a channel's stream; answered by [`Message::Found`].
+    Read {
+        /// Channel name.
+        channel: Arc<str>,
+        /// What.
+        reading: Reading,
+        /// The asking shard.
+        from: u16,
+        /// Its name for the question.
+        ticket: u64,
+    },
+    /// The answer to [`Message::Read`], behind every publication that was sent before it was read.
+    Found {
+        /// Of which question.
+        ticket: u64,
+        /// What was found, or what the client is told.
+        found: Result<Box<Found>, ErrorCode>,
+    },
     /// A connection of a user began on shard `from`.
     Enter {
         /// The user.
@@ -84,7 +104,7 @@ pub trait Post {
     /// Sends `message` to a shard of this node.
     ///
     /// # Errors
-    /// Gives it back: it was refused. Only [`Message::Publish`] can be.
+    /// Gives it back: it was refused. Only [`Message::Publish`] and [`Message::Read`] can be.
     fn post(&mut self, shard: u16, message: Message) -> Result<(), Message>;
 
     /// Whether `shard` keeps up with what is kept for it.

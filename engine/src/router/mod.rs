@@ -13,6 +13,9 @@
 //!                 held <── Doubted ──┘ the link or the owner is lost
 //! walk <────────────── Deliver ──────────── <─────── Deliver ─────────────────────┴─> Parcel, nodes
 //! ```
+//!
+//! An owner keeps what its channels' streams are to keep ([`streams`]); how it is read, and how subscriptions know that they miss
+//! nothing, is in [`recovery`].
 
 mod announcing;
 pub mod channel;
@@ -24,7 +27,11 @@ pub mod message;
 pub mod owner;
 mod pace;
 pub mod publishes;
+mod reads;
+mod records;
+pub mod recovery;
 pub mod review;
+pub mod streams;
 pub mod subscriptions;
 mod terms;
 pub mod users;
@@ -35,7 +42,6 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use hashbrown::HashTable;
 use roadstead_control::{NodeId, Roster, View, hub_shard};
@@ -44,12 +50,17 @@ use slab::Slab;
 
 use crate::bucket::Rate;
 use crate::flow::{Answer, Command, Delivery, Key, LinkChange, Outcome, Parcel, Relayed};
+use crate::limits::VIEWS_PASSED_MAX;
+use crate::settings::Settings;
 use channel::{Channel, Role};
 use links::{Links, Route};
 pub use message::{Message, Outlet, Post};
 use pace::Paces;
 use publishes::Publishes;
+use reads::Reads;
+use recovery::{Check, RecoveryTally};
 use review::Review;
+use streams::{Keeping, StreamTally, Streams};
 use subscriptions::Subscriptions;
 pub use subscriptions::{Seat, Subscriber};
 use terms::Terms;
@@ -81,6 +92,10 @@ pub struct Tally {
     pub unanswered: u64,
     /// Differences between what a node has announced and what is known here.
     pub differences: u64,
+    /// What became of kept publications.
+    pub streams: StreamTally,
+    /// What became of positions.
+    pub recoveries: RecoveryTally,
 }
 
 /// Limits and place of a router.
@@ -133,6 +148,15 @@ pub struct Router<S, W> {
     asks: u32,
     /// Nodes that the publication in hand goes to.
     routes: Vec<Route>,
+    keeping: Keeping<S>,
+    streams: Streams<S>,
+    /// Views since the one under which all streams were last reviewed, the present one apart; `None`: there were too many.
+    passed: Option<Vec<View>>,
+    reads: Reads,
+    /// Subscriptions that are refused: whose, of which channel, and why.
+    ends: VecDeque<(Key, u32, ErrorCode)>,
+    check: Check,
+    recoveries: RecoveryTally,
     tally: Tally,
 }
 
@@ -151,6 +175,13 @@ impl<S: BuildHasher + Clone, W> Router<S, W> {
                 settings.connections_max as usize,
                 hasher.clone(),
             ),
+            keeping: Keeping::nothing(hasher.clone()),
+            streams: Streams::new(hasher.clone()),
+            passed: Some(Vec::new()),
+            reads: Reads::default(),
+            ends: VecDeque::new(),
+            check: Check::default(),
+            recoveries: RecoveryTally::default(),
             hasher,
             subscriptions: Subscriptions::new(settings.connections_max as usize),
             terms: Terms::default(),
@@ -200,13 +231,35 @@ impl<S: BuildHasher, W> Router<S, W> {
         self.paces.bound(messages, bytes);
     }
 
+    /// Keeps of publications what these settings say, from now on.
+    pub fn keep(&mut self, settings: &Settings) {
+        self.keeping.learn(settings);
+        self.streams.bound(settings.limits.history_bytes_per_shard as usize);
+        self.check.delay_ms = settings.client.channel_position_check_delay_ms;
+    }
+
+    /// Streams kept here, publications in them, and the memory that is reckoned for both, bytes.
+    #[must_use]
+    pub fn kept(&self) -> (usize, usize, usize) {
+        (self.streams.count(), self.streams.publications(), self.streams.bytes())
+    }
+
     /// What was counted since the last call.
     pub fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
+        let (streams, recoveries) = (self.streams.take_tally(), std::mem::take(&mut self.recoveries));
+        Tally { streams, recoveries, ..std::mem::take(&mut self.tally) }
     }
 
     /// The fleet has changed. Channels move to their new owners as they are used, and all of them within the review.
     pub fn handle_roster(&mut self, roster: &Roster) {
+        if self.review.has_streams_ahead()
+            && let Some(passed) = &mut self.passed
+        {
+            passed.extend(self.view.take());
+            if passed.len() > VIEWS_PASSED_MAX {
+                self.passed = None;
+            }
+        }
         self.view = Some(roster.view.clone());
         self.users.handle_view(&roster.view);
         let Self { publishes, settings, view, .. } = self;
@@ -234,12 +287,18 @@ impl<S: BuildHasher, W> Router<S, W> {
     /// Carries out a session's command. `seat` is the commanding connection's part.
     pub fn decide(&mut self, command: Command, seat: &mut Seat, out: &mut Outlet<'_, impl Post>) {
         match command {
-            Command::Subscribe { by, id, channel, encoding, verdict } => {
-                if let Some(answer) = self.subscribe(by, id, &channel, encoding, verdict, seat, out)
-                    && let Some(id) = id
-                {
-                    out.deliveries.push(Delivery { to: by, id, answer });
+            Command::Subscribe { by, id, channel, encoding, verdict, wish } => {
+                let awaits = wish.is_some();
+                let answer = self.subscribe(by, id, &channel, encoding, verdict, wish, seat, out);
+                match (answer, id) {
+                    (Some(answer), Some(id)) => out.deliveries.push(Delivery { to: by, id, answer }),
+                    (Some(Answer::Refused(code)), None) if awaits => {
+                        let answer = Answer::Begun { channel, begun: Err(code) };
+                        out.deliveries.push(Delivery { to: by, id: 0, answer });
+                    }
+                    _ => {}
                 }
+                self.open_reads(out);
             }
             Command::Refresh { by, id, channel, verdict } => {
                 let answer = self.refresh(&channel, verdict, seat);
@@ -252,16 +311,22 @@ impl<S: BuildHasher, W> Router<S, W> {
                 out.deliveries.push(Delivery { to: by, id, answer: Answer::Unsubscribed { tag } });
             }
             Command::Publish { by, id, channel, publication, must_subscribe } => {
-                let subscribed = || {
-                    self.find(&channel).is_some_and(|place| self.subscriptions.find(seat, place).is_some())
-                };
-                if must_subscribe && !subscribed() {
+                let answer = if must_subscribe && !self.is_subscribed(seat, &channel) {
                     self.tally.not_subscribed += 1;
-                    let answer = Answer::Refused(ErrorCode::PermissionDenied);
-                    out.deliveries.push(Delivery { to: by, id, answer });
-                } else if let Some(answer) = self.publish(by, id, channel, publication, out) {
-                    out.deliveries.push(Delivery { to: by, id, answer });
-                }
+                    Some(Answer::Refused(ErrorCode::PermissionDenied))
+                } else {
+                    self.publish(by, id, channel, publication, out)
+                };
+                out.deliveries.extend(answer.map(|answer| Delivery { to: by, id, answer }));
+            }
+            Command::Read { by, id, channel, reading, must_subscribe } => {
+                let answer = if must_subscribe && !self.is_subscribed(seat, &channel) {
+                    Some(Answer::Refused(ErrorCode::PermissionDenied))
+                } else {
+                    self.ask_history(by, id, channel, reading, out.now_ms)
+                };
+                out.deliveries.extend(answer.map(|answer| Delivery { to: by, id, answer }));
+                self.open_reads(out);
             }
             Command::Enter { by, user } => self.enter(by, user, out),
         }
@@ -283,6 +348,10 @@ impl<S: BuildHasher, W> Router<S, W> {
             Message::Deliver { channel, position, publication } => {
                 self.deliver(&channel, position, publication);
             }
+            Message::Read { channel, reading, from, ticket } => {
+                self.hear_read(channel, reading, from, ticket, out);
+            }
+            Message::Found { ticket, found } => self.hear_found(ticket, found.map(|found| *found), out),
             Message::Enter { user, connection, from } => self.enter_hub(&user, connection, from, out),
             Message::Leave { user, connection } => self.leave_hub(&user, connection, out),
         }
@@ -317,6 +386,12 @@ impl<S: BuildHasher, W> Router<S, W> {
             Relayed::Deliver { channel, position, publication } => {
                 self.hear_deliver(route, &channel, position, publication, out);
             }
+            Relayed::Read { request, channel, reading } => {
+                self.hear_node_read(route, request, channel, reading, out);
+            }
+            Relayed::Found { request, channel, found } => {
+                self.hear_node_found(route, request, &channel, found, out);
+            }
             about_users => self.hear_about_users(route, about_users, out),
         }
     }
@@ -330,12 +405,15 @@ impl<S: BuildHasher, W> Router<S, W> {
         self.publish_again(out);
         self.tick_users(out);
         self.review(out);
+        self.tick_reads(out);
+        self.check_positions(out);
+        self.streams.sweep(&self.keeping, out.now_ms);
     }
 
     /// When [`Self::tick`] has something to do, if ever.
     #[must_use]
     pub fn next_tick_ms(&self) -> Option<u64> {
-        if self.review.is_running() {
+        if self.review.is_running() || self.reads.can_open() || !self.ends.is_empty() {
             return Some(0);
         }
         let fronts = [
@@ -344,6 +422,9 @@ impl<S: BuildHasher, W> Router<S, W> {
             self.refused.front().map(|&(due_ms, _)| due_ms),
             self.publishes.next_due_ms(),
             self.users.next_due_ms(),
+            self.reads.next_due_ms(),
+            self.streams.next_sweep_ms(),
+            (!self.channels.is_empty()).then_some(self.check.due_ms),
         ];
         fronts.into_iter().flatten().min()
     }
@@ -391,35 +472,6 @@ impl<S: BuildHasher, W> Router<S, W> {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ (mixed >> 31)) as u32).max(1)
-    }
-
-    fn find(&self, name: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(name);
-        self.names.find(hash, |&place| &*self.channels[place as usize].name == name).copied()
-    }
-
-    /// A new record; at an owner the channel's counting begins.
-    fn open(&mut self, name: &Arc<str>) -> u32 {
-        let role = self.role_of(name);
-        let mut channel = Channel::new(Arc::clone(name), role);
-        if role == Role::Owner {
-            channel.position.epoch = self.draw();
-        }
-        let place = self.channels.insert(channel) as u32;
-        self.paces.begin(place);
-        self.review.reach(place);
-        let (channels, hasher) = (&self.channels, &self.hasher);
-        let hash = hasher.hash_one(&**name);
-        self.names.insert_unique(hash, place, |&place| hasher.hash_one(&*channels[place as usize].name));
-        place
-    }
-
-    fn close(&mut self, place: u32) {
-        let channel = self.channels.remove(place as usize);
-        let hash = self.hasher.hash_one(&*channel.name);
-        if let Ok(entry) = self.names.find_entry(hash, |&other| other == place) {
-            entry.remove();
-        }
     }
 }
 

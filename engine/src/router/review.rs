@@ -4,8 +4,8 @@
 //! that began when a link session was up, everything has been announced in it, and the other side is told so.
 //!
 //! ```text
-//! Idle ── View, link ──> Channels ── all seen ──> Users ── all seen ──> Idle      (again, if a link changed meanwhile;
-//!                           ^── View: from the start ──┘                           from the start, if the View did)
+//! Idle ── View, link ──> Channels ── all seen ──> Streams ── all seen ──> Users ── all seen ──> Idle
+//!                           ^── View: from the start ──┴─────────────────────┘   (again, if a link changed meanwhile)
 //! ```
 
 use std::hash::BuildHasher;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use roadstead_control::channel_hash;
 
 use super::Router;
-use super::channel::{Interest, Role};
+use super::channel::{Interest, NO_STREAM, Role};
 use super::links::Route;
 use super::message::{Outlet, Post};
-use crate::flow::{Position, Relayed};
+use crate::flow::Relayed;
 use crate::limits::REVIEWED_PER_TURN;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,6 +26,8 @@ enum Stage {
     Idle,
     /// Channels below `next` were seen.
     Channels { next: u32 },
+    /// Streams below `next` were seen.
+    Streams { next: u32 },
     /// Users below `next` were seen.
     Users { next: u32 },
 }
@@ -38,6 +40,8 @@ pub struct Review {
     again: bool,
     /// Channels that the walk has not reached may have another owner.
     is_for_view: bool,
+    /// So may streams.
+    has_streams_ahead: bool,
     /// Places of channels ever used.
     places: u32,
 }
@@ -53,7 +57,20 @@ impl Review {
 
     /// The View changed: everything is to be seen from the start.
     pub fn begin_for_view(&mut self) {
-        *self = Self { stage: Stage::Channels { next: 0 }, is_for_view: true, ..*self };
+        let stage = Stage::Channels { next: 0 };
+        *self = Self { stage, is_for_view: true, has_streams_ahead: true, ..*self };
+    }
+
+    /// Whether there are streams that were not held against the present View.
+    #[must_use]
+    pub fn has_streams_ahead(&self) -> bool {
+        self.has_streams_ahead
+    }
+
+    /// Places of channels ever used.
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        self.places
     }
 
     /// A channel's record has come to be at `place`.
@@ -96,9 +113,10 @@ impl<S: BuildHasher, W> Router<S, W> {
                 }
                 let is_done = end == self.review.places;
                 self.review.stage =
-                    if is_done { Stage::Users { next: 0 } } else { Stage::Channels { next: end } };
+                    if is_done { Stage::Streams { next: 0 } } else { Stage::Channels { next: end } };
                 self.review.is_for_view &= !is_done;
             }
+            Stage::Streams { next } => self.review_streams(next),
             Stage::Users { next } => {
                 if let Some(next) = self.review_users(next, out) {
                     self.review.stage = Stage::Users { next };
@@ -117,6 +135,10 @@ impl<S: BuildHasher, W> Router<S, W> {
         let channel = &self.channels[place as usize];
         let (before, role) = (channel.role, self.role_of(&channel.name));
         if before == role {
+            if role == Role::Owner && !self.has_owned_throughout(&self.channels[place as usize].name) {
+                // Another node has counted meanwhile.
+                self.renew(place, out);
+            }
             return;
         }
         match before {
@@ -124,13 +146,13 @@ impl<S: BuildHasher, W> Router<S, W> {
             Role::Gateway(_) => self.withdraw(place, out),
             Role::Orphan | Role::Leaf => {}
         }
-        let epoch = self.draw();
         let channel = &mut self.channels[place as usize];
         channel.role = role;
         match role {
             Role::Owner => {
                 self.tally.epochs += u64::from(channel.position.epoch != 0);
-                channel.position = Position { epoch, sequence: 0 };
+                self.break_off(place);
+                self.begin_counting(place, true, out.now_ms);
                 self.let_in(place, out);
             }
             Role::Gateway(_) if channel.interested != 0 => self.ask(place, out),
@@ -138,11 +160,50 @@ impl<S: BuildHasher, W> Router<S, W> {
         }
     }
 
+    /// The owner begins to count anew, and everybody who receives the channel is told.
+    pub(super) fn renew(&mut self, place: u32, out: &mut Outlet<'_, impl Post>) {
+        self.tally.epochs += 1;
+        self.break_off(place);
+        self.disown(place, out);
+        self.begin_counting(place, true, out.now_ms);
+        self.let_in(place, out);
+    }
+
+    /// The next streams without a record: those of channels that this node does not own, or did not all the time, are forgotten.
+    fn review_streams(&mut self, next: u32) {
+        let places = self.streams.places();
+        let end = if self.review.has_streams_ahead {
+            (next + REVIEWED_PER_TURN as u32).min(places)
+        } else {
+            places
+        };
+        if self.review.has_streams_ahead {
+            for place in next..end {
+                let Some(name) = self.streams.closed_at(place) else { continue };
+                if self.role_of(name) != Role::Owner || !self.has_owned_throughout(name) {
+                    self.streams.remove(place);
+                }
+            }
+        }
+        if end < places {
+            self.review.stage = Stage::Streams { next: end };
+            return;
+        }
+        self.review.stage = Stage::Users { next: 0 };
+        self.review.has_streams_ahead = false;
+        self.passed = Some(Vec::new());
+    }
+
     /// This node owns a channel no more: whoever was told that it does must ask elsewhere.
     fn disown(&mut self, place: u32, out: &mut Outlet<'_, impl Post>) {
         self.doubt(place, out);
         let channel = &mut self.channels[place as usize];
         channel.interest = Interest::None;
+        let stream = std::mem::replace(&mut channel.stream, NO_STREAM);
+        if stream != NO_STREAM {
+            self.streams.remove(stream);
+        }
+        let channel = &mut self.channels[place as usize];
         let (name, nodes) = (Arc::clone(&channel.name), channel.nodes.take());
         for asking in nodes.into_iter().flat_map(|nodes| *nodes) {
             if let Some(route) = self.links.answering(asking.node, asking.index, asking.session) {

@@ -45,17 +45,39 @@ pub struct Subscriber {
 }
 
 const PROTOBUF: u32 = 1 << 31;
+/// Nothing is delivered yet.
+const HELD: u32 = 1 << 30;
+/// A publication that it misses must not go unnoticed.
+const POSITIONED: u32 = 1 << 29;
+const MARKS: u32 = PROTOBUF | HELD | POSITIONED;
 
 impl Subscriber {
     fn new(slot: u32, subscription: u32, encoding: Encoding) -> Self {
         let mark = if encoding == Encoding::Protobuf { PROTOBUF } else { 0 };
-        Self { slot: slot | mark, subscription }
+        Self { slot: slot | mark | HELD, subscription }
     }
 
     /// Slot of the connection.
     #[must_use]
     pub fn slot(self) -> u32 {
-        self.slot & !PROTOBUF
+        self.slot & !MARKS
+    }
+
+    /// Whether nothing is delivered to it yet, since its beginning is not known.
+    #[must_use]
+    pub fn is_held(self) -> bool {
+        self.slot & HELD != 0
+    }
+
+    /// Whether it must be ended where it would miss something.
+    #[must_use]
+    pub fn is_positioned(self) -> bool {
+        self.slot & POSITIONED != 0
+    }
+
+    /// Which of its shard's subscriptions it is.
+    pub(super) fn subscription(self) -> u32 {
+        self.subscription
     }
 
     /// Encoding of the connection.
@@ -68,14 +90,25 @@ impl Subscriber {
 /// A subscription's stage.
 ///
 /// ```text
-/// subscribe ──> Held ── hub answered ──> Live ── unsubscribe, gone ──> (removed)
-///          └──────────── interest known ───^
+/// subscribe ──┬─> Held ── hub answered ───> Live ── unsubscribe, gone ──> (removed)
+///             ├────────── interest known ────^ ^
+///             └─> Reading ── owner answered ───┘     (to be positioned)
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
     /// The hub has not confirmed yet; `id` is the request to answer.
     Held {
         /// The request's id; `None` for a server-side subscription.
+        id: Option<u32>,
+    },
+    /// The owner is asked where it begins.
+    Reading {
+        /// The place of the read.
+        read: u32,
+    },
+    /// It is to be given up, with an error for this request.
+    Refused {
+        /// The request's id.
         id: Option<u32>,
     },
     /// Publications are delivered.
@@ -89,8 +122,23 @@ struct Subscription {
     place: u32,
     next: u32,
     previous: u32,
-    state: State,
+    /// Of `Held` the request's id (0: there is none), of `Reading` the read.
+    waits_for: u32,
+    stage: Stage,
+    /// The server began it.
+    is_of_server: bool,
 }
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Held,
+    Reading,
+    Refused,
+    Live,
+}
+
+const _: () =
+    assert!(size_of::<Subscription>() <= 32, "a user with a channel of its own pays for one of these");
 
 /// All subscriptions of a shard.
 #[derive(Debug)]
@@ -134,7 +182,13 @@ impl Subscriptions {
     /// The stage of a subscription.
     #[must_use]
     pub fn state(&self, subscription: u32) -> State {
-        self.all[subscription as usize].state
+        let Subscription { stage, waits_for, .. } = self.all[subscription as usize];
+        match stage {
+            Stage::Held => State::Held { id: (waits_for > 0).then_some(waits_for) },
+            Stage::Reading => State::Reading { read: waits_for },
+            Stage::Refused => State::Refused { id: (waits_for > 0).then_some(waits_for) },
+            Stage::Live => State::Live,
+        }
     }
 
     /// Whose it is.
@@ -150,19 +204,62 @@ impl Subscriptions {
         (next != NONE).then_some(next)
     }
 
-    /// Adds a subscription at both ends.
+    /// Whether the server began a subscription.
+    #[must_use]
+    pub fn is_of_server(&self, subscription: u32) -> bool {
+        self.all[subscription as usize].is_of_server
+    }
+
+    /// It begins to wait for a read.
+    pub fn set_reading(&mut self, subscription: u32, read: u32) {
+        let subscription = &mut self.all[subscription as usize];
+        (subscription.stage, subscription.waits_for) = (Stage::Reading, read);
+    }
+
+    /// It is delivered to from now on.
+    pub fn set_live(&mut self, subscription: u32, subscribers: &mut [Subscriber], positioned: bool) {
+        let subscription = &mut self.all[subscription as usize];
+        subscription.stage = Stage::Live;
+        let mark = &mut subscribers[subscription.place as usize].slot;
+        *mark = *mark & !HELD | if positioned { POSITIONED } else { 0 };
+    }
+
+    /// It is given up as soon as its connection is at hand.
+    pub fn set_refused(&mut self, subscription: u32, id: Option<u32>) {
+        let subscription = &mut self.all[subscription as usize];
+        (subscription.stage, subscription.waits_for) = (Stage::Refused, id.unwrap_or(0));
+    }
+
+    /// It waits like any other that is not positioned.
+    pub fn set_held(&mut self, subscription: u32, id: Option<u32>) {
+        let subscription = &mut self.all[subscription as usize];
+        (subscription.stage, subscription.waits_for) = (Stage::Held, id.unwrap_or(0));
+    }
+
+    /// Adds a subscription at both ends, held until it is set to something else. `id` is the request's; `None`: the server
+    /// begins it.
     pub fn add(
         &mut self,
         seat: &mut Seat,
         key: Key,
         channel: u32,
         encoding: Encoding,
-        state: State,
+        id: Option<u32>,
         subscribers: &mut Vec<Subscriber>,
     ) -> u32 {
         let place = subscribers.len() as u32;
         let next = seat.first;
-        let index = self.all.insert(Subscription { key, channel, place, next, previous: NONE, state }) as u32;
+        let subscription = Subscription {
+            key,
+            channel,
+            place,
+            next,
+            previous: NONE,
+            waits_for: id.unwrap_or(0),
+            stage: Stage::Held,
+            is_of_server: id.is_none(),
+        };
+        let index = self.all.insert(subscription) as u32;
         if next != NONE {
             self.all[next as usize].previous = index;
         }
@@ -222,13 +319,17 @@ impl Subscriptions {
     }
 
     /// The hub has answered: held subscribers become live and get their reply.
-    pub fn release_held(&mut self, subscribers: &[Subscriber], deliveries: &mut Vec<Delivery>) {
-        for subscriber in subscribers {
+    pub fn release_held(&mut self, subscribers: &mut [Subscriber], deliveries: &mut Vec<Delivery>) {
+        for subscriber in subscribers.iter_mut().filter(|subscriber| subscriber.is_held()) {
             let subscription = &mut self.all[subscriber.subscription as usize];
-            if let State::Held { id } = std::mem::replace(&mut subscription.state, State::Live)
-                && let Some(id) = id
-            {
-                deliveries.push(Delivery { to: subscription.key, id, answer: Answer::Subscribed });
+            if subscription.stage != Stage::Held {
+                continue;
+            }
+            subscription.stage = Stage::Live;
+            subscriber.slot &= !HELD;
+            if subscription.waits_for > 0 {
+                let (to, id) = (subscription.key, subscription.waits_for);
+                deliveries.push(Delivery { to, id, answer: Answer::Subscribed(None) });
             }
         }
     }

@@ -1,22 +1,23 @@
 //! A fan-out in progress: a batch of publications and a cursor that walks down the channel's subscribers.
 //!
 //! Invariants: a subscriber is visited at most once a walk; one that came after the walk began is not visited; one
-//! that stays is visited. Publications that come meanwhile wait for the next walk, so order holds.
+//! that stays is visited. Publications that come meanwhile wait for the next walk, so order holds. Whoever knows its position
+//! gets what lies behind it and nothing else; a gap is walked like a publication, in its place among them, and ends those
+//! subscriptions that would miss something.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use super::Router;
 use super::subscriptions::Subscriber;
-use crate::flow::Publication;
+use crate::flow::Ordered;
 use crate::limits::{BYTES_PER_WALK, CHANNEL_QUEUE, CHANNEL_QUEUE_BYTES, PUBLICATIONS_PER_WALK};
 
 /// What is being delivered, and how far. `W` is the written form of a batch, which only the turn knows.
 #[derive(Debug)]
 pub struct Walk<W> {
-    /// The batch, in order.
-    pub publications: Vec<Arc<Publication>>,
+    /// The batch, in order. Empty: there is a gap, and this walk ends whoever would miss something.
+    pub publications: Vec<Ordered>,
     /// The batch as JSON connections get it, once the first of them was met.
     pub json: Option<W>,
     /// The batch as Protobuf connections get it, once the first of them was met.
@@ -27,9 +28,22 @@ pub struct Walk<W> {
     pub protobuf_deflated: Option<W>,
     /// Subscribers below this place are still to be visited.
     pub(super) unvisited: usize,
-    /// Publications that came since this walk began.
-    queue: VecDeque<Arc<Publication>>,
+    has_begun: bool,
+    /// What came since this walk began.
+    queue: VecDeque<Step>,
     queued_bytes: usize,
+    /// Steps of earlier walks, and of all that are known: numbers of their places in the channel's order.
+    walked: u64,
+    known: u64,
+    /// Subscriptions that began while there was a walk: from which step on they are visited.
+    newcomers: BTreeMap<u32, u64>,
+}
+
+/// What a walk carries.
+#[derive(Debug)]
+enum Step {
+    Publication(Ordered),
+    Gap,
 }
 
 impl<W> Default for Walk<W> {
@@ -41,8 +55,12 @@ impl<W> Default for Walk<W> {
             json_deflated: None,
             protobuf_deflated: None,
             unvisited: 0,
+            has_begun: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            walked: 0,
+            known: 0,
+            newcomers: BTreeMap::new(),
         }
     }
 }
@@ -53,13 +71,54 @@ impl<W> Walk<W> {
         let mut bytes = 0;
         while self.publications.len() < PUBLICATIONS_PER_WALK
             && bytes < BYTES_PER_WALK
-            && let Some(publication) = self.queue.pop_front()
+            && let Some(Step::Publication(ordered)) =
+                self.queue.pop_front_if(|step| matches!(step, Step::Publication(_)))
         {
-            bytes += publication.data.len();
-            self.publications.push(publication);
+            bytes += ordered.publication.data.len();
+            self.publications.push(ordered);
+        }
+        if self.publications.is_empty() {
+            self.queue.pop_front();
         }
         self.queued_bytes -= bytes;
         self.unvisited = subscribers;
+        self.has_begun = true;
+    }
+
+    /// How much of the batch is not for this subscriber: everything while it is held, and what lies before its beginning.
+    #[must_use]
+    pub fn skipped(&self, subscriber: Subscriber) -> usize {
+        let steps = self.publications.len().max(1);
+        if subscriber.is_held() {
+            return steps;
+        }
+        let from = self.newcomers.get(&subscriber.subscription());
+        from.map_or(0, |from| from.saturating_sub(self.walked).min(steps as u64) as usize)
+    }
+
+    /// Whether this walk ends whoever would miss something.
+    #[must_use]
+    pub fn is_gap(&self) -> bool {
+        self.publications.is_empty()
+    }
+
+    /// A subscription begins behind everything that is known.
+    pub(super) fn admit(&mut self, subscription: u32) {
+        self.newcomers.insert(subscription, self.known);
+    }
+
+    /// What comes behind the batch that was walked.
+    fn go_on(&mut self) -> Self {
+        let walked = self.walked + self.publications.len().max(1) as u64;
+        self.newcomers.retain(|_, from| *from > walked);
+        Self {
+            queue: std::mem::take(&mut self.queue),
+            queued_bytes: self.queued_bytes,
+            walked,
+            known: self.known,
+            newcomers: std::mem::take(&mut self.newcomers),
+            ..Self::default()
+        }
     }
 }
 
@@ -68,25 +127,39 @@ impl<S: BuildHasher, W> Router<S, W> {
     ///
     /// # Errors
     /// Gives it back: too many wait behind the running walk.
-    pub(super) fn enqueue(
-        &mut self,
-        place: u32,
-        publication: Arc<Publication>,
-    ) -> Result<(), Arc<Publication>> {
+    pub(super) fn enqueue(&mut self, place: u32, ordered: Ordered) -> Result<(), Ordered> {
         let channel = &mut self.channels[place as usize];
         let is_first = channel.walk.is_none();
         let walk = channel.walk.get_or_insert_default();
-        let bytes = publication.data.len();
+        let bytes = ordered.publication.data.len();
         let is_full = walk.queue.len() >= CHANNEL_QUEUE || walk.queued_bytes + bytes > CHANNEL_QUEUE_BYTES;
         if is_full && !walk.queue.is_empty() {
-            return Err(publication);
+            return Err(ordered);
         }
         walk.queued_bytes += bytes;
-        walk.queue.push_back(publication);
+        walk.known += 1;
+        walk.queue.push_back(Step::Publication(ordered));
         if is_first {
             self.walks.push_back(place);
         }
         Ok(())
+    }
+
+    /// Something is missing behind all that waits: subscriptions that must know it end there.
+    pub(super) fn break_off(&mut self, place: u32) {
+        let channel = &mut self.channels[place as usize];
+        if channel.subscribers.is_empty() || !channel.position.is_stream() {
+            return;
+        }
+        let is_first = channel.walk.is_none();
+        let walk = channel.walk.get_or_insert_default();
+        if !matches!(walk.queue.back(), Some(Step::Gap)) {
+            walk.known += 1;
+            walk.queue.push_back(Step::Gap);
+        }
+        if is_first {
+            self.walks.push_back(place);
+        }
     }
 
     /// Whether publications wait to be delivered.
@@ -110,7 +183,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             self.walks.pop_front();
             return Some(0);
         };
-        if walk.publications.is_empty() {
+        if !walk.has_begun {
             walk.begin(channel.subscribers.len());
         }
         let from = walk.unvisited.saturating_sub(budget);
@@ -125,8 +198,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             if walk.queue.is_empty() || channel.subscribers.is_empty() {
                 channel.walk = None;
             } else {
-                let (queue, queued_bytes) = (std::mem::take(&mut walk.queue), walk.queued_bytes);
-                **walk = Walk { queue, queued_bytes, ..Walk::default() };
+                **walk = walk.go_on();
                 self.walks.push_back(place);
             }
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use roadstead_control::NodeId;
 use roadstead_protocol::{
-    Command as Request, DisconnectCode, Encoding, ErrorCode, PublishRequest, Push, Reply, Request as Ask,
-    SubRefreshResult, SubscribeResult, commands, push_push, push_reply,
+    Command as Request, DisconnectCode, Encoding, ErrorCode, NotJson, PublishRequest, Push, Reply,
+    Request as Ask, SubRefreshResult, SubscribeResult, commands, push_push, push_reply,
 };
 use slab::Slab;
 use wsproto::Opcode;
@@ -211,10 +211,7 @@ impl Clients {
                 named(&channel)?;
                 talk.refuse(id, ErrorCode::NotAvailable)
             }
-            Ask::History(request) => {
-                named(&request.channel)?;
-                talk.refuse(id, ErrorCode::NotAvailable)
-            }
+            Ask::History(request) => self.history(talk, id, &request),
             Ask::Rpc(_) => talk.refuse(id, ErrorCode::NotAvailable),
             Ask::SubRefresh(request) => self.sub_refresh(talk, id, &request),
             Ask::Refresh(token) => self.refresh(talk, id, &token),
@@ -292,16 +289,25 @@ pub(super) fn reply(replies: &mut Replies, to: Key, encoding: Encoding, id: u32,
 
 impl Clients {
     /// Writes the router's answer, and what a token has to say with it.
-    pub(super) fn answer(&mut self, delivery: &Delivery, talk: &mut Talk<'_>) {
-        let (key, id) = (delivery.to, delivery.id);
+    ///
+    /// # Errors
+    /// The connection cannot go on with it.
+    pub(super) fn answer(&mut self, delivery: &Delivery, talk: &mut Talk<'_>) -> Result<(), DisconnectCode> {
+        let unfit = |NotJson| DisconnectCode::InappropriateProtocol;
+        let (key, id, encoding) = (delivery.to, delivery.id, talk.wire.encoding);
         match &delivery.answer {
-            Answer::Subscribed => {
+            Answer::Subscribed(standing) => {
                 let opening = self.openings.take(key.slot, id);
                 let (expires, ttl) = time_left(opening.ends_at_s, talk.now);
                 let result =
                     SubscribeResult { expires, ttl, data: &opening.data, ..SubscribeResult::default() };
-                talk.reply(id, &Reply::Subscribe(&result));
+                match standing {
+                    None => talk.reply(id, &Reply::Subscribe(&result)),
+                    Some(standing) => talk.say_standing(id, standing, result).map_err(unfit)?,
+                }
             }
+            Answer::Begun { channel, begun } => self.hear_begun(talk, channel, begun.clone())?,
+            Answer::Read(found) => talk.say_page(id, found).map_err(unfit)?,
             Answer::Refreshed => {
                 let opening = self.openings.take(key.slot, id);
                 let (expires, ttl) = time_left(opening.ends_at_s, talk.now);
@@ -315,11 +321,11 @@ impl Clients {
                 talk.reply(id, &Reply::Error(*code));
             }
             Answer::Ended { channel, code, .. } => {
-                let encoding = talk.wire.encoding;
                 let push = Push::Unsubscribe { code: code.code(), reason: code.reason() };
                 let write = |out: &mut Vec<u8>| push_push(out, encoding, channel, &push);
                 talk.heard.replies.message(key, opcode_of(encoding), write);
             }
         }
+        Ok(())
     }
 }

@@ -6,14 +6,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use roadstead_protocol::{
-    ConnectRequest, ConnectResult, DisconnectCode, ErrorCode, RefreshResult, Reply, SubscribeResult,
-};
+use roadstead_protocol::{ConnectRequest, DisconnectCode, ErrorCode, RefreshResult, Reply};
 
 use super::client::{Clients, Session, Talk, VERSION, client_id};
 use super::judging::Asked;
 use super::permissions::Refusal;
-use crate::flow::{Command, Now};
+use super::server_side::Remembered;
+use crate::flow::{Claim, Command, Now};
 use crate::token::{ConnectionClaims, ServerChannel};
 
 impl Clients {
@@ -23,8 +22,14 @@ impl Clients {
         id: u32,
         request: &ConnectRequest<'_>,
     ) -> Result<(), DisconnectCode> {
+        let remembered: Remembered = request
+            .subs
+            .iter()
+            .filter(|(_, sub)| sub.recover)
+            .map(|(channel, sub)| (channel.as_ref().into(), Claim::new(&sub.epoch, sub.offset)))
+            .collect();
         if self.counts(&request.token) {
-            return self.judge(talk, Asked::Connect { id }, &request.token);
+            return self.judge(talk, Asked::Connect { id, remembered }, &request.token);
         }
         let claims = match &talk.wire.certified {
             Some(certified) => ConnectionClaims { user: certified.0.clone(), ..ConnectionClaims::default() },
@@ -33,7 +38,7 @@ impl Clients {
             }
             None => return Err(DisconnectCode::BadRequest),
         };
-        self.begin(talk, id, claims)
+        self.begin(talk, id, claims, &remembered)
     }
 
     /// Whether there is a token, and (in development mode) something to judge it with.
@@ -47,6 +52,7 @@ impl Clients {
         talk: &mut Talk<'_>,
         id: u32,
         mut claims: ConnectionClaims,
+        remembered: &Remembered,
     ) -> Result<(), DisconnectCode> {
         if claims.user.len() > self.settings.limits.user_bytes_max() {
             return Err(DisconnectCode::InvalidToken);
@@ -79,33 +85,20 @@ impl Clients {
         let session = Session { user, info, expires_at_s, channels_mark, mark };
         talk.wire.session = self.sessions.insert(session) as u32;
 
-        let client = client_id(&self.identity, talk.key);
-        let subs: Vec<(&str, SubscribeResult<'_>)> = channels.iter().map(as_result).collect();
-        let (expires, ttl) = time_left(expires_at_s, talk.now);
-        let mut result = ConnectResult {
-            client: &client,
-            version: VERSION,
-            expires,
-            ttl,
-            subs: &subs,
-            ..ConnectResult::default()
-        };
-        if !talk.wire.frame_ping && self.settings.client.ping_s > 0 {
-            result.ping = self.settings.client.ping_s;
-            result.pong = true;
-        }
-        talk.reply(id, &Reply::Connect(&result));
         if !claims.user.is_empty() {
             let user = Arc::clone(self.users.name(user));
             talk.heard.commands.push(Command::Enter { by: talk.key, user });
         }
-        talk.heard.commands.extend(channels.into_iter().map(|channel| Command::Subscribe {
+        let channels = self.beginnings(channels, remembered);
+        talk.heard.commands.extend(channels.iter().map(|beginning| Command::Subscribe {
             by: talk.key,
             id: None,
-            channel: Arc::from(channel.channel),
+            channel: Arc::clone(&beginning.channel),
             encoding: talk.wire.encoding,
             verdict: Ok(None),
+            wish: beginning.wish,
         }));
+        self.answer_connect(talk, id, channels);
         talk.wire.ping_due_ms = self.next_ping_ms(talk.key, talk.now.ms);
         self.arm(talk);
         Ok(())
@@ -197,11 +190,6 @@ impl Clients {
         let names: BTreeSet<&str> = channels.iter().map(|channel| &*channel.channel).collect();
         if names.is_empty() { 0 } else { (self.identity.hasher.hash_one(&names) as u32).max(1) }
     }
-}
-
-fn as_result(channel: &ServerChannel) -> (&str, SubscribeResult<'_>) {
-    let data = channel.data.as_deref().unwrap_or_default();
-    (&channel.channel, SubscribeResult { data, ..SubscribeResult::default() })
 }
 
 /// Whether what ends at `at_s` (0: never) has ended.

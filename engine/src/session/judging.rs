@@ -13,7 +13,9 @@ use std::sync::Arc;
 use roadstead_protocol::{DisconnectCode, ErrorCode};
 
 use super::client::{Clients, Talk};
+use super::server_side::{Opening, Remembered};
 use super::waiting::Full;
+use crate::flow::Wish;
 use crate::token::{Claims, Flaw, Job, Purpose, TokenError, Verdict};
 
 /// What a token is shown for.
@@ -23,6 +25,8 @@ pub(super) enum Asked {
     Connect {
         /// The request's id.
         id: u32,
+        /// What the client remembers of its server-side subscriptions.
+        remembered: Remembered,
     },
     /// That the session goes on.
     Refresh {
@@ -35,6 +39,8 @@ pub(super) enum Asked {
         id: u32,
         /// The channel.
         channel: Arc<str>,
+        /// What it is to be in the channel's stream.
+        wish: Option<Wish>,
     },
     /// That a subscription goes on.
     SubRefresh {
@@ -43,12 +49,14 @@ pub(super) enum Asked {
         /// The channel; empty: the token names it.
         channel: Arc<str>,
     },
+    /// For nothing: the session is there, and waits for its subscriptions.
+    Opening(Box<Opening>),
 }
 
 impl Asked {
     fn purpose(&self) -> Purpose {
         match self {
-            Self::Connect { .. } | Self::Refresh { .. } => Purpose::Connection,
+            Self::Connect { .. } | Self::Refresh { .. } | Self::Opening(_) => Purpose::Connection,
             Self::Subscribe { .. } | Self::SubRefresh { .. } => Purpose::Subscription,
         }
     }
@@ -149,13 +157,15 @@ impl Clients {
     ) -> Result<(), DisconnectCode> {
         talk.tally.tokens.count(&judged);
         match (asked, judged) {
-            (Asked::Connect { id }, Ok(Claims::Connection(claims))) => self.begin(talk, id, claims),
-            (Asked::Refresh { id }, Ok(Claims::Connection(claims))) => self.prolong(talk, id, claims),
-            (Asked::Subscribe { id, channel }, Ok(Claims::Subscription(claims))) => {
-                self.subscribe_by_token(talk, id, channel, Ok(claims))
+            (Asked::Connect { id, remembered }, Ok(Claims::Connection(claims))) => {
+                self.begin(talk, id, claims, &remembered)
             }
-            (Asked::Subscribe { id, channel }, Err(error)) => {
-                self.subscribe_by_token(talk, id, channel, Err(error))
+            (Asked::Refresh { id }, Ok(Claims::Connection(claims))) => self.prolong(talk, id, claims),
+            (Asked::Subscribe { id, channel, wish }, Ok(Claims::Subscription(claims))) => {
+                self.subscribe_by_token(talk, id, channel, wish, Ok(claims))
+            }
+            (Asked::Subscribe { id, channel, wish }, Err(error)) => {
+                self.subscribe_by_token(talk, id, channel, wish, Err(error))
             }
             (Asked::SubRefresh { id, channel }, Ok(Claims::Subscription(claims))) => {
                 self.prolong_subscription(talk, id, channel, Ok(claims))
@@ -165,13 +175,13 @@ impl Clients {
             }
             (_, Err(TokenError::Invalid(_))) => Err(DisconnectCode::InvalidToken),
             (Asked::Refresh { .. }, Err(TokenError::Expired)) => Err(DisconnectCode::Expired),
-            (Asked::Connect { id }, Err(error)) => {
+            (Asked::Connect { id, .. }, Err(error)) => {
                 talk.wire.connect_failed = true;
                 talk.refuse(id, code_of(error))
             }
             (Asked::Refresh { id }, Err(error)) => talk.refuse(id, code_of(error)),
-            // What is judged follows from what was asked.
-            (_, Ok(_)) => Err(DisconnectCode::Internal),
+            // What is judged follows from what was asked, and for what is there already no token is shown.
+            (Asked::Opening(_), Err(_)) | (_, Ok(_)) => Err(DisconnectCode::Internal),
         }
     }
 }

@@ -16,6 +16,7 @@ mod connecting;
 mod deflation;
 mod ending;
 mod faults;
+mod history;
 pub mod inbound;
 mod judging;
 mod openings;
@@ -25,6 +26,7 @@ mod postponed;
 mod rates;
 pub mod replies;
 mod revoked;
+mod server_side;
 mod subscribing;
 mod tally;
 mod upgrade;
@@ -72,6 +74,8 @@ pub struct Heard {
     pub closes: Vec<u16>,
     /// Connections that are not to be read from, until what they have said was heard.
     pub postponed: Vec<u32>,
+    /// Connections whose connect is answered in this turn, after it had to wait.
+    pub opened: Vec<u32>,
 }
 
 /// The sessions of one shard.
@@ -443,8 +447,10 @@ impl Sessions {
     /// Writes the router's answer to a request, or what became of an earlier one.
     pub fn answer(&mut self, delivery: &Delivery, wire: &mut Wire, now: Now, heard: &mut Heard) {
         if wire.is_open() {
-            let mut talk = Talk { key: delivery.to, wire, now, tally: &mut self.tally, heard };
-            self.clients.answer(delivery, &mut talk);
+            let key = delivery.to;
+            let mut talk = Talk { key, wire, now, tally: &mut self.tally, heard };
+            let outcome = self.clients.answer(delivery, &mut talk);
+            self.settle(outcome, key, wire, now, heard);
         }
     }
 

@@ -15,7 +15,7 @@ use std::hash::BuildHasher;
 use roadstead_protocol::ErrorCode;
 
 use crate::counters::{Counters, Metric};
-use crate::settings::{Channel, Settings};
+use crate::settings::{Channel, Settings, split_name};
 
 /// Why something is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +111,15 @@ pub enum Publisher {
     Subscriber,
 }
 
+/// To whom reading a history is allowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reader {
+    /// To this client.
+    Any,
+    /// To this client if it is subscribed to the channel.
+    Subscriber,
+}
+
 /// A channel's name, in its parts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChannelName<'n> {
@@ -125,10 +134,8 @@ impl<'n> ChannelName<'n> {
     /// Reads a name.
     #[must_use]
     pub fn new(whole: &'n str) -> Self {
-        match whole.strip_prefix('$').unwrap_or(whole).split_once(':') {
-            Some((namespace, rest)) => Self { whole, namespace: Some(namespace), rest },
-            None => Self { whole, namespace: None, rest: whole },
-        }
+        let (namespace, rest) = split_name(whole);
+        Self { whole, namespace, rest }
     }
 
     fn is_private(&self) -> bool {
@@ -218,6 +225,31 @@ impl<S: BuildHasher> Permissions<S> {
             None => rules.allow_subscribe_for_client && (has_user || rules.allow_subscribe_for_anonymous),
         };
         if is_allowed || self.insecure { Ok(()) } else { Err(refusal) }
+    }
+
+    /// The rules of a channel that a subscription was allowed to.
+    #[must_use]
+    pub fn rules_of(&self, channel: &str) -> Option<&Channel> {
+        self.rules(&ChannelName::new(channel)).ok()
+    }
+
+    /// Whether `user` (empty: none) may read the history of `channel`.
+    ///
+    /// # Errors
+    /// There is none, or the user may not: what the client is told.
+    pub fn may_read(&self, channel: &str, user: &str) -> Result<Reader, ErrorCode> {
+        let rules = self.rules(&ChannelName::new(channel)).map_err(Refusal::code)?;
+        if !rules.history.is_on() {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let is_welcome = !user.is_empty() || rules.allow_history_for_anonymous;
+        if self.insecure || (is_welcome && rules.allow_history_for_client) {
+            Ok(Reader::Any)
+        } else if is_welcome && rules.allow_history_for_subscriber {
+            Ok(Reader::Subscriber)
+        } else {
+            Err(ErrorCode::PermissionDenied)
+        }
     }
 
     /// Whether `user` (empty: none) may publish to `channel`.

@@ -8,10 +8,11 @@ use roadstead_protocol::{DisconnectCode, ErrorCode, SubRefreshRequest, Subscribe
 
 use super::client::{Clients, Talk, client_id, named};
 use super::connecting::is_over;
+use super::history;
 use super::judging::{Asked, code_of};
 use super::openings::Opening;
 use super::permissions::{Refusal, TokenVerdict};
-use crate::flow::{Command, Term};
+use crate::flow::{Command, Term, Wish};
 use crate::token::{SubscriptionClaims, TokenError};
 
 /// What a token was shown for.
@@ -33,14 +34,17 @@ impl Clients {
             return Err(DisconnectCode::BadRequest);
         }
         if let Err(refusal) = self.permissions.may_be_subscribed(&channel, request.kind) {
-            ask(talk, id, channel, Err(refusal));
+            ask(talk, id, channel, Err(refusal), None);
             return Ok(());
         }
+        let limit = self.settings.client.recovery_max_publication_limit;
+        let rules = self.permissions.rules_of(&channel);
+        let wish = rules.and_then(|rules| history::wish(rules, request, limit));
         if !request.token.is_empty() {
-            return self.judge(talk, Asked::Subscribe { id, channel }, &request.token);
+            return self.judge(talk, Asked::Subscribe { id, channel, wish }, &request.token);
         }
         let verdict = self.permissions.may_subscribe(&channel, self.user(talk.wire), TokenVerdict::Absent);
-        ask(talk, id, channel, verdict.map(|()| None));
+        ask(talk, id, channel, verdict.map(|()| None), wish);
         Ok(())
     }
 
@@ -50,10 +54,11 @@ impl Clients {
         talk: &mut Talk<'_>,
         id: u32,
         channel: Arc<str>,
+        wish: Option<Wish>,
         judged: Result<SubscriptionClaims, TokenError>,
     ) -> Result<(), DisconnectCode> {
         let verdict = self.open(talk, id, &channel, judged, Shown::Subscribe)?;
-        ask(talk, id, channel, verdict);
+        ask(talk, id, channel, verdict, wish);
         Ok(())
     }
 
@@ -150,11 +155,17 @@ impl Clients {
     }
 }
 
-fn ask(talk: &mut Talk<'_>, id: u32, channel: Arc<str>, verdict: Result<Option<Term>, Refusal>) {
+fn ask(
+    talk: &mut Talk<'_>,
+    id: u32,
+    channel: Arc<str>,
+    verdict: Result<Option<Term>, Refusal>,
+    wish: Option<Wish>,
+) {
     let verdict = verdict.map_err(|refusal| {
         talk.tally.refusals.count_subscribe(refusal);
         refusal.code()
     });
     let (by, encoding) = (talk.key, talk.wire.encoding);
-    talk.heard.commands.push(Command::Subscribe { by, id: Some(id), channel, encoding, verdict });
+    talk.heard.commands.push(Command::Subscribe { by, id: Some(id), channel, encoding, verdict, wish });
 }

@@ -52,6 +52,11 @@ impl Waiters {
         Ok(())
     }
 
+    /// What `by` waits for.
+    pub(super) fn asked_mut(&mut self, by: Key) -> Option<&mut Asked> {
+        self.all.get_mut(&by.slot).filter(|waiter| waiter.by == by).map(|waiter| &mut waiter.asked)
+    }
+
     /// What `by` waited for, and what it said meanwhile.
     pub(super) fn take(&mut self, by: Key) -> Option<(Asked, Vec<Box<[u8]>>)> {
         self.all.get(&by.slot).filter(|waiter| waiter.by == by)?;
@@ -84,18 +89,18 @@ mod tests {
     #[test]
     fn a_verdict_finds_only_who_asked() {
         let mut waiters = Waiters::default();
-        waiters.enter(key(7, 1), Asked::Connect { id: 1 });
+        waiters.enter(key(7, 1), Asked::Connect { id: 1, remembered: Vec::new() });
         waiters.keep(7, b"said", 100).expect("room");
         assert!(waiters.take(key(7, 2)).is_none(), "another connection of the slot");
         assert!(waiters.take(key(8, 1)).is_none());
         let (asked, said) = waiters.take(key(7, 1)).expect("it waits");
-        assert!(matches!(asked, Asked::Connect { id: 1 }));
+        assert!(matches!(asked, Asked::Connect { id: 1, .. }));
         assert_eq!(said, [Box::from(&b"said"[..])]);
         assert_eq!((waiters.bytes(), waiters.take(key(7, 1)).is_none()), (0, true));
         // The slot is used again while the first one's verdict is on its way.
-        waiters.enter(key(7, 1), Asked::Connect { id: 1 });
+        waiters.enter(key(7, 1), Asked::Connect { id: 1, remembered: Vec::new() });
         waiters.leave(7);
-        waiters.enter(key(7, 2), Asked::Connect { id: 5 });
+        waiters.enter(key(7, 2), Asked::Connect { id: 5, remembered: Vec::new() });
         assert!(waiters.take(key(7, 1)).is_none());
         assert!(waiters.take(key(7, 2)).is_some());
     }
@@ -105,7 +110,7 @@ mod tests {
         let mut waiters = Waiters::default();
         let large = vec![b'x'; 1_000];
         for slot in 0..2 {
-            waiters.enter(key(slot, 1), Asked::Connect { id: 1 });
+            waiters.enter(key(slot, 1), Asked::Connect { id: 1, remembered: Vec::new() });
             assert_eq!(waiters.keep(slot, &large, 500), Ok(()), "one is always kept");
             assert_eq!(waiters.keep(slot, b"", 500), Err(Full));
             assert_eq!(waiters.keep(slot, b"", 2_000), Ok(()));

@@ -63,8 +63,10 @@ pub struct Wire {
     pub(super) awaits_pong: bool,
     /// The connect command was answered by an error: nothing more is heard.
     pub(super) connect_failed: bool,
-    /// A token is judged elsewhere: what is said behind it waits.
+    /// A token is judged elsewhere, or a connect waits for its subscriptions: what is said behind it waits.
     pub(super) awaits_verdict: bool,
+    /// A connect waits for its subscriptions: what they bring must not be said before its answer.
+    pub(super) is_opening: bool,
     /// Who a verified certificate says the client is.
     pub(super) certified: Option<Box<CertifiedUser>>,
 }
@@ -95,6 +97,7 @@ impl Wire {
             awaits_pong: false,
             connect_failed: false,
             awaits_verdict: false,
+            is_opening: false,
             certified: None,
         }
     }
@@ -148,6 +151,12 @@ impl Wire {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.closing.sends() && matches!(self.phase, Phase::Echo | Phase::Client)
+    }
+
+    /// Whether the connect reply is still to come.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.is_opening
     }
 
     /// Whether this side can still begin its end.

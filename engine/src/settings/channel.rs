@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::limits::{CHANNEL_PATTERN_BYTES_MAX, CHANNEL_PATTERN_MEMORY_BYTES, NAMESPACE_BYTES_MAX};
 
-/// Rules of channels. `insecure` overrides them, but for names that are not allowed.
+/// Rules of channels. `insecure` overrides what is said here of who may do what, but for names that are not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Channel {
     /// Clients with a user may subscribe.
@@ -23,6 +23,83 @@ pub struct Channel {
     pub allow_user_limited_channels: bool,
     /// If set, the part of a name behind the namespace must match it, and need not be ASCII.
     pub channel_regex: Option<NamePattern>,
+    /// What is kept of what was published.
+    pub history: History,
+    /// Every subscription is told of lost publications.
+    pub force_positioning: bool,
+    /// Subscriptions that ask for it are.
+    pub allow_positioning: bool,
+    /// Every subscription can be recovered, which includes positioning.
+    pub force_recovery: bool,
+    /// Subscriptions that ask for it can.
+    pub allow_recovery: bool,
+    /// What recovery brings back.
+    pub force_recovery_mode: RecoveryMode,
+    /// With [`RecoveryMode::Cache`]: subscriptions recover without asking for it.
+    pub auto_cache_recover: bool,
+    /// Clients with a user may read the history.
+    pub allow_history_for_client: bool,
+    /// Subscribers with a user may read the history of their channel.
+    pub allow_history_for_subscriber: bool,
+    /// What is allowed to readers with a user is allowed to those without one.
+    pub allow_history_for_anonymous: bool,
+}
+
+/// What is kept of a channel's publications; nothing unless both `size` and `ttl_ms` are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Publications.
+    pub size: u32,
+    /// Memory of them, bytes.
+    pub bytes: u32,
+    /// For how long, from the last one on, milliseconds.
+    pub ttl_ms: u64,
+    /// For how long the channel's epoch and offset are kept, from the last publication on, milliseconds.
+    pub meta_ttl_ms: u64,
+}
+
+impl History {
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.size > 0 && self.ttl_ms > 0
+    }
+}
+
+impl History {
+    /// Nothing is kept.
+    pub const NONE: Self = Self { size: 0, bytes: 1 << 20, ttl_ms: 0, meta_ttl_ms: 720 * 3_600_000 };
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// What recovery brings back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecoveryMode {
+    /// Everything that was missed, or nothing.
+    #[default]
+    Stream,
+    /// The latest publication.
+    Cache,
+}
+
+impl RecoveryMode {
+    /// Each of them and its word, in the order of the variants.
+    pub const WORDS: [(Self, &'static str); 2] = [(Self::Stream, "stream"), (Self::Cache, "cache")];
+}
+
+/// The namespace that a channel's name is of, and what stands behind it: it ends at the first `:`, and one leading `$` does not
+/// belong to it. A name without one is all of it.
+#[must_use]
+pub fn split_name(channel: &str) -> (Option<&str>, &str) {
+    match channel.strip_prefix('$').unwrap_or(channel).split_once(':') {
+        Some((namespace, rest)) => (Some(namespace), rest),
+        None => (None, channel),
+    }
 }
 
 /// A regular expression that names must match somewhere (`^` and `$` tie it to their ends). Matching takes time in

@@ -6,6 +6,7 @@ use roadstead_io::Io;
 
 use super::{Shard, introductions};
 use crate::counters::Metric;
+use crate::router::Tally;
 
 impl<I: Io> Shard<I> {
     /// Counts how long a turn took: the caller has the clock.
@@ -61,6 +62,8 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::Misplaced, routed.misplaced);
         counters.add(Metric::OwnerUnanswered, routed.unanswered);
         counters.add(Metric::AnnouncementsDiffering, routed.differences);
+        self.count_streams(&routed);
+        let counters = &self.counters;
         counters.set(Metric::UsersKnown, self.router.users_known() as u64);
         counters.set(Metric::PublishesWaiting, self.router.publishes_waiting() as u64);
         if let Some(peers) = &mut self.peers {
@@ -75,5 +78,26 @@ impl<I: Io> Shard<I> {
         counters.set(Metric::Subscriptions, self.router.subscriptions() as u64);
         counters.set(Metric::InboundBytes, (self.sessions.inbound_bytes() + self.tls_held_bytes) as u64);
         counters.set(Metric::MailboxMessages, self.siblings.waiting() as u64);
+    }
+
+    fn count_streams(&self, routed: &Tally) {
+        let counters = &self.counters;
+        let (streams, publications, bytes) = self.router.kept();
+        counters.set(Metric::Streams, streams as u64);
+        counters.set(Metric::StreamPublications, publications as u64);
+        counters.set(Metric::StreamBytes, bytes as u64);
+        counters.set(Metric::StreamBytesMax, u64::from(self.settings.limits.history_bytes_per_shard));
+        counters.add(Metric::StreamDroppedCount, routed.streams.dropped_count);
+        counters.add(Metric::StreamDroppedBytes, routed.streams.dropped_bytes);
+        counters.add(Metric::StreamDroppedAge, routed.streams.dropped_age);
+        counters.add(Metric::StreamDroppedCeiling, routed.streams.dropped_ceiling);
+        counters.add(Metric::StreamDroppedMoved, routed.streams.dropped_moved);
+        counters.add(Metric::StreamsForgotten, routed.streams.forgotten);
+        counters.add(Metric::Recovered, routed.recoveries.recovered);
+        counters.add(Metric::RecoveriesFailed, routed.recoveries.failed);
+        counters.add(Metric::RecoveredPublications, routed.recoveries.publications);
+        counters.add(Metric::InsufficientStates, routed.recoveries.insufficient);
+        counters.add(Metric::HistoryReads, routed.recoveries.pages);
+        counters.add(Metric::PositionChecks, routed.recoveries.checks);
     }
 }

@@ -71,9 +71,9 @@ impl<I: Io> Shard<I> {
         }
         router.tick(&mut out);
         revoking.speak(router.view_number(), now.ms, out.post);
-        while let Some((key, place)) = router.poll_overdue(now.ms) {
+        while let Some((key, place, code)) = router.poll_overdue(now.ms).or_else(|| router.poll_refused()) {
             if let Some(connection) = connections.find(key) {
-                router.give_up(key, &mut connection.seat, place, &mut out);
+                router.give_up(key, &mut connection.seat, place, code, &mut out);
             }
         }
         for (ticket, user) in self.questions.fresh.drain(..) {

@@ -30,13 +30,14 @@ impl Envelope for Mail {
     fn when_full(&self) -> WhenFull {
         match self {
             Self::Message(message) => match message {
-                Message::Publish { .. } => WhenFull::Refuse,
+                Message::Publish { .. } | Message::Read { .. } => WhenFull::Refuse,
                 Message::Deliver { .. } => WhenFull::Drop,
                 Message::Interest { .. }
                 | Message::Interested { .. }
                 | Message::Doubted { .. }
                 | Message::Disinterest { .. }
                 | Message::Published { .. }
+                | Message::Found { .. }
                 | Message::Enter { .. }
                 | Message::Leave { .. } => WhenFull::Keep,
             },

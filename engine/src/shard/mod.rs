@@ -16,6 +16,7 @@ mod counting;
 mod decide;
 mod encrypted;
 mod ending;
+mod fan_out;
 mod handshakes;
 mod introductions;
 pub mod leaving;
@@ -270,6 +271,10 @@ pub struct Shard<I> {
     stops: VecDeque<(u64, Key, u32)>,
     /// Connections that cannot carry a payload of their channel.
     unfit: Vec<u32>,
+    /// Subscriptions that would miss something: whose, and of which channel.
+    insufficient: Vec<(u32, u32)>,
+    /// Connections with a server-side subscription among them.
+    lost: Vec<u32>,
     tls: Option<TlsIdentity>,
     handshakes: Handshakes,
     /// Memory of incomplete records, bytes.
@@ -382,6 +387,8 @@ impl<I: Io> Shard<I> {
             slow: Vec::new(),
             stops: VecDeque::new(),
             unfit: Vec::new(),
+            insufficient: Vec::new(),
+            lost: Vec::new(),
             tls: parts.tls,
             handshakes,
             tls_held_bytes: 0,
@@ -392,6 +399,8 @@ impl<I: Io> Shard<I> {
         };
         let guard = shard.settings.guard.clone();
         shard.pace_channels(&guard);
+        let settings = Arc::clone(&shard.settings);
+        shard.router.keep(&settings);
         shard.sessions.revoke(&parts.revocations);
         if let Some(roster) = &parts.roster {
             shard.take_roster(roster, now);
@@ -425,6 +434,7 @@ impl<I: Io> Shard<I> {
             || self.router.has_walks()
             || self.outboxes.has_speakers()
             || !self.heard.endings.is_empty()
+            || !self.heard.commands.is_empty()
             || !self.tls_speakers.is_empty()
             || self.link_streams.has_speakers()
             || !self.heard.replies.is_empty()

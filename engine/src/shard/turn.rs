@@ -4,18 +4,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use roadstead_io::{Event, Io, Payload, Socket};
-use roadstead_protocol::{DisconnectCode, Encoding};
+use roadstead_protocol::DisconnectCode;
 
-use super::connection::{Connections, Life};
-use super::written::{self, Written};
+use super::connection::Life;
 use super::{Course, Order, Shard, Turned};
-use crate::counters::{Counters, Metric};
+use crate::counters::Metric;
 use crate::flow::{Answer, Key, Now};
-use crate::limits::{DELIVERIES_PER_TURN, KEPT_BUFFER_BYTES, TIMERS_PER_TURN};
-use crate::outbox::{Full, LENT, Lane, NO_TAG, Outboxes, Watch};
+use crate::limits::{KEPT_BUFFER_BYTES, TIMERS_PER_TURN};
+use crate::outbox::{Full, LENT, Lane, NO_TAG, Watch};
 use crate::peers::Peers;
-use crate::router::{Subscriber, Walk};
-use crate::session::{Compressor, Ending, Place, Urgency};
+use crate::session::{Ending, Place, Urgency};
 use crate::tls::Broken;
 
 impl<I: Io> Shard<I> {
@@ -51,6 +49,7 @@ impl<I: Io> Shard<I> {
                 Order::Reload(settings, verifier) => {
                     self.sessions.reload(Arc::clone(&settings), verifier);
                     self.pace_channels(&settings.guard);
+                    self.router.keep(&settings);
                     self.settings = settings;
                 }
                 Order::Certificates(clients, links) => self.certify(clients, links),
@@ -261,8 +260,12 @@ impl<I: Io> Shard<I> {
         if has_answers {
             self.heard.replies.gather();
         }
+        for slot in self.heard.opened.drain(..) {
+            let Some((_, connection)) = self.connections.open_at(slot) else { continue };
+            self.outboxes.uncork(&mut connection.outbox, slot);
+        }
         self.deliver_replies();
-        self.deliver_publications();
+        self.deliver_publications(now);
         self.close_slow(now);
     }
 
@@ -286,38 +289,25 @@ impl<I: Io> Shard<I> {
                 Urgency::First => Lane::Control,
                 Urgency::Last => Lane::Low,
             };
+            if lane == Lane::Low && connection.outbox.is_corked() {
+                // It ends before it began: what was kept back for it is of no use.
+                let dropped = self.outboxes.clear(&mut connection.outbox);
+                self.counters.add(Metric::DroppedClosing, u64::from(dropped));
+                self.outboxes.uncork(&mut connection.outbox, span.to.slot);
+            }
             if let Err(Full) = self.outboxes.push(&mut connection.outbox, span.to.slot, lane, tag, payload) {
                 self.slow.push(span.to.slot);
             }
         }
     }
 
-    fn deliver_publications(&mut self) {
-        let mut budget = DELIVERIES_PER_TURN;
-        while budget > 0 {
-            let mut round = Round {
-                connections: &mut self.connections,
-                outboxes: &mut self.outboxes,
-                counters: &self.counters,
-                slow: &mut self.slow,
-                unfit: &mut self.unfit,
-                compressor: self.sessions.compressor(),
-            };
-            let visit = |tag: u32, name: &str, walk: &mut Walk<Written>, subscribers: &[Subscriber]| {
-                round.visit(tag, name, walk, subscribers);
-            };
-            match self.router.step(budget, visit) {
-                Some(visited) => budget -= visited.min(budget),
-                None => break,
-            }
-        }
-    }
-
-    /// Closes connections whose outbox overflowed (3008) or that cannot carry a payload (3506).
+    /// Closes connections whose outbox overflowed (3008), that cannot carry a payload (3506), or whose position was lost (3010).
     fn close_slow(&mut self, now: Now) {
-        for (list, code) in
-            [(&mut self.slow, DisconnectCode::Slow), (&mut self.unfit, DisconnectCode::InappropriateProtocol)]
-        {
+        for (list, code) in [
+            (&mut self.slow, DisconnectCode::Slow),
+            (&mut self.unfit, DisconnectCode::InappropriateProtocol),
+            (&mut self.lost, DisconnectCode::InsufficientState),
+        ] {
             for slot in list.drain(..) {
                 let Some((key, connection)) = self.connections.open_at(slot) else { continue };
                 if !connection.wire.is_open() {
@@ -389,61 +379,5 @@ impl<I: Io> Shard<I> {
         }
         endings.truncate(later);
         self.heard.endings = endings;
-    }
-}
-
-/// What a walk touches.
-struct Round<'t> {
-    connections: &'t mut Connections,
-    outboxes: &'t mut Outboxes,
-    counters: &'t Counters,
-    slow: &'t mut Vec<u32>,
-    unfit: &'t mut Vec<u32>,
-    compressor: &'t mut Compressor,
-}
-
-impl Round<'_> {
-    fn visit(&mut self, tag: u32, name: &str, walk: &mut Walk<Written>, subscribers: &[Subscriber]) {
-        let batch = walk.publications.len() as u64;
-        let (mut delivered, mut dropped, mut overflowed) = (0, 0, 0);
-        for subscriber in subscribers.iter().rev() {
-            let slot = subscriber.slot();
-            let Some((_, connection)) = self.connections.open_at(slot) else { continue };
-            if !connection.wire.is_open() {
-                dropped += batch;
-                continue;
-            }
-            let encoding = subscriber.encoding();
-            let (plain, deflated) = match encoding {
-                Encoding::Json => (&mut walk.json, &mut walk.json_deflated),
-                Encoding::Protobuf => (&mut walk.protobuf, &mut walk.protobuf_deflated),
-            };
-            let (deflates, publications) = (connection.wire.deflates(), &walk.publications);
-            let mut written = None;
-            if deflates.any() {
-                let compressor = &mut *self.compressor;
-                let deflated = deflated
-                    .get_or_insert_with(|| written::write(encoding, name, publications, Some(compressor)));
-                // A peer may have too small a window for the largest message.
-                written = deflates.fits(deflated.deflated_bytes_max).then_some(&*deflated);
-            }
-            let written = written.unwrap_or_else(|| {
-                plain.get_or_insert_with(|| written::write(encoding, name, publications, None))
-            });
-            let frames = written.frames.clone();
-            if written.is_cut {
-                self.unfit.push(slot);
-            }
-            match self.outboxes.push(&mut connection.outbox, slot, Lane::Normal, tag, frames) {
-                Ok(()) => delivered += batch,
-                Err(Full) => {
-                    overflowed += batch;
-                    self.slow.push(slot);
-                }
-            }
-        }
-        self.counters.add(Metric::DroppedOutboxFull, overflowed);
-        self.counters.add(Metric::Deliveries, delivered);
-        self.counters.add(Metric::DroppedClosing, dropped);
     }
 }

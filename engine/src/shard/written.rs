@@ -1,13 +1,12 @@
 //! A batch of publications as it goes to sockets: one buffer of frames, made once an encoding and shared by all.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use roadstead_io::Payload;
 use roadstead_protocol::{self as protocol, ClientInfo, Encoding, Push, json_data, push_push};
 use wsproto::Opcode;
 
-use crate::flow::Publication;
+use crate::flow::Ordered;
 use crate::session::Compressor;
 use crate::session::replies::push_message;
 
@@ -28,16 +27,15 @@ pub struct Written {
 pub fn write(
     encoding: Encoding,
     channel: &str,
-    publications: &[Arc<Publication>],
+    publications: &[Ordered],
     mut compressor: Option<&mut Compressor>,
 ) -> Written {
     const FRAME_BYTES_TYPICAL: usize = 160;
-    let bytes: usize =
-        publications.iter().map(|publication| publication.data.len() + FRAME_BYTES_TYPICAL).sum();
+    let bytes: usize = publications.iter().map(|it| it.publication.data.len() + FRAME_BYTES_TYPICAL).sum();
     let mut out = Vec::with_capacity(bytes + channel.len() * publications.len());
     let (mut is_cut, mut deflated_bytes_max) = (false, 0);
     let mut plain = Vec::new();
-    for publication in publications {
+    for Ordered { position, publication } in publications {
         let (data, opcode) = match encoding {
             Encoding::Protobuf => (Cow::Borrowed(&publication.data[..]), Opcode::Binary),
             Encoding::Json => match json_data(&publication.data) {
@@ -54,8 +52,16 @@ pub fn write(
             conn_info: publication.conn_info.as_deref().unwrap_or_default(),
             chan_info: &[],
         };
-        let pushed =
-            protocol::Publication { data: &data, info: Some(info), ..protocol::Publication::default() };
+        let offset = position.offset();
+        // Who had no epoch when it subscribed takes it from the first publication.
+        let epoch = if offset == 1 { position.epoch_text() } else { String::new() };
+        let pushed = protocol::Publication {
+            data: &data,
+            info: Some(info),
+            offset,
+            epoch: &epoch,
+            ..protocol::Publication::default()
+        };
         let push = Push::Publication(&pushed);
         let Some(compressor) = compressor.as_deref_mut() else {
             push_message(&mut out, opcode, |out| push_push(out, encoding, channel, &push));

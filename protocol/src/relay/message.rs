@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::malformed::Malformed;
+use super::stream::{Found, Reading};
 use super::wire::{Reader, Writer};
 
 /// A place in a channel's sequence.
@@ -159,6 +160,24 @@ pub enum Relay<'a> {
         /// The user's connections.
         entries: LocatedEntries<'a>,
     },
+    /// The sender's hub wants something of a channel's stream; answered by `Found`.
+    Read {
+        /// The sender's number for it.
+        request: u64,
+        /// The channel.
+        channel: &'a str,
+        /// What.
+        reading: Reading,
+    },
+    /// Answers `Read`, behind every `Deliver` that was sent before the stream was read.
+    Found {
+        /// The number of the `Read`.
+        request: u64,
+        /// The channel.
+        channel: &'a str,
+        /// What was found, or the error code that the client gets.
+        found: Result<Found<'a>, u32>,
+    },
 }
 
 /// What a revocation is about.
@@ -301,6 +320,8 @@ impl<'a> Relay<'a> {
             Self::Revocation { .. } => 32,
             Self::RevocationsAfter { .. } => 33,
             Self::RevocationsSent { .. } => 34,
+            Self::Read { .. } => 35,
+            Self::Found { .. } => 36,
         }
     }
 
@@ -358,6 +379,14 @@ impl<'a> Relay<'a> {
                 more @ (0 | 1) => Self::RevocationsSent { more: more == 1 },
                 _ => return Err(Malformed::Value),
             },
+            35 => Self::Read {
+                request: reader.u64()?,
+                channel: reader.name()?,
+                reading: Reading::read(reader)?,
+            },
+            36 => {
+                Self::Found { request: reader.u64()?, channel: reader.name()?, found: Found::read(reader)? }
+            }
             _ => return Ok(None),
         }))
     }
@@ -424,6 +453,16 @@ impl<'a> Relay<'a> {
             }
             Self::RevocationsAfter { subject } => RevokedSubject::write(subject, writer),
             Self::RevocationsSent { more } => writer.u8(more.into()),
+            Self::Read { request, channel, reading } => {
+                writer.u64(request);
+                writer.name(channel);
+                reading.write(writer);
+            }
+            Self::Found { request, channel, ref found } => {
+                writer.u64(request);
+                writer.name(channel);
+                Found::write(found, writer);
+            }
             Self::Located { request, outcome, entries } => {
                 writer.u64(request);
                 outcome.write(writer);
@@ -478,7 +517,7 @@ impl Outcome {
 }
 
 impl<'a> RelayedPublication<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         Ok(Self {
             user: reader.name()?,
             client: reader.name()?,
@@ -487,7 +526,7 @@ impl<'a> RelayedPublication<'a> {
         })
     }
 
-    fn write(&self, writer: &mut Writer<'_>) {
+    pub(super) fn write(&self, writer: &mut Writer<'_>) {
         writer.name(self.user);
         writer.name(self.client);
         writer.optional_bytes(self.conn_info);

@@ -29,6 +29,7 @@
 mod greeting;
 mod malformed;
 mod message;
+mod stream;
 mod wire;
 
 pub use greeting::{Greeting, RefuseCode};
@@ -36,6 +37,7 @@ pub use malformed::{Malformed, Oversized};
 pub use message::{
     LocatedEntries, LocatedEntry, Outcome, Position, Relay, RelayedPublication, RevokedSubject,
 };
+pub use stream::{Claim, Found, Reading, Stored, StoredPublications};
 
 use crate::limits::RELAY_FRAME_BYTES_MAX;
 use wire::{Reader, Writer};

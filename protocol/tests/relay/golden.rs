@@ -1,8 +1,9 @@
 //! The bytes of every frame, written out by hand: nodes of two versions must read each other.
 
 use roadstead_protocol::relay::{
-    Body, Frame, Greeting, LocatedEntries, LocatedEntry, Outcome, Position, RefuseCode, Relay,
-    RelayedPublication, RevokedSubject, push_greeting, push_relay, read_frame,
+    Body, Claim, Found, Frame, Greeting, LocatedEntries, LocatedEntry, Outcome, Position, Reading,
+    RefuseCode, Relay, RelayedPublication, RevokedSubject, StoredPublications, push_greeting, push_relay,
+    read_frame,
 };
 use roadstead_protocol::{GREETING_BYTES_MAX, RELAY_FRAME_BYTES_MAX};
 
@@ -104,6 +105,12 @@ fn messages_have_these_bytes() {
     ];
     let located = |outcome, entries| Relay::Located { request: 7, outcome, entries };
     let published = |outcome| Relay::Published { request: 7, outcome };
+    let read = |reading| Relay::Read { request: 7, channel: "a", reading };
+    let page = |since, reverse| read(Reading::Page { since, limit: 5, reverse });
+    let found = |found| Relay::Found { request: 7, channel: "a", found };
+    let stored = [(9, FULL), (10, BARE)];
+    const CLAIM: Claim = Claim { epoch: Some(0x8000_0001), offset: 3 };
+    const CLAIM_BYTES: &str = "01 01000080 0300000000000000";
     let cases: &[(Relay<'_>, u8, String)] = &[
         (Relay::Ping, 16, String::new()),
         (Relay::Pong, 17, String::new()),
@@ -176,6 +183,43 @@ fn messages_have_these_bytes() {
         ),
         (Relay::RevocationsAfter { subject: None }, 33, "00".into()),
         (Relay::RevocationsAfter { subject: Some(RevokedSubject::Token("t1")) }, 33, "01 0200 7431".into()),
+        (read(Reading::Top), 35, "0700000000000000 0100 61 00".into()),
+        (
+            read(Reading::Missed { since: CLAIM, limit: 300 }),
+            35,
+            format!("0700000000000000 0100 61 01 2c010000 {CLAIM_BYTES}"),
+        ),
+        (
+            read(Reading::Latest { since: Claim { epoch: None, offset: 3 } }),
+            35,
+            "0700000000000000 0100 61 02 00 0300000000000000".into(),
+        ),
+        (page(None, false), 35, "0700000000000000 0100 61 03 05000000".into()),
+        (page(Some(CLAIM), false), 35, format!("0700000000000000 0100 61 04 05000000 {CLAIM_BYTES}")),
+        (page(None, true), 35, "0700000000000000 0100 61 05 05000000".into()),
+        (page(Some(CLAIM), true), 35, format!("0700000000000000 0100 61 06 05000000 {CLAIM_BYTES}")),
+        (found(Err(108)), 36, "0700000000000000 0100 61 00 6c000000".into()),
+        (
+            found(Ok(Found {
+                position: POSITION,
+                recovered: false,
+                publications: StoredPublications::of(&[]),
+            })),
+            36,
+            format!("0700000000000000 0100 61 01 {POSITION_BYTES} 00000000"),
+        ),
+        (
+            found(Ok(Found {
+                position: POSITION,
+                recovered: true,
+                publications: StoredPublications::of(&stored),
+            })),
+            36,
+            format!(
+                "0700000000000000 0100 61 02 {POSITION_BYTES} 02000000 0900000000000000 {FULL_BYTES} \
+                 0a00000000000000 0000 0000 00 02000000 7b7d"
+            ),
+        ),
         (Relay::RevocationsSent { more: true }, 34, "01".into()),
         (Relay::RevocationsSent { more: false }, 34, "00".into()),
     ];

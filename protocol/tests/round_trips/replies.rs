@@ -208,7 +208,13 @@ proptest! {
     #[test]
     fn pushes_are_understood(push in pushes()) {
         let expected = match &push.r#pub {
-            None => ServerMessage::Other,
+            None => match &push.unsubscribe {
+                None => ServerMessage::Other,
+                Some(unsubscribe) => ServerMessage::Unsubscribed {
+                    channel: push.channel.as_str().into(),
+                    code: unsubscribe.code,
+                },
+            },
             Some(publication) => ServerMessage::Publication {
                 channel: push.channel.as_str().into(),
                 data: publication.data.as_slice().into(),

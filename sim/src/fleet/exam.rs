@@ -8,7 +8,7 @@ use std::time::Duration;
 use roadstead_control::NodeId;
 
 use super::{PATIENCE, Run};
-use crate::guest::{Character, channel_name};
+use crate::guest::{Character, Known, channel_name};
 use crate::host::Host;
 use crate::node::Node;
 use crate::oracle::{MessageId, Wrong};
@@ -28,7 +28,7 @@ impl Run {
         for &number in &nodes {
             let user = self.random.chance(500).then(|| "user-0".to_owned());
             let wishes = (0..self.channels).filter(|_| self.random.chance(400)).map(channel_name).collect();
-            self.invite_to(number, Character::Good, user, wishes);
+            self.invite_to(number, Character::Good, user, wishes, Known::new());
             examiners.push(self.guests_welcomed);
         }
         let until = self.now() + 2 * PATIENCE;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{PATIENCE, Run};
-use crate::guest::{Character, channel_name};
+use crate::guest::{Character, Known, channel_name};
 use crate::oracle::{MessageId, Wrong};
 
 /// How long a node may say that it is ready and not answer: a death that is found, a rejoin, links with their longest pauses.
@@ -48,7 +48,7 @@ impl Run {
         }
         let is_it = |number: u32| Some(number) == watch.client;
         let Some(at) = self.guests.iter().position(|visitor| is_it(visitor.guest.number())) else {
-            self.invite_to(watch.node, Character::Good, None, Vec::new());
+            self.invite_to(watch.node, Character::Good, None, Vec::new(), Known::new());
             watch.client = Some(self.guests_welcomed);
             return self.judge_outage(watch);
         };

@@ -162,6 +162,6 @@ def test_namespaces_are_printed_and_checked(tmp_path):
     values = {row["key"]: row["value"] for row in json.loads(out)["settings"]}
     assert values["namespace.chat.channel_regex"] == "^[a-z0-9#,]+$"
     assert values["namespace.closed.allow_subscribe_for_client"] is False
-    path.write_text("[namespace.chat]\nhistory_size = 10\n")
+    path.write_text("[namespace.chat]\npresence = true\n")
     code, out, err = command_line("config", "check", "--config", str(path))
-    assert code == 78 and "namespace.chat.history_size" in out + err, out + err
+    assert code == 78 and "namespace.chat.presence" in out + err, out + err

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use roadstead_control::{Digest, NodeId};
 use roadstead_protocol::ErrorCode;
 
-use crate::flow::{LocatedEntry, Outcome, Position, Publication, Relayed, Revoking};
+use crate::flow::{
+    Claim, Found, LocatedEntry, Outcome, Position, Publication, Reading, Relayed, Revoking, Stored,
+};
 use crate::revocations::{Revocation, Subject, Terms};
 
 /// One of everything that is relayed, and publications of several shapes.
@@ -49,7 +51,36 @@ pub(super) fn samples() -> Vec<Relayed> {
         Relayed::Published { request: 2, outcome: Outcome::Refused(ErrorCode::TooManyRequests) },
         Relayed::Published { request: 3, outcome: Outcome::NotOwner },
         Relayed::Deliver { channel: channel.clone(), position, publication: publication(&[7; 3_000], None) },
-        Relayed::Deliver { channel, position, publication: publication(b"x", Some(b"[]")) },
+        Relayed::Deliver { channel: channel.clone(), position, publication: publication(b"x", Some(b"[]")) },
+        Relayed::Read { request: 1 << 50, channel: channel.clone(), reading: Reading::Top },
+        Relayed::Read {
+            request: 4,
+            channel: channel.clone(),
+            reading: Reading::Missed { since: Claim { epoch: Some(7), offset: 1 << 40 }, limit: 300 },
+        },
+        Relayed::Read {
+            request: 5,
+            channel: channel.clone(),
+            reading: Reading::Latest { since: Claim { epoch: None, offset: 0 } },
+        },
+        Relayed::Read {
+            request: 6,
+            channel: channel.clone(),
+            reading: Reading::Page { since: None, limit: 9, reverse: true },
+        },
+        Relayed::Found { request: 6, channel: channel.clone(), found: Err(ErrorCode::NotAvailable) },
+        Relayed::Found {
+            request: 7,
+            channel,
+            found: Ok(Found {
+                position,
+                recovered: true,
+                publications: vec![
+                    Stored { offset: 8, publication: publication(b"{}", None) },
+                    Stored { offset: 9, publication: publication(b"", Some(b"[]")) },
+                ],
+            }),
+        },
         Relayed::Enter { sequence: 1, user: user.clone(), connection: 4, shard: 2, age_s: 9 },
         Relayed::Leave { sequence: 2, user: user.clone(), connection: 4 },
         Relayed::Complete { from_hub: 1, to_hub: 0, sequence: 3 },

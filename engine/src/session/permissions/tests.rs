@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::names::NameHasher;
-use crate::settings::NamePattern;
+use crate::settings::{History, NamePattern, RecoveryMode};
 
 const HASHER: fn() -> NameHasher = || NameHasher::new((1, 2));
 const NONE: Channel = Channel {
@@ -13,6 +13,16 @@ const NONE: Channel = Channel {
     allow_publish_for_anonymous: false,
     allow_user_limited_channels: false,
     channel_regex: None,
+    history: History::NONE,
+    force_positioning: false,
+    allow_positioning: false,
+    force_recovery: false,
+    allow_recovery: false,
+    force_recovery_mode: RecoveryMode::Stream,
+    auto_cache_recover: false,
+    allow_history_for_client: false,
+    allow_history_for_subscriber: false,
+    allow_history_for_anonymous: false,
 };
 const EVERYTHING: Channel = Channel {
     allow_subscribe_for_client: true,
@@ -22,6 +32,11 @@ const EVERYTHING: Channel = Channel {
     allow_publish_for_anonymous: true,
     allow_user_limited_channels: true,
     channel_regex: None,
+    history: History { size: 10, ttl_ms: 1_000, ..History::NONE },
+    allow_history_for_client: true,
+    allow_history_for_subscriber: true,
+    allow_history_for_anonymous: true,
+    ..NONE
 };
 
 /// Rules under which channels without a namespace may do nothing, and those of `ns` what `rules` say.
@@ -234,4 +249,31 @@ fn patterns_are_bounded() {
     // What takes exponential time elsewhere: a name of 255 bytes is read in a moment, or the test never ends.
     let hard = NamePattern::new("^(a+)+$").unwrap();
     assert!(!hard.matches(&format!("{}!", "a".repeat(254))));
+}
+
+#[test]
+fn who_may_read_a_history() {
+    const KEEPS: Channel = Channel { history: EVERYTHING.history, ..NONE };
+    let for_client = Channel { allow_history_for_client: true, ..KEEPS };
+    let for_subscriber = Channel { allow_history_for_subscriber: true, ..KEEPS };
+    let for_all = Channel { allow_history_for_anonymous: true, ..for_client.clone() };
+    let (any, subscriber) = (Ok(Reader::Any), Ok(Reader::Subscriber));
+    let (denied, off) = (Err(ErrorCode::PermissionDenied), Err(ErrorCode::NotAvailable));
+    for (insecure, rules, user, expected) in [
+        (false, &NONE, "ann", off),
+        (true, &NONE, "ann", off),
+        (false, &KEEPS, "ann", denied),
+        (true, &KEEPS, "", any),
+        (false, &for_client, "ann", any),
+        (false, &for_client, "", denied),
+        (false, &for_all, "", any),
+        (false, &for_subscriber, "ann", subscriber),
+        (false, &for_subscriber, "", denied),
+        (false, &EVERYTHING, "", any),
+    ] {
+        assert_eq!(permissions(insecure, rules).may_read("ns:a", user), expected, "{rules:?} {user:?}");
+        assert_eq!(plain(insecure, rules).may_read("a", user), expected, "{rules:?} {user:?}");
+    }
+    assert_eq!(permissions(false, &EVERYTHING).may_read("other:a", "ann"), Err(ErrorCode::UnknownChannel));
+    assert_eq!(plain(false, &EVERYTHING).may_read("\u{fc}", "ann"), Err(ErrorCode::BadRequest));
 }

@@ -30,7 +30,7 @@ impl Bearer {
     fn answered(&mut self, answer: Answer) -> String {
         let delivery = Delivery { to: self.key, id: 2, answer };
         self.talk(|clients, talk| {
-            clients.answer(&delivery, talk);
+            clients.answer(&delivery, talk).unwrap();
             Ok(())
         })
     }
@@ -73,11 +73,11 @@ fn a_token_says_how_long_a_subscription_lasts() {
             if ends_at_s.is_err() {
                 continue;
             }
-            let answer = if is_refresh { Answer::Refreshed } else { Answer::Subscribed };
+            let answer = if is_refresh { Answer::Refreshed } else { Answer::Subscribed(None) };
             let said = bearer.answered(answer);
             if !is_refresh {
                 assert!(said.contains(told), "{claims}: {said}");
-                assert!(bearer.answered(Answer::Subscribed).contains(r#""subscribe":{}"#), "told once");
+                assert!(bearer.answered(Answer::Subscribed(None)).contains(r#""subscribe":{}"#), "told once");
             } else {
                 let expires = told.contains("ttl");
                 assert!(said.contains(r#""sub_refresh":{"#) && said.contains(r#""expires":true"#) == expires);

@@ -108,7 +108,7 @@ impl Clients {
                     let (opcode, pong) = (session::opcode(login.encoding), session::pong(login.encoding));
                     client.send(socket, opcode, pong, &mut turn.outbound, &mut turn.random);
                 }
-                Ok(ServerMessage::Ping | ServerMessage::Other) => {}
+                Ok(ServerMessage::Ping | ServerMessage::Unsubscribed { .. } | ServerMessage::Other) => {}
                 Ok(ServerMessage::Reply { id, error, .. }) => {
                     let error = error.map(|(code, text)| (code, text.into_owned()));
                     self.reply(socket, id, error, turn);

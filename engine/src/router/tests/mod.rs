@@ -1,5 +1,7 @@
 //! Routers of several nodes, wired by plain queues: every order in which views, links and messages can come, by seed.
 
+mod streams;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -8,7 +10,9 @@ use roadstead_protocol::{Encoding, ErrorCode};
 
 use super::links::Route;
 use super::{Message, Outlet, Post, Router, RouterSettings, Seat};
-use crate::flow::{Answer, Command, Delivery, Key, LinkChange, Parcel, Publication};
+use crate::flow::{
+    Answer, Command, Delivery, Key, LinkChange, Ordered, Parcel, Position, Publication, Relayed,
+};
 use crate::names::NameHasher;
 
 const SHARDS: u16 = 2;
@@ -54,6 +58,8 @@ impl Post for Posted {
 struct Run {
     is_answered: bool,
     heard: Vec<(u32, u32)>,
+    /// Of one that knows it.
+    position: Option<Position>,
 }
 
 struct Client {
@@ -63,9 +69,27 @@ struct Client {
     seat: Seat,
     /// By channel.
     runs: BTreeMap<usize, Run>,
+    /// Where it was last, by channel.
+    known: BTreeMap<usize, Position>,
     published: u32,
     asked: BTreeMap<u32, Asked>,
     asks: u32,
+}
+
+impl Client {
+    fn new(node: usize, shard: usize, slot: usize) -> Self {
+        Self {
+            node,
+            shard,
+            key: Key { slot: slot as u32, generation: 1 },
+            seat: Seat::EMPTY,
+            runs: BTreeMap::new(),
+            known: BTreeMap::new(),
+            published: 0,
+            asked: BTreeMap::new(),
+            asks: 0,
+        }
+    }
 }
 
 enum Asked {
@@ -91,6 +115,13 @@ struct World {
     accepted: BTreeSet<(u32, u32)>,
     /// Answered with a temporary error: they may have been ordered, then or later, by a node that still owned the channel.
     unknown: BTreeSet<(u32, u32)>,
+    ledger: streams::Ledger,
+}
+
+fn id_of(publication: &Publication) -> (u32, u32) {
+    let text = std::str::from_utf8(&publication.data).unwrap();
+    let (by, count) = text.split_once(' ').unwrap();
+    (by.parse().unwrap(), count.parse().unwrap())
 }
 
 fn channel(number: usize) -> Arc<str> {
@@ -145,6 +176,7 @@ impl World {
             refused: BTreeSet::new(),
             accepted: BTreeSet::new(),
             unknown: BTreeSet::new(),
+            ledger: streams::Ledger::default(),
         };
         for node in 0..nodes {
             world.tell_view(node);
@@ -168,21 +200,50 @@ impl World {
         self.members.iter().position(|member| member.id() == id).unwrap()
     }
 
-    /// Lets a router work, and takes out what it says.
-    fn with<T>(
+    /// Lets a router work, takes out what it says, and delivers.
+    fn with(
         &mut self,
         node: usize,
         shard: usize,
-        work: impl FnOnce(&mut Router<NameHasher, ()>, &mut Outlet<'_, Posted>) -> T,
-    ) -> T {
+        work: impl FnOnce(&mut Router<NameHasher, ()>, &mut Outlet<'_, Posted>),
+    ) {
+        self.work(node, shard, work);
+        self.walk(node, shard);
+    }
+
+    /// The same for a client's router and seat.
+    fn with_seat(
+        &mut self,
+        at: usize,
+        work: impl FnOnce(&mut Router<NameHasher, ()>, &mut Seat, &mut Outlet<'_, Posted>),
+    ) {
+        let (node, shard) = (self.clients[at].node, self.clients[at].shard);
+        let mut seat = std::mem::replace(&mut self.clients[at].seat, Seat::EMPTY);
+        self.work(node, shard, |router, out| work(router, &mut seat, out));
+        self.clients[at].seat = seat;
+        self.walk(node, shard);
+    }
+
+    fn work(
+        &mut self,
+        node: usize,
+        shard: usize,
+        work: impl FnOnce(&mut Router<NameHasher, ()>, &mut Outlet<'_, Posted>),
+    ) {
         let (mut posted, mut deliveries) = (Posted::default(), Vec::new());
         let mut out = Outlet { now_ms: self.now_ms, post: &mut posted, deliveries: &mut deliveries };
-        let result = work(&mut self.routers[node][shard], &mut out);
+        work(&mut self.routers[node][shard], &mut out);
         assert!(posted.resets.is_empty(), "nothing that is said in a session is missing in it");
         for (to, message) in posted.messages {
+            if matches!(message, Message::Deliver { .. }) && self.loses() {
+                continue;
+            }
             self.mail.entry((node, shard as u16, to)).or_default().push_back(Mail::Message(message));
         }
         for parcel in posted.parcels {
+            if matches!(parcel.relayed, Relayed::Deliver { .. }) && self.loses() {
+                continue;
+            }
             let to = self.number_of(parcel.node);
             let link = (node.min(to), node.max(to), parcel.index);
             if self.sessions.get(&link) == Some(&(parcel.session, true)) {
@@ -192,38 +253,49 @@ impl World {
         for delivery in deliveries {
             self.answer(node, shard, delivery);
         }
-        self.walk(node, shard);
-        result
     }
 
     fn walk(&mut self, node: usize, shard: usize) {
-        let mut heard = Vec::new();
-        let router = &mut self.routers[node][shard];
-        while router
-            .step(100, |_, name, walk, subscribers| {
-                for subscriber in subscribers {
-                    for publication in &walk.publications {
-                        heard.push((subscriber.slot(), name.to_owned(), Arc::clone(publication)));
+        loop {
+            let (mut heard, mut ends) = (Vec::new(), Vec::new());
+            let step = self.routers[node][shard].step(100, |tag, name, walk, subscribers| {
+                for &subscriber in subscribers {
+                    let skipped = walk.skipped(subscriber);
+                    if walk.is_gap() && skipped == 0 && subscriber.is_positioned() {
+                        ends.push((subscriber.slot(), tag));
+                    }
+                    for ordered in walk.publications.iter().skip(skipped) {
+                        heard.push((subscriber.slot(), name.to_owned(), ordered.clone()));
                     }
                 }
-            })
-            .is_some()
-        {}
-        for (slot, name, publication) in heard {
-            let number: usize = name.strip_prefix("channel-").unwrap().parse().unwrap();
-            let text = std::str::from_utf8(&publication.data).unwrap();
-            let (by, count) = text.split_once(' ').unwrap();
-            let id = (by.parse().unwrap(), count.parse().unwrap());
-            assert!(!self.refused.contains(&id), "{id:?} was refused and is delivered");
-            let client = &mut self.clients[slot as usize];
-            let Some(run) = client.runs.get_mut(&number) else { continue };
-            let last = run.heard.iter().rev().find(|(by, _)| *by == id.0);
-            let is_late = self.unknown.contains(&id) && !run.heard.contains(&id);
-            assert!(
-                is_late || last.is_none_or(|last| last.1 < id.1),
-                "{id:?} comes after {last:?} in {name}"
-            );
-            run.heard.push(id);
+            });
+            if step.is_none() {
+                return;
+            }
+            for (slot, name, ordered) in heard {
+                self.hear(slot, &name, &ordered);
+            }
+            for (slot, tag) in ends {
+                self.end_insufficient(node, shard, slot, tag);
+            }
+        }
+    }
+
+    fn hear(&mut self, slot: u32, name: &str, ordered: &Ordered) {
+        let number: usize = name.strip_prefix("channel-").unwrap().parse().unwrap();
+        let id = id_of(&ordered.publication);
+        assert!(!self.refused.contains(&id), "{id:?} was refused and is delivered");
+        let client = &mut self.clients[slot as usize];
+        let Some(run) = client.runs.get_mut(&number) else { return };
+        let last = run.heard.iter().rev().find(|(by, _)| *by == id.0);
+        let is_late = self.unknown.contains(&id) && !run.heard.contains(&id);
+        assert!(is_late || last.is_none_or(|last| last.1 < id.1), "{id:?} comes after {last:?} in {name}");
+        run.heard.push(id);
+        if let Some(position) = &mut run.position {
+            assert!(ordered.position.follows(*position), "{name}: {position:?}, then {:?}", ordered.position);
+            *position = ordered.position;
+            client.known.insert(number, *position);
+            self.ledger.note(number, ordered.position, id);
         }
     }
 
@@ -231,8 +303,11 @@ impl World {
         let client = &mut self.clients[delivery.to.slot as usize];
         assert_eq!((client.node, client.shard), (node, shard));
         match (client.asked.remove(&delivery.id).expect("one answer to a question"), delivery.answer) {
-            (Asked::Subscribe(channel), Answer::Subscribed) => {
+            (Asked::Subscribe(channel), Answer::Subscribed(standing)) => {
                 client.runs.entry(channel).or_default().is_answered = true;
+                if let Some(standing) = standing {
+                    self.begin(delivery.to.slot, channel, &standing);
+                }
             }
             (Asked::Subscribe(channel), Answer::Refused(ErrorCode::Internal)) => {
                 client.runs.remove(&channel);
@@ -345,10 +420,13 @@ impl World {
         for node in 0..self.routers.len() {
             for shard in 0..usize::from(SHARDS) {
                 self.with(node, shard, |router, out| router.tick(out));
-                while let Some((key, place)) = self.routers[node][shard].poll_overdue(self.now_ms) {
-                    let mut seat = std::mem::replace(&mut self.clients[key.slot as usize].seat, Seat::EMPTY);
-                    self.with(node, shard, |router, out| router.give_up(key, &mut seat, place, out));
-                    self.clients[key.slot as usize].seat = seat;
+                let router = &mut self.routers[node][shard];
+                let mut ends: Vec<_> = std::iter::from_fn(|| router.poll_overdue(self.now_ms)).collect();
+                ends.extend(std::iter::from_fn(|| router.poll_refused()));
+                for (key, place, code) in ends {
+                    self.with_seat(key.slot as usize, |router, seat, out| {
+                        router.give_up(key, seat, place, code, out);
+                    });
                 }
             }
         }
@@ -356,10 +434,7 @@ impl World {
 
     fn join(&mut self) {
         let (node, shard) = (self.below(self.routers.len()), self.below(usize::from(SHARDS)));
-        let key = Key { slot: self.clients.len() as u32, generation: 1 };
-        let (runs, asked) = (BTreeMap::new(), BTreeMap::new());
-        let seat = Seat::EMPTY;
-        self.clients.push(Client { node, shard, key, seat, runs, published: 0, asked, asks: 0 });
+        self.clients.push(Client::new(node, shard, self.clients.len()));
     }
 
     fn ask(&mut self, at: usize, asked: Asked, command: impl FnOnce(Key, u32) -> Command) {
@@ -367,10 +442,7 @@ impl World {
         client.asks += 1;
         client.asked.insert(client.asks, asked);
         let command = command(client.key, client.asks);
-        let (node, shard) = (client.node, client.shard);
-        let mut seat = std::mem::replace(&mut client.seat, Seat::EMPTY);
-        self.with(node, shard, |router, out| router.decide(command, &mut seat, out));
-        self.clients[at].seat = seat;
+        self.with_seat(at, |router, seat, out| router.decide(command, seat, out));
     }
 
     fn subscribe(&mut self, at: usize, number: usize) {
@@ -381,12 +453,14 @@ impl World {
             return;
         }
         client.runs.insert(number, Run::default());
+        let wish = self.ledger.wish(&self.clients[at], number);
         self.ask(at, Asked::Subscribe(number), |by, id| Command::Subscribe {
             by,
             id: Some(id),
             channel: channel(number),
             encoding: Encoding::Json,
             verdict: Ok(None),
+            wish,
         });
     }
 
@@ -572,10 +646,7 @@ fn nobody_new_is_told_that_he_is_subscribed_while_the_owner_cannot_be_reached() 
     world.rest();
     let number = owned_by(&world, 1);
     for shard in [1, 1, 0] {
-        let key = Key { slot: world.clients.len() as u32, generation: 1 };
-        let (runs, asked) = (BTreeMap::new(), BTreeMap::new());
-        let seat = Seat::EMPTY;
-        world.clients.push(Client { node: 0, shard, key, seat, runs, published: 0, asked, asks: 0 });
+        world.clients.push(Client::new(0, shard, world.clients.len()));
     }
     let is_answered =
         |world: &World, at: usize| world.clients[at].runs.get(&number).map(|run| run.is_answered);
