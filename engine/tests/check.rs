@@ -3,8 +3,9 @@
 mod surroundings;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use roadstead_engine::tuning::{Machine, Quantities, Table, Verdict, judge};
 use serde_json::Value;
@@ -18,7 +19,8 @@ fn check(arguments: &[&str]) -> (i32, String) {
 
 #[test]
 fn a_few_connections_can_be_held_everywhere() {
-    let (code, text) = check(&["--connections", "100", "--output", "json"]);
+    let free = ["--listen", "127.0.0.1:0", "--set", "admin=off"];
+    let (code, text) = check(&[&["--connections", "100", "--output", "json"], &free[..]].concat());
     let said: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(said["connections"], 100);
     let findings = said["findings"].as_array().expect("findings");
@@ -55,6 +57,31 @@ fn what_cannot_be_held_is_said_with_a_cure() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+}
+
+/// A node that runs shares its port among its shards; another one gets no part of it, and hears so before it starts.
+#[test]
+fn an_address_in_use_is_said_with_who_has_it() {
+    let mut node =
+        roadstead(&["serve", "--insecure", "--io", "epoll", "--listen", "127.0.0.1:0", "--set", "admin=off"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+    let ready =
+        BufReader::new(node.stdout.take().expect("piped")).lines().next().expect("a line").expect("text");
+    let address =
+        ready.split("listen=").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
+    let look = || check(&["--connections", "100", "--listen", &address, "--set", "admin=off"]);
+    let (code, text) = look();
+    let holder = format!("(pid {})", node.id());
+    node.kill().expect("it runs");
+    node.wait().expect("it ended");
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(&format!("STOP  address {address} (TCP)")), "{text}");
+    assert!(text.contains(&format!("in use by roadstead {holder}")), "{text}");
+    let (_, text) = look();
+    assert!(!text.contains(&format!("address {address}")), "{text}");
 }
 
 #[test]

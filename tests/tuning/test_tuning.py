@@ -111,6 +111,7 @@ def test_check_tells_what_is_and_what_cures_it(machine):
     ):
         assert line in lines
     assert 'sysctl -w net.ipv4.tcp_mem="500000 750000 2000000"' in text
+    assert "LimitNOFILE=1001000 or more" in text and "ulimit -n 1001000" not in text
     assert "ip_local_port_range" not in text, "of the machine that makes the connections"
     assert "ip_local_port_range" in machine.run("check", "--load", code=1)
     assert "STOP  memory available" in machine.run("check", "--connections", "9000000", code=1)

@@ -47,7 +47,7 @@ pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use epoll::Epoll;
 pub use kernel_tls::kernel_tls;
 pub use lack::Lack;
-pub use listener::{Congestion, ListenOptions, Listener, bind};
+pub use listener::{Congestion, ListenOptions, Listener, bind, try_bind};
 pub use payload::Payload;
 pub use uring::Uring;
 pub use waker::Waker;

@@ -84,6 +84,19 @@ pub fn bind(address: SocketAddr, options: &ListenOptions) -> io::Result<Listener
     Ok(Listener { descriptor, address })
 }
 
+/// Whether [`bind`] would get `address` for itself alone: takes it for a moment, without listening, so that no connection comes.
+///
+/// # Errors
+/// As those of [`bind`].
+pub fn try_bind(address: SocketAddr) -> io::Result<()> {
+    let explain = |error: io::Error| Refusal::explain(address, &error);
+    let descriptor = sys::stream_socket(address, true).map_err(explain)?;
+    let alone =
+        ListenOptions { reuse_port: false, congestion: Congestion::System, ..ListenOptions::default() };
+    configure(descriptor.as_fd(), address, &alone).map_err(explain)?;
+    sys::bind(descriptor.as_fd(), &address.into()).map_err(explain)
+}
+
 fn configure(fd: BorrowedFd<'_>, address: SocketAddr, options: &ListenOptions) -> io::Result<()> {
     sys::set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if options.reuse_port {
@@ -182,6 +195,27 @@ mod tests {
 
     fn address(text: &str) -> SocketAddr {
         text.parse().expect("an address")
+    }
+
+    /// A listener keeps its address, whether it would share it or not; a connection that has ended, and still keeps its port for a
+    /// minute, keeps nobody from it.
+    #[test]
+    fn an_address_is_tried_without_listening() {
+        for reuse_port in [false, true] {
+            let options = ListenOptions { reuse_port, ..ListenOptions::default() };
+            let listener = bind(address("127.0.0.1:0"), &options).expect("a port");
+            let taken = try_bind(listener.local_addr()).expect_err("it is taken");
+            assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let free = listener.local_addr().expect("its address");
+        let client = std::net::TcpStream::connect(free).expect("a connection");
+        // The side that ends first keeps the port.
+        drop(listener.accept().expect("a connection"));
+        drop((client, listener));
+        try_bind(free).expect("it is free");
+        try_bind(address("127.0.0.1:0")).expect("the kernel finds one");
+        try_bind(address("192.0.2.1:1024")).expect_err("not of this machine");
     }
 
     #[test]

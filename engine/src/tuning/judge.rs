@@ -263,9 +263,11 @@ mod tests {
         ] {
             assert_eq!(cure(&setting(name), wanted, &quantities(5)), command);
         }
+        let of_files = cure(&setting("open files"), "6", &quantities(5));
         assert!(
-            cure(&setting("open files"), "6", &quantities(5))
-                .contains("apply --connections 5 --persistent; for this shell ulimit -n 6")
+            of_files.contains("apply --connections 5 --persistent, then restart")
+                && of_files.contains("LimitNOFILE=6 ")
         );
+        assert!(!of_files.contains("ulimit -n 6"), "nobody but root gets more than the hard limit by it");
     }
 }

@@ -158,7 +158,12 @@ impl Machine {
     }
 
     fn text(&self, path: &str) -> Option<String> {
-        fs::read_to_string(self.root.join(path.trim_start_matches('/'))).ok()
+        fs::read_to_string(self.path(path)).ok()
+    }
+
+    /// Where a file of this machine is.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
     }
 }
 

@@ -6,16 +6,18 @@
 //! ```text
 //! settings.table ─> table ─┐
 //!            formula ──────┼─> judge ─> findings
-//! /proc, /sys ─> machine ──┘             ports: what no table can say of the listen addresses
+//! /proc, /sys ─> machine ──┘             ports, holders: what no table can say of the listen addresses
 //! ```
 
 mod formula;
+mod holders;
 mod judge;
 mod machine;
 mod ports;
 mod table;
 
 pub use formula::Quantities;
+pub use holders::{Transport, Wanted, taken};
 pub use judge::{Finding, Verdict, judge};
 pub use machine::Machine;
 pub use ports::ports;
