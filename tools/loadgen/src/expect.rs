@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::latency::readable;
+
 /// Kinds of latency that a name may begin with.
 const KINDS: [&str; 9] = [
     "handshake",
@@ -134,6 +136,20 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
+    /// What was measured, for people.
+    #[must_use]
+    pub(crate) fn shown(&self) -> String {
+        let is_time = match &self.what {
+            What::Main(statistic) => statistic != "count",
+            What::At(path) => path.starts_with("/latency_us/") && !path.ends_with("/count"),
+        };
+        match self.actual {
+            None => "nothing measured".to_owned(),
+            Some(actual) if is_time => readable(actual),
+            Some(actual) => actual.to_string(),
+        }
+    }
+
     /// Whether it is about this number of the result.
     pub(crate) fn bounds(&self, number: &str) -> bool {
         matches!(&self.what, What::At(path) if path.rsplit('/').next() == Some(number))

@@ -224,10 +224,12 @@ fn write_generator(to: &mut String, result: &RunResult) -> std::fmt::Result {
 fn write_verdict(to: &mut String, result: &RunResult) -> std::fmt::Result {
     for checked in &result.expectations {
         let word = if checked.met { "met" } else { "FAILED" };
-        let actual = checked.actual.map_or("nothing measured".to_owned(), |actual| actual.to_string());
-        writeln!(to, "expected      {:<24} {word}: {actual}", checked.expectation)?;
+        writeln!(to, "expected      {:<24} {word}: {}", checked.expectation, checked.shown())?;
     }
-    if result.ok {
+    let unmet = result.expectations.iter().filter(|checked| !checked.met).count();
+    if result.ok && unmet > 0 {
+        writeln!(to, "result        FAILED: not as expected ({unmet} of {})", result.expectations.len())
+    } else if result.ok {
         writeln!(to, "result        ok")
     } else {
         writeln!(to, "result        FAILED: {}", result.faults_text())
@@ -268,6 +270,20 @@ mod tests {
         assert!(text.contains("  message         500 us"), "{text}");
         assert!(text.contains("errors        none"), "{text}");
         assert!(text.ends_with("result        ok\n"), "{text}");
+    }
+
+    #[test]
+    fn expectations_are_told_with_their_units() {
+        let mut result = RunResult::new(&plan(), good_outcome());
+        let expected = ["message.p50<1s", "message.count>0", "message.p50<1us"];
+        let expected: Vec<_> = expected.iter().map(|text| text.parse().unwrap()).collect();
+        result.check(&expected).unwrap();
+        let text = text(&result);
+        for line in ["message.p50<1s           met: 500 us", "message.p50<1us          FAILED: 500 us"] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(text.contains("message.count>0          met: 1"), "{text}");
+        assert!(text.ends_with("result        FAILED: not as expected (1 of 3)\n"), "{text}");
     }
 
     #[test]
