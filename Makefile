@@ -41,7 +41,7 @@ bench: toolchain ## measure against the kernel's floor; flags for the bench in A
 	cargo build --release --locked
 	$(TARGET)/release/bench $(ARGS)
 
-million: toolchain ## hold a million connections on this machine and say what they cost; flags in ARGS="..." (needs root, five minutes)
+million: toolchain ## hold a million connections on this machine and say what they cost beside a bare loop; flags in ARGS="..." (needs root, seven minutes)
 	cargo build --release --locked
 	$(TARGET)/release/million $(ARGS)
 

@@ -51,6 +51,18 @@ pub const OPENING_TIMEOUT_S: u32 = 60;
 /// Seconds after the last connection opened in which the processor time of the hold is not counted.
 pub const HOLD_SETTLE_S: f64 = 4.0;
 
+/// Seconds of silence at least: those whose processor time is not counted, and two that are.
+pub const HOLD_S_MIN: u32 = 6;
+
+/// Seconds of silence or of publications at most, a day: longer ones are a slip of the finger.
+pub const HOLD_S_MAX: u32 = 86_400;
+
+/// Most connections that can be asked for: below the 16 million that the load generator takes, and the 20 million of a server.
+pub const CONNECTIONS_MAX: u32 = 14_000_000;
+
+/// Publications per second at most: beyond any load generator.
+pub const RATE_MAX: u32 = 1_000_000;
+
 /// Seconds of silence at each step of the curve: a round of pings after what is not counted.
 pub const CURVE_HOLD_S: u32 = 30;
 
@@ -134,6 +146,7 @@ pub const COMEBACK_SUBSCRIPTIONS: u32 = 20;
 pub const COMEBACK_QUIET_S: u32 = 5;
 
 const _: () = assert!(COMEBACK_QUIET_S > 1);
+const _: () = assert!(HOLD_S_MIN as f64 >= HOLD_SETTLE_S + 2.0 && CURVE_HOLD_S >= HOLD_S_MIN);
 const _: () = assert!(JOIN_S > 2 * 12);
 const _: () = assert!(FLOOR_SLOTS > 18_000 && FLOOR_SLOTS < 20_000);
 const _: () = assert!(FLOOR_BUFFERS.is_power_of_two());

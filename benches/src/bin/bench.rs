@@ -123,7 +123,7 @@ fn find_binaries(arguments: &Arguments) -> io::Result<Binaries> {
 }
 
 fn write_table(runs: &Path, name: &str) -> io::Result<()> {
-    let directory = if name.is_empty() { record::latest::<Run>(runs)? } else { runs.join(name) };
+    let directory = if name.is_empty() { record::latest::<Run>(runs, "bench")? } else { runs.join(name) };
     let (run, machine) = record::load::<Run>(&directory)?;
     record::write_between(runs, "bench --table", &table::section(&run, &machine))
 }

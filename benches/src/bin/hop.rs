@@ -97,7 +97,7 @@ fn find_binaries(arguments: &Arguments) -> io::Result<Binaries> {
 }
 
 fn write_table(runs: &Path, name: &str) -> io::Result<()> {
-    let directory = if name.is_empty() { record::latest::<HopRun>(runs)? } else { runs.join(name) };
+    let directory = if name.is_empty() { record::latest::<HopRun>(runs, "hop")? } else { runs.join(name) };
     let (run, machine) = record::load::<HopRun>(&directory)?;
     record::write_between(runs, "hop --table", &table::section(&run, &machine))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use benches::million::curve::Curve;
+use benches::million::load::Measured;
 use benches::million::report::Report;
 use benches::million::stand::{Load, Programs};
 use benches::million::{curve, load, network};
@@ -15,49 +16,59 @@ use benches::run::plan::Backend;
 use benches::run::record;
 use benches::{kernel, limits};
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 
 /// Beside the run of a curve.
 const PLOT: &str = "curve.svg";
 
 /// Holds many connections to one server on this machine, both ends on it: each speaks the client protocol, has a user of its
-/// own and is subscribed to one channel. Holds them in silence for two rounds of pings, publishes, closes them, and does the
-/// same with few connections first. Everything happens in a network namespace
-/// that ends with the program, so it needs root; a million need 10 GiB of free memory and about five minutes.
+/// own and is subscribed to one channel. Holds them in silence for two rounds of pings, publishes, closes them; does the same with
+/// few connections first, and on io_uring holds as many connections to a bare loop afterwards. Everything happens in a network
+/// namespace that ends with the program, so it needs root; a million need 10 GiB of free memory and about seven minutes.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// Connections [default: 1,000,000; epoll: 200,000]
-    #[arg(long, short = 'n')]
+    #[arg(long, short = 'n', value_parser = up_to(limits::CONNECTIONS_MAX))]
     connections: Option<u32>,
     /// Back end of server and load generator.
     #[arg(long, value_enum, default_value = "io_uring")]
     io: Backend,
     /// Connections for each channel: a publication reaches as many subscribers.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = up_to(limits::CONNECTIONS_MAX))]
     subscribers: u32,
     /// Publications per second.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = up_to(limits::RATE_MAX))]
     rate: u32,
-    /// Seconds of silence; two rounds of pings are 50.
-    #[arg(long, default_value_t = 56)]
+    /// Seconds of silence; two rounds of pings are 50, the first four seconds are not counted.
+    #[arg(long, default_value_t = 56, value_parser = within(limits::HOLD_S_MIN, limits::HOLD_S_MAX))]
     hold: u32,
     /// Seconds of publications.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = up_to(limits::HOLD_S_MAX))]
     publish: u32,
     /// Connections of the small run.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = up_to(limits::CONNECTIONS_MAX))]
     small: u32,
-    /// Holds as many connections to the bare loop as well (io_uring only).
+    /// Leaves out the bare loop, which takes two minutes; on epoll there is none.
     #[arg(long)]
-    floor: bool,
+    no_floor: bool,
     /// Holds growing numbers of connections instead, a thousand up to all, and draws what one of them costs; about ten minutes.
-    #[arg(long, conflicts_with = "floor")]
+    #[arg(long, conflicts_with_all = ["no_floor", "hold", "publish", "small"])]
     curve: bool,
     /// Measure nothing: put the latest curve (or the run named) into the README beside the runs.
     #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
     table: Option<String>,
     #[command(flatten)]
     keeping: Keeping,
+}
+
+/// A number that is not 0.
+fn up_to(most: u32) -> RangedU64ValueParser<u32> {
+    within(1, most)
+}
+
+fn within(least: u32, most: u32) -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(u64::from(least)..=u64::from(most))
 }
 
 fn main() -> ExitCode {
@@ -104,20 +115,16 @@ fn go_through(
 ) -> io::Result<Report> {
     let small_load = Load {
         connections: arguments.small,
-        channels: (arguments.small / arguments.subscribers.max(1)).max(1),
-        hold_s: 6,
+        channels: (arguments.small / arguments.subscribers).max(1),
+        hold_s: limits::HOLD_S_MIN,
         ..large.clone()
     };
     say(&format!("{} connections", small_load.connections));
     let small = load::run(programs, &small_load, false, say)?;
     say(&format!("{} connections", large.connections));
     let measured = load::run(programs, large, false, say)?;
-    let floor = if arguments.floor && arguments.io == Backend::IoUring {
-        say(&format!("{} connections to the bare loop", large.connections));
-        Some(load::run(programs, &Load { hold_s: large.hold_s / 2, ..large.clone() }, true, say)?)
-    } else {
-        None
-    };
+    let has_floor = !arguments.no_floor && arguments.io == Backend::IoUring;
+    let floor = if has_floor { beside(programs, large, say) } else { None };
     Ok(Report {
         backend: large.backend,
         connections: large.connections,
@@ -128,13 +135,22 @@ fn go_through(
     })
 }
 
+/// The bare loop with as many connections. Without it the rest is worth keeping all the same.
+fn beside(programs: &Programs, large: &Load, say: &mut dyn FnMut(&str)) -> Option<Measured> {
+    say(&format!("{} connections to the bare loop", large.connections));
+    let load = Load { hold_s: (large.hold_s / 2).max(limits::HOLD_S_MIN), ..large.clone() };
+    load::run(programs, &load, true, say)
+        .map_err(|error| say(&format!("no bare loop beside it: {error}")))
+        .ok()
+}
+
 fn planned(arguments: &Arguments) -> Load {
     let by_default = if arguments.io == Backend::Epoll { 200_000 } else { 1_000_000 };
-    let connections = arguments.connections.unwrap_or(by_default).max(1);
+    let connections = arguments.connections.unwrap_or(by_default);
     Load {
         backend: arguments.io,
         connections,
-        channels: (connections / arguments.subscribers.max(1)).max(1),
+        channels: (connections / arguments.subscribers).max(1),
         rate: arguments.rate,
         hold_s: arguments.hold,
         publish_s: arguments.publish,
@@ -161,7 +177,8 @@ fn keep_curve(runs: &Path, curve: &Curve, machine: &Machine) -> io::Result<bool>
 }
 
 fn write_table(runs: &Path, name: &str) -> io::Result<()> {
-    let directory = if name.is_empty() { record::latest::<Curve>(runs)? } else { runs.join(name) };
+    let directory =
+        if name.is_empty() { record::latest::<Curve>(runs, "million --curve")? } else { runs.join(name) };
     let (curve, machine) = record::load::<Curve>(&directory)?;
     let plot = format!("runs/{}/{PLOT}", curve.name);
     record::write_between(runs, "million --table", &curve.section(&machine, &plot))

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::process::Command;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
@@ -31,9 +30,10 @@ pub struct Machine {
     pub descriptors_max: u64,
     /// One-minute load average before the run: other work on the machine disturbs figures.
     pub load_before: f64,
-    /// Version of the compiler.
+    /// Version of the compiler that built this program.
     pub rustc: String,
-    /// Commit of the repository, with a mark if files were changed.
+    /// Commit that this program was built from, and the others with it, with a mark if files were changed then. `unknown` outside
+    /// of git, and of a build that is not optimised.
     pub revision: String,
 }
 
@@ -56,8 +56,8 @@ impl Machine {
             congestion_controls: line("/proc/sys/net/ipv4/tcp_available_congestion_control"),
             descriptors_max: kernel::raise_descriptor_limit()?,
             load_before: load.split(' ').next().and_then(|one| one.parse().ok()).unwrap_or(0.0),
-            rustc: output_of("rustc", &["--version"]),
-            revision: output_of("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]),
+            rustc: env!("BENCHES_RUSTC").to_owned(),
+            revision: env!("BENCHES_REVISION").to_owned(),
         })
     }
 }
@@ -82,12 +82,6 @@ impl fmt::Display for Machine {
 fn field<'t>(text: &'t str, name: &str) -> &'t str {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
     value.unwrap_or("unknown").trim()
-}
-
-fn output_of(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output();
-    let text = output.ok().filter(|o| o.status.success()).and_then(|o| String::from_utf8(o.stdout).ok());
-    text.map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -122,9 +122,17 @@ pub fn load<R: DeserializeOwned>(directory: &Path) -> io::Result<(R, Machine)> {
     Ok((serde_json::from_str(&read("raw.json")?)?, serde_json::from_str(&read("machine.json")?)?))
 }
 
-/// The run with the last name, which is the last date; quick runs and those of other programs do not count.
-pub fn latest<R: DeserializeOwned>(runs: &Path) -> io::Result<PathBuf> {
-    let none = || io::Error::other(format!("no full run under {}: make one first", runs.display()));
+/// The run of `command` with the last name, which is the last date; quick runs and those of other programs do not count.
+///
+/// # Errors
+/// None is kept; the text says how to make one.
+pub fn latest<R: DeserializeOwned>(runs: &Path, command: &str) -> io::Result<PathBuf> {
+    let none = || {
+        let runs = runs.display();
+        io::Error::other(format!(
+            "no run of `{command}` is kept under {runs}: make one first, or give --runs"
+        ))
+    };
     let entries = fs::read_dir(runs).map_err(|_| none())?;
     let directories = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
     let full =
@@ -153,6 +161,17 @@ fn replace_between(document: &str, command: &str, text: &str) -> Option<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_kept_run_it_is_said_how_to_make_one() {
+        let empty = std::env::temp_dir().join(format!("roadstead-runs-{}", std::process::id()));
+        fs::create_dir_all(&empty).unwrap();
+        for runs in [empty.clone(), empty.join("missing")] {
+            let said = latest::<Run>(&runs, "million --curve").unwrap_err().to_string();
+            assert!(said.contains("no run of `million --curve`"), "{said}");
+        }
+        fs::remove_dir_all(empty).unwrap();
+    }
 
     #[test]
     fn only_the_part_between_the_marks_is_replaced() {
