@@ -104,6 +104,13 @@ pub const SHARDS_SUBSCRIBERS: usize = 1_000;
 /// rounds a millionth would be missing.
 pub const PLACING_ROUNDS: usize = 40;
 
+/// Connections whose memory over TLS is measured: each takes some 20 KiB at the driver's end, and two thirds of a millisecond to
+/// open.
+pub const TLS_IDLE_CONNECTIONS: usize = 6_000;
+
+/// Part of the time of other benches that one over TLS gets: with it a whole run stays below half an hour.
+pub const TLS_TIME_SHARE: f64 = 2.0 / 3.0;
+
 /// Seconds without any progress after which the driver gives up and says so.
 pub const STALL_S: u64 = 10;
 

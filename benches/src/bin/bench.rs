@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use benches::limits;
-use benches::run::command::{self, Keeping};
+use benches::run::command::{self, Certificate, Keeping};
 use benches::run::measuring::{self, Task};
 use benches::run::plan::{BENCHES, Backend, Effort, Family};
 use benches::run::record::{self, Run};
@@ -43,6 +43,8 @@ struct Arguments {
     /// The server that is measured; the one beside this program if not given.
     #[arg(long)]
     server: Option<PathBuf>,
+    #[command(flatten)]
+    certificate: Certificate,
     #[command(flatten)]
     keeping: Keeping,
     /// Measure nothing: put the tables of the latest full run (or of the one named) into the README beside the runs.
@@ -118,6 +120,7 @@ fn find_binaries(arguments: &Arguments) -> io::Result<Binaries> {
         drive: command::program(None, "drive")?,
         codec: command::program(None, "codec")?,
         roadstead,
+        certificate: arguments.certificate.clone(),
         scratch: std::env::temp_dir().join(format!("roadstead-bench-{}", std::process::id())),
     })
 }

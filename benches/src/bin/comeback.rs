@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use benches::comeback::report::Report;
 use benches::comeback::storm::{Plan, Programs, Way};
 use benches::million::network;
-use benches::run::command::{self, Keeping};
+use benches::run::command::{self, Certificate, Keeping};
 use benches::run::plan::Backend;
 use benches::run::record;
 use clap::Parser;
@@ -32,12 +31,8 @@ struct Arguments {
     /// Seconds from the cut to the end.
     #[arg(long, default_value_t = 30)]
     patience: u32,
-    /// Certificate of the server (PEM).
-    #[arg(long, default_value = "engine/src/tls/test_certificate.pem")]
-    certificate: PathBuf,
-    /// Its key (PEM).
-    #[arg(long, default_value = "engine/src/tls/test_key.pem")]
-    key: PathBuf,
+    #[command(flatten)]
+    certificate: Certificate,
     #[command(flatten)]
     keeping: Keeping,
 }
@@ -57,7 +52,7 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
         roadstead: command::program(None, "roadstead")?,
         loadgen: command::program(None, "loadgen")?,
         scratch: command::scratch("comeback")?,
-        tls: [arguments.certificate.clone(), arguments.key.clone()],
+        certificate: arguments.certificate.clone(),
     };
     let storms = plans.into_iter().map(|plan| {
         say(&format!(

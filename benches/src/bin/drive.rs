@@ -98,7 +98,7 @@ enum Bench {
         #[arg(long, default_value_t = 10_000, value_parser = parse_positive)]
         round: usize,
     },
-    /// Over TLS: messages that come back, one outstanding on each connection, or handshakes.
+    /// Over TLS: messages that come back, handshakes, or process memory of the server for each silent connection.
     Tls {
         #[command(flatten)]
         target: Target,
@@ -113,12 +113,21 @@ enum Bench {
         /// What is measured.
         #[arg(long, value_enum)]
         what: TlsArgument,
-        /// Open connections of the echo.
+        /// Version of TLS.
+        #[arg(long, value_enum, default_value = "1.3")]
+        version: VersionArgument,
+        /// Open connections of echo and idle.
         #[arg(long, default_value_t = 200, value_parser = parse_positive)]
         connections: usize,
+        /// Messages of the echo outstanding on each connection.
+        #[arg(long, default_value_t = 1, value_parser = parse_positive)]
+        depth: usize,
         /// Bytes of the echo's payload.
         #[arg(long, default_value_t = 20)]
         bytes: usize,
+        /// Seconds of rest before memory is read.
+        #[arg(long, default_value_t = 10.0, value_parser = parse_seconds)]
+        settle: f64,
     },
 }
 
@@ -127,6 +136,15 @@ enum TlsArgument {
     Echo,
     Full,
     Resumed,
+    Idle,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum VersionArgument {
+    #[value(name = "1.2")]
+    Tls12,
+    #[value(name = "1.3")]
+    Tls13,
 }
 
 #[derive(Args)]
@@ -269,17 +287,27 @@ fn run(bench: Bench) -> io::Result<()> {
         Bench::Handshakes { target, time, round } => {
             print(&handshakes::drive(&target.take()?, round, &time.period())?)
         }
-        Bench::Tls { target, time, certificate, name, what, connections, bytes } => {
-            let resumes = what == TlsArgument::Resumed;
-            let trust = tls::Trust::new(&certificate, &name, resumes)?;
-            let (server, period) = (target.take()?, time.period());
-            let rate = match what {
-                TlsArgument::Echo => tls::echo(&server, &trust, (connections, bytes), &period)?,
-                TlsArgument::Full | TlsArgument::Resumed => {
-                    tls::handshakes(&server, &trust, resumes, &period)?
-                }
+        Bench::Tls { target, time, certificate, name, what, version, connections, depth, bytes, settle } => {
+            let version = match version {
+                VersionArgument::Tls12 => tls::Version::Tls12,
+                VersionArgument::Tls13 => tls::Version::Tls13,
             };
-            print(&rate)
+            let resumes = what == TlsArgument::Resumed;
+            let trust = tls::Trust::new(&certificate, &name, version, resumes)?;
+            let (server, period) = (target.take()?, time.period());
+            match what {
+                TlsArgument::Echo => {
+                    let load = tls::Load { connections, depth, message_bytes: bytes };
+                    print(&tls::echo(&server, &trust, &load, &period)?)
+                }
+                TlsArgument::Full | TlsArgument::Resumed => {
+                    print(&tls::handshakes(&server, &trust, resumes, &period)?)
+                }
+                TlsArgument::Idle => {
+                    let settle = Duration::from_secs_f64(settle);
+                    print(&tls::idle(&server, &trust, connections, settle)?)
+                }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::drive::idle::Memory;
 use crate::kernel::{self, CpuClock};
 use crate::limits;
+use crate::run::command::Certificate;
 use crate::run::plan::Backend;
 use crate::run::serving::{self, DRIVER_CORE, Serving, Starting, TOKEN_SECRET};
 
@@ -75,8 +76,8 @@ pub struct Programs {
     pub loadgen: PathBuf,
     /// For logs, results and the admin socket.
     pub scratch: PathBuf,
-    /// Certificate and key of the server.
-    pub tls: [PathBuf; 2],
+    /// What the server shows over TLS.
+    pub certificate: Certificate,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,9 +94,7 @@ impl Programs {
         let room = plan.clients + plan.clients / limits::ROOM_PARTS + limits::ROOM_MIN;
         command.args(["--set", &format!("limits.connections={room}")]);
         if plan.way != Way::Plain {
-            command.arg("--tls-cert").arg(&self.tls[0]).arg("--tls-key").arg(&self.tls[1]);
-            // What a handshake costs is the question, not how they are paced.
-            command.args(["--set", "tls.handshakes_per_s=0"]);
+            self.certificate.show(&mut command);
         }
         command.env("ROADSTEAD_ADMIN_SOCKET", self.scratch.join("admin.sock"));
         command.env("ROADSTEAD_TOKEN__HMAC_SECRET", TOKEN_SECRET);

@@ -76,19 +76,26 @@ pub fn drive(server: &Server, kind: &Kind, count: usize, settle: Duration) -> io
     resting.open(server, kind, count - count / 2)?;
     resting.rest(settle)?;
     let after = Memory::of(server.pid)?;
-    let each = |of: fn(&Memory) -> u64, from: &Memory, count: usize| {
-        (of(&after) as f64 - of(from) as f64) / count.max(1) as f64
-    };
-    Ok(Footprint {
-        connections: count,
-        rss_bytes_each: each(|m| m.rss, &before, count),
-        pss_bytes_each: each(|m| m.pss, &before, count),
-        private_dirty_bytes_each: each(|m| m.private_dirty, &before, count),
-        rss_bytes_each_marginal: each(|m| m.rss, &half, count - count / 2),
-        before,
-        half,
-        after,
-    })
+    Ok(Footprint::between(count, before, half, after))
+}
+
+impl Footprint {
+    /// From what was used before the first of `count` connections, at half and at all of them.
+    pub(super) fn between(count: usize, before: Memory, half: Memory, after: Memory) -> Self {
+        let each = |of: fn(&Memory) -> u64, from: &Memory, count: usize| {
+            (of(&after) as f64 - of(from) as f64) / count.max(1) as f64
+        };
+        Self {
+            connections: count,
+            rss_bytes_each: each(|m| m.rss, &before, count),
+            pss_bytes_each: each(|m| m.pss, &before, count),
+            private_dirty_bytes_each: each(|m| m.private_dirty, &before, count),
+            rss_bytes_each_marginal: each(|m| m.rss, &half, count - count / 2),
+            before,
+            half,
+            after,
+        }
+    }
 }
 
 impl Memory {

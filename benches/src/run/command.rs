@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::Args;
 
@@ -18,6 +18,25 @@ pub struct Keeping {
     /// Where runs are kept.
     #[arg(long, default_value = "benches/runs")]
     pub runs: PathBuf,
+}
+
+/// Which certificate a server shows.
+#[derive(Args, Debug, Clone)]
+pub struct Certificate {
+    /// Certificate of the server over TLS (PEM).
+    #[arg(long, default_value = "engine/src/tls/test_certificate.pem")]
+    pub certificate: PathBuf,
+    /// Its key (PEM).
+    #[arg(long, default_value = "engine/src/tls/test_key.pem")]
+    pub key: PathBuf,
+}
+
+impl Certificate {
+    /// Has a `roadstead` show it, and begin handshakes as they come: what they cost is the question, not how they are paced.
+    pub fn show(&self, roadstead: &mut Command) {
+        roadstead.arg("--tls-cert").arg(&self.certificate).arg("--tls-key").arg(&self.key);
+        roadstead.args(["--set", "tls.handshakes_per_s=0"]);
+    }
 }
 
 impl Keeping {

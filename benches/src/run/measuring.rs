@@ -14,6 +14,7 @@ use super::record::{Failure, Run, Sample};
 use super::serving::{Binaries, DRIVER_CORE, ServerPlan, Serving, TOKEN_SECRET};
 use crate::drive::Encoding;
 use crate::drive::idle::Memory;
+use crate::drive::tls::Version;
 use crate::{kernel, limits};
 
 /// What a run is asked to do.
@@ -191,6 +192,7 @@ fn one(binaries: &Binaries, plan: &ServerPlan, effort: &Effort) -> io::Result<se
 
 fn driver(binaries: &Binaries, plan: &ServerPlan, effort: &Effort, serving: &Serving) -> Command {
     let mut command = Command::new(&binaries.drive);
+    let effort = effort.of(&plan.bench);
     let time = [
         "--seconds".to_owned(),
         effort.seconds.to_string(),
@@ -209,6 +211,18 @@ fn driver(binaries: &Binaries, plan: &ServerPlan, effort: &Effort, serving: &Ser
         Bench::Handshakes => {
             command.arg("handshakes").args(time);
         }
+        Bench::TlsEcho { bytes, depth } => {
+            command.args(["tls", "--what", "echo"]).args(time);
+            command.args(["--bytes", &bytes.to_string(), "--depth", &depth.to_string()]);
+        }
+        Bench::TlsHandshakes { version, is_resumed } => {
+            command.args(["tls", "--what", if is_resumed { "resumed" } else { "full" }]).args(time);
+            command.args(["--version", if version == Version::Tls12 { "1.2" } else { "1.3" }]);
+        }
+        Bench::Idle(Idle::Tls) => {
+            command.args(["tls", "--what", "idle", "--settle", &effort.settle_s.to_string()]);
+            command.args(["--connections", &limits::TLS_IDLE_CONNECTIONS.to_string()]);
+        }
         Bench::Idle(kind) => {
             command.args(["idle", "--settle", &effort.settle_s.to_string()]);
             if kind != Idle::Echo {
@@ -217,13 +231,18 @@ fn driver(binaries: &Binaries, plan: &ServerPlan, effort: &Effort, serving: &Ser
             match kind {
                 Idle::OwnChannel => _ = command.arg("--own-channel"),
                 Idle::Channels(count) => _ = command.args(["--subscriptions", &count.to_string()]),
-                Idle::Echo | Idle::OneChannel => {}
+                Idle::Echo | Idle::Tls | Idle::OneChannel => {}
             }
         }
     }
-    let speaks_http = !plan.contender.is_floor() || matches!(plan.bench, Bench::Handshakes | Bench::Idle(_));
-    let in_session =
-        plan.bench.published().is_some() || matches!(plan.bench, Bench::Idle(kind) if kind != Idle::Echo);
+    let is_encrypted = plan.bench.is_encrypted();
+    if is_encrypted {
+        command.arg("--certificate").arg(&binaries.certificate.certificate);
+    }
+    let answers_upgrades = !is_encrypted && matches!(plan.bench, Bench::Handshakes | Bench::Idle(_));
+    let speaks_http = !plan.contender.is_floor() || answers_upgrades;
+    let is_echo = is_encrypted || plan.bench == Bench::Idle(Idle::Echo);
+    let in_session = plan.bench.published().is_some() || (matches!(plan.bench, Bench::Idle(_)) && !is_echo);
     command.args(["--protocol", if speaks_http { "ws" } else { "raw" }]);
     command.args(["--path", if in_session { "/connection/websocket" } else { "/echo" }]);
     let addresses: Vec<String> = serving.addresses.iter().map(ToString::to_string).collect();

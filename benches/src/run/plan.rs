@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drive::Encoding;
 use crate::drive::fan_out::Placement;
+use crate::drive::tls::Version;
 use crate::limits;
 
 /// A family of benches, as chosen by `--only`.
@@ -20,6 +21,8 @@ pub enum Family {
     Fanout,
     /// Opened and upgraded connections.
     Handshakes,
+    /// Messages that come back and opened connections, over TLS.
+    Tls,
     /// Publications between two shards.
     Crossing,
     /// Memory of silent connections.
@@ -31,7 +34,7 @@ pub enum Family {
 impl Family {
     /// Its figures are rates beside a floor.
     pub fn is_rate(self) -> bool {
-        matches!(self, Family::Echo | Family::Fanout | Family::Handshakes)
+        matches!(self, Family::Echo | Family::Fanout | Family::Handshakes | Family::Tls)
     }
 }
 
@@ -56,6 +59,20 @@ pub enum Bench {
     },
     /// Handshakes.
     Handshakes,
+    /// Echo over TLS.
+    TlsEcho {
+        /// Bytes of the payload.
+        bytes: usize,
+        /// Outstanding messages of a connection.
+        depth: usize,
+    },
+    /// TLS handshakes.
+    TlsHandshakes {
+        /// Version of TLS.
+        version: Version,
+        /// By a ticket.
+        is_resumed: bool,
+    },
     /// Fan-out by a server of two shards, one publication outstanding, by where publisher and subscribers are.
     Crossing {
         /// Subscribers.
@@ -72,6 +89,8 @@ pub enum Bench {
 pub enum Idle {
     /// Upgraded on `/echo`.
     Echo,
+    /// Upgraded on `/echo`, over TLS.
+    Tls,
     /// A user of its own each, all subscribed to one channel.
     OneChannel,
     /// A user of its own each, subscribed to a channel of its own.
@@ -81,7 +100,7 @@ pub enum Idle {
 }
 
 /// Every bench in the order of a run.
-pub const BENCHES: [Bench; 23] = [
+pub const BENCHES: [Bench; 34] = [
     Bench::Echo { bytes: 20, depth: 1 },
     Bench::Echo { bytes: 20, depth: 16 },
     Bench::Echo { bytes: 1024, depth: 1 },
@@ -98,7 +117,18 @@ pub const BENCHES: [Bench; 23] = [
     Bench::Crossing { subscribers: 50 },
     Bench::Crossing { subscribers: 5_000 },
     Bench::Handshakes,
+    Bench::TlsEcho { bytes: 20, depth: 1 },
+    Bench::TlsEcho { bytes: 20, depth: 16 },
+    Bench::TlsEcho { bytes: 1024, depth: 1 },
+    Bench::TlsEcho { bytes: 1024, depth: 16 },
+    Bench::TlsEcho { bytes: 16 * 1024, depth: 1 },
+    Bench::TlsEcho { bytes: 16 * 1024, depth: 16 },
+    Bench::TlsHandshakes { version: Version::Tls13, is_resumed: false },
+    Bench::TlsHandshakes { version: Version::Tls13, is_resumed: true },
+    Bench::TlsHandshakes { version: Version::Tls12, is_resumed: false },
+    Bench::TlsHandshakes { version: Version::Tls12, is_resumed: true },
     Bench::Idle(Idle::Echo),
+    Bench::Idle(Idle::Tls),
     Bench::Idle(Idle::OneChannel),
     Bench::Idle(Idle::OwnChannel),
     Bench::Idle(Idle::Channels(10)),
@@ -121,10 +151,16 @@ impl Bench {
             Bench::Echo { .. } => Family::Echo,
             Bench::FanOut { .. } => Family::Fanout,
             Bench::Handshakes => Family::Handshakes,
+            Bench::TlsEcho { .. } | Bench::TlsHandshakes { .. } => Family::Tls,
             Bench::Crossing { .. } => Family::Crossing,
             Bench::Idle(_) => Family::Idle,
             Bench::Shards(_) => Family::Shards,
         }
+    }
+
+    /// Everything goes through TLS. The floor of such a bench is on epoll, whatever the back end.
+    pub fn is_encrypted(&self) -> bool {
+        self.family() == Family::Tls || matches!(self, Bench::Idle(Idle::Tls))
     }
 
     /// Subscribers and how they are written to, of benches that publish.
@@ -149,7 +185,7 @@ impl Bench {
             (Bench::Echo { .. }, Backend::IoUring) => {
                 &[Contender::Floor, Contender::PolledFloor, Contender::Roadstead]
             }
-            (Bench::Idle(Idle::Echo), _) => &[Contender::Floor, Contender::Roadstead],
+            (Bench::Idle(Idle::Echo | Idle::Tls), _) => &[Contender::Floor, Contender::Roadstead],
             (Bench::Idle(_) | Bench::Shards(_), _) => &[Contender::Roadstead],
             (Bench::Crossing { .. }, _) => {
                 &[Contender::Floor, Contender::SameShard, Contender::OtherShard, Contender::BothShards]
@@ -162,16 +198,19 @@ impl Bench {
 impl fmt::Display for Bench {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Bench::Echo { bytes, depth } if bytes % 1024 == 0 => {
-                write!(f, "echo {} KiB, depth {depth}", bytes / 1024)
+            Bench::Echo { bytes, depth } => write!(f, "echo {}, depth {depth}", size(*bytes)),
+            Bench::TlsEcho { bytes, depth } => write!(f, "TLS echo {}, depth {depth}", size(*bytes)),
+            Bench::TlsHandshakes { version, is_resumed } => {
+                let version = if *version == Version::Tls12 { "1.2" } else { "1.3" };
+                write!(f, "TLS {version} handshakes, {}", if *is_resumed { "resumed" } else { "full" })
             }
-            Bench::Echo { bytes, depth } => write!(f, "echo {bytes} B, depth {depth}"),
             Bench::FanOut { subscribers, encoding, window } => {
                 write!(f, "fan-out to {}, {encoding}, window {window}", thousands(*subscribers))
             }
             Bench::Crossing { subscribers } => write!(f, "{} subscribers", thousands(*subscribers)),
             Bench::Handshakes => f.write_str("handshakes"),
             Bench::Idle(Idle::Echo) => f.write_str("idle on /echo"),
+            Bench::Idle(Idle::Tls) => f.write_str("idle on /echo, TLS 1.3"),
             Bench::Idle(Idle::OneChannel) => f.write_str("idle user, one channel for all"),
             Bench::Idle(Idle::OwnChannel) => f.write_str("idle user, a channel each"),
             Bench::Idle(Idle::Channels(count)) => write!(f, "idle user, {count} channels of 1,000"),
@@ -179,6 +218,10 @@ impl fmt::Display for Bench {
             Bench::Shards(count) => write!(f, "{count} shards"),
         }
     }
+}
+
+fn size(bytes: usize) -> String {
+    if bytes.is_multiple_of(1024) { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") }
 }
 
 fn thousands(count: usize) -> String {
@@ -281,13 +324,22 @@ impl Effort {
     /// or has many contenders gets three at most.
     pub fn rounds(&self, bench: &Bench) -> usize {
         let most = match bench {
-            Bench::Shards(_) => 1,
+            Bench::Shards(_) | Bench::Idle(Idle::Tls) => 1,
             Bench::Idle(_) => 2,
             Bench::Crossing { .. } | Bench::FanOut { encoding: Encoding::Protobuf, .. } => 3,
             _ if bench.tables() > 1 => 3,
             _ => self.repeats,
         };
         self.repeats.min(most)
+    }
+
+    /// The same for a bench that takes less time than others: those over TLS, of which there are many and which are steadier.
+    pub fn of(&self, bench: &Bench) -> Self {
+        if !bench.is_encrypted() {
+            return *self;
+        }
+        let share = limits::TLS_TIME_SHARE;
+        Self { seconds: self.seconds * share, warm_up_s: self.warm_up_s * share, ..*self }
     }
 
     /// To see that everything works.

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::command::Certificate;
 use super::plan::{Backend, Bench, Contender};
 use crate::{kernel, limits};
 
@@ -32,6 +33,8 @@ pub struct Binaries {
     pub codec: PathBuf,
     /// `roadstead`.
     pub roadstead: PathBuf,
+    /// What servers show over TLS.
+    pub certificate: Certificate,
     /// For logs and the admin socket; made and removed by the run.
     pub scratch: PathBuf,
 }
@@ -68,15 +71,21 @@ impl Binaries {
 
     fn floor_command(&self, server: &ServerPlan, contender: Contender) -> Command {
         let mut command = Command::new(&self.floor);
+        let mut backend = server.backend;
         match server.bench {
+            encrypted if encrypted.is_encrypted() => {
+                backend = Backend::Epoll;
+                command.arg("tls").arg("--certificate").arg(&self.certificate.certificate);
+                command.arg("--key").arg(&self.certificate.key)
+            }
             Bench::Echo { .. } => command.arg("echo"),
             Bench::FanOut { .. } | Bench::Crossing { .. } | Bench::Shards(_) => {
                 command.args(["fanout", "--message-bytes", &server.fan_out_message_bytes.to_string()]);
                 command.args(["--tables", &server.bench.tables().to_string()])
             }
-            Bench::Handshakes | Bench::Idle(_) => command.arg("handshake"),
+            _ => command.arg("handshake"),
         };
-        command.args(["--backend", &server.backend.to_string()]);
+        command.args(["--backend", &backend.to_string()]);
         command.args(["--buffer", &server.floor_buffer_bytes.to_string()]);
         if contender == Contender::PolledFloor {
             command.args(["--mode", "poll"]);
@@ -95,6 +104,9 @@ impl Binaries {
         };
         let mut command = roadstead(&self.roadstead, server.backend, shards);
         command.args(["--echo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        if server.bench.is_encrypted() {
+            self.certificate.show(&mut command);
+        }
         if tables > 1 {
             let room = tables * limits::TABLE_CONNECTIONS;
             command.args(["--set", &format!("limits.connections={room}")]);
