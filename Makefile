@@ -8,7 +8,7 @@ SEEDS ?= 1000
 SIM_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run fleet build test check conform bench million comeback fuzz sim toolchain
+.PHONY: help run fleet build test check conform bench million comeback hostile fuzz sim toolchain
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,10 @@ million: toolchain ## hold a million connections on this machine and say what th
 comeback: toolchain ## cut off 100,000 clients at once and say what their return costs; flags in ARGS="..." (needs root, eight minutes)
 	cargo build --release --locked
 	$(TARGET)/release/comeback $(ARGS)
+
+hostile: toolchain ## let 2,000 attackers at a server that 1,000 good clients use, and say what these notice; flags in ARGS="..." (needs root, three minutes)
+	cargo build --release --locked
+	$(TARGET)/release/hostile $(ARGS)
 
 fuzz: toolchain ## run each fuzz target for SECONDS_PER_TARGET seconds (60)
 	@tools/fuzz $(SECONDS_PER_TARGET)

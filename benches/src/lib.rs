@@ -9,6 +9,7 @@ pub mod comeback;
 pub mod drive;
 pub mod floor;
 pub mod hop;
+pub mod hostile;
 pub mod kernel;
 pub mod limits;
 pub mod million;

@@ -152,6 +152,37 @@ pub const COMEBACK_SUBSCRIPTIONS: u32 = 20;
 /// Seconds before everybody is cut off: what the server takes in them is what it takes without a storm.
 pub const COMEBACK_QUIET_S: u32 = 5;
 
+/// Good clients of a hostile round, each with an address and a user of its own.
+pub const HOSTILE_GOOD: usize = 1_000;
+
+/// Messages that they send to each other in a second: one each.
+pub const HOSTILE_RATE: usize = 1_000;
+
+/// Seconds of attack before latencies are measured: everybody has come, and the first are being banned.
+pub const HOSTILE_WARM_UP_S: u32 = 3;
+
+/// Seconds until an attacker comes back that the server has closed: 2,000 of them make 4,000 attempts a second at most, which
+/// leaves the generators' core to spare.
+pub const HOSTILE_AWAY_MS: u64 = 500;
+
+/// Commands of one frame of those that flood with them: ten frames a second pass the 20 a second that guards allow at once.
+pub const HOSTILE_SUBSCRIBES: usize = 50;
+
+/// Bytes of a bomb as it is sent: within what one message may have, while 158 times as many are not.
+pub const HOSTILE_BOMB_BYTES: usize = 16 * 1024;
+
+/// Bytes of noise that an attacker sends at once.
+pub const HOSTILE_NOISE_BYTES: usize = 4 * 1024;
+
+/// Attackers that are neighbours in the table begin so many places apart: it has no divisor in common with their number.
+pub const HOSTILE_STRIDE: usize = 777;
+
+/// The p99 of good clients under attack, at most so many times the quiet one.
+pub const HOSTILE_P99_RATIO: f64 = 2.0;
+
+/// Bytes of memory that an attacker may cost beside twice what it says, as in `tests/hostile/corpus.toml`.
+pub const HOSTILE_BYTES_EACH: u64 = 64 * 1024;
+
 const _: () = assert!(COMEBACK_QUIET_S > 1);
 const _: () = assert!(HOLD_S_MIN as f64 >= HOLD_SETTLE_S + 2.0 && CURVE_HOLD_S >= HOLD_S_MIN);
 const _: () = assert!(JOIN_S > 2 * 12);

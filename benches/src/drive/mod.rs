@@ -3,6 +3,7 @@
 //! It speaks either to a floor (raw bytes) or to a WebSocket server (the same bytes after an upgrade).
 //! Frames are encoded before the clock starts; while it runs, the driver counts and does not look.
 
+pub mod attacking;
 mod client;
 pub mod echo;
 pub mod fan_out;

@@ -145,7 +145,11 @@ fn view_nodes(metrics: &str) -> Option<usize> {
     metrics.lines().find_map(|line| line.strip_prefix("roadstead_fleet_view_nodes ")?.trim().parse().ok())
 }
 
-fn get(admin: SocketAddrV4, path: &str) -> io::Result<String> {
+/// The body of a page that a node has on its admin address.
+///
+/// # Errors
+/// It does not answer.
+pub fn get(admin: SocketAddrV4, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(admin)?;
     stream.set_read_timeout(Some(Duration::from_secs(limits::STALL_S)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n")?;

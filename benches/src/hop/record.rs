@@ -82,6 +82,8 @@ pub struct Messages {
 pub struct Latencies {
     /// Of all deliveries.
     pub message: Option<Latency>,
+    /// Of messages from user to user.
+    pub direct: Option<Latency>,
     /// Where publisher and reader are at the same node of a fleet.
     pub message_same_url: Option<Latency>,
     /// Where they are not.

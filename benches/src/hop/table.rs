@@ -196,7 +196,12 @@ mod tests {
                 ok: true,
                 faults: Vec::new(),
                 messages: Messages { sent, expected: received, received, ..Messages::default() },
-                latency_us: Latencies { message, message_same_url: same, message_other_url: other },
+                latency_us: Latencies {
+                    message,
+                    message_same_url: same,
+                    message_other_url: other,
+                    direct: None,
+                },
             },
         }
     }

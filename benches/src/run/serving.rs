@@ -117,13 +117,18 @@ impl Binaries {
     }
 }
 
-/// `roadstead serve` in development mode.
-pub fn roadstead(program: &Path, backend: Backend, shards: u32) -> Command {
+/// A program without the settings of the person who runs the bench, which must not reach the server that is measured.
+pub fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
-    // Settings of the person who runs the bench must not reach the server that is measured.
     for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"ROADSTEAD_")) {
         command.env_remove(name);
     }
+    command
+}
+
+/// `roadstead serve` in development mode.
+pub fn roadstead(program: &Path, backend: Backend, shards: u32) -> Command {
+    let mut command = clean(program);
     command.args(["serve", "--insecure", "--shards", &shards.to_string(), "--io", &backend.to_string()]);
     command
 }
