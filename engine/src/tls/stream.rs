@@ -235,6 +235,9 @@ impl Stream {
     /// [`Broken`]: the handshake is not finished, or the stream has failed.
     pub fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>, Broken> {
         let mut records = std::mem::take(&mut self.outgoing);
+        // Room for all at once: one that lacks it would move all records before it.
+        let fragments = plain.len().div_ceil(TLS_FRAGMENT_BYTES);
+        records.reserve(plain.len() + fragments * TLS_OVERHEAD_BYTES);
         for fragment in plain.chunks(TLS_FRAGMENT_BYTES) {
             let room = fragment.len() + TLS_OVERHEAD_BYTES;
             self.write(&mut records, room, |traffic, room| traffic.encrypt(fragment, room))?;
