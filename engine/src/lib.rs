@@ -40,6 +40,7 @@ pub mod shard;
 
 // The process around the shards.
 pub mod config;
+pub mod log;
 pub mod logging;
 pub mod token;
 

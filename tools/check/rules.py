@@ -43,6 +43,7 @@ ROOMS = {
     "peers": (set(), {"wsproto"} | RUNTIME),  # of roadstead_io it knows only what is to be sent
     "tls": ({"health"}, RUNTIME),  # says how long its certificates are good
     "token": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
+    "log": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "config": (set(), {"wsproto"} | RUNTIME),
     "tuning": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
     "health": (set(), {"roadstead_io", "wsproto"} | RUNTIME),
