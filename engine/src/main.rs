@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Revoke(arguments) => cli::revoke(&arguments),
         Command::Revocations(arguments) => cli::revocations(&arguments),
         Command::Drain(arguments) => cli::drain(&arguments),
+        Command::Log(command) => cli::log(&command),
         Command::Version(arguments) => cli::version(&arguments),
     }
     .into()

@@ -13,6 +13,7 @@ mod fleet;
 mod given;
 mod import;
 mod inspect;
+mod log;
 mod query;
 mod revoke;
 mod serve;
@@ -36,6 +37,7 @@ pub use fleet::{WhereArguments, nodes, where_is};
 pub use given::{ConfigArguments, SettingFlags};
 pub use import::ImportArguments;
 pub use inspect::InspectArguments;
+pub use log::{LogAction, LogCommand, LogCopy, LogExport, LogInspect, LogQuery, run as log};
 pub use query::{shards, status};
 pub use revoke::{RevokeArguments, revocations, revoke};
 pub use serve::run as serve;
@@ -148,6 +150,9 @@ pub enum Command {
     /// Take a running node out of service without harm to its clients, or back
     #[command(after_help = drain::AFTER)]
     Drain(DrainArguments),
+    /// Look at, copy or restore the durable log of a node that does not run
+    #[command(after_help = log::AFTER)]
+    Log(LogCommand),
     /// The version of this program
     Version(OutputArgument),
 }
