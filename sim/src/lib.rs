@@ -4,11 +4,13 @@
 //! replaced but what it takes as an argument anyway.
 //!
 //! ```text
+//! durable           the log alone, through failures and losses of power
 //! one_node, fleet   what happens in a run, and the verdict
 //!   guest             clients with characters ──┐
 //!   host              a node's shards and       │
 //!     node            control, and its lives    ├─> oracle    who said and heard what
 //!     back_end        SimIo: roadstead_io::Io   │   links     what passed between nodes
+//!   disk              SimDisk: the log's disk, which forgets what was not synced
 //!   world ─ network, paths, pipe, datagrams     ┘   saboteur  what an oracle is tested with
 //! ```
 
@@ -22,6 +24,7 @@ mod pipe;
 mod world;
 
 mod back_end;
+mod disk;
 mod guest;
 mod node;
 
@@ -32,11 +35,13 @@ mod links;
 
 mod oracle;
 
+pub mod durable;
 pub mod fleet;
 pub mod one_node;
 
 pub use back_end::{SimIo, Waited};
 pub use conditions::Conditions;
+pub use disk::{SimDisk, SimFile};
 pub use guest::{Character, Ended, Guest, Invitation};
 pub use network::{Status, Way, Wire};
 pub use node::{Node, NodeParts};
