@@ -69,6 +69,7 @@ pub enum Metric {
     TokensOtherIssuer,
     TokensBadClaims,
     TokensExpired,
+    TokensUnavailable,
     TokensBusy,
     TokensWaiting,
     TlsHandshakesFull,
@@ -219,7 +220,7 @@ impl Metric {
     }
 
     /// Where tokens are counted that opened nothing, in the order of the reasons that sessions give.
-    pub const TOKENS_REFUSED: [Self; 8] = [
+    pub const TOKENS_REFUSED: [Self; 9] = [
         Self::TokensMalformed,
         Self::TokensUnknownKey,
         Self::TokensBadSignature,
@@ -227,6 +228,7 @@ impl Metric {
         Self::TokensOtherIssuer,
         Self::TokensBadClaims,
         Self::TokensExpired,
+        Self::TokensUnavailable,
         Self::TokensBusy,
     ];
 

@@ -378,6 +378,31 @@ pub const KEY_FILE_BYTES_MAX: u64 = 256 << 10;
 /// Name of a key, bytes; a key with a longer one cannot be asked for.
 pub const KID_BYTES_MAX: usize = 256;
 
+/// Address that a key set is fetched from, bytes: more than any server takes in a request line.
+pub const WEB_ADDRESS_BYTES_MAX: usize = 2_048;
+
+/// Time for fetching a key set, from looking up the host to the last byte, ms. A client waits at most so long for a key that its token
+/// names, and SDKs give a connect 5 s.
+pub const JWKS_FETCH_MS: u64 = 4_000;
+
+const _: () = assert!(JWKS_FETCH_MS < 5_000);
+
+/// Redirects that a fetch follows. One leads from a bare host to another; a chain is a loop.
+pub const JWKS_REDIRECTS_MAX: u32 = 3;
+
+/// Head of the answer to a fetch, bytes.
+pub const JWKS_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Between two fetches of a key set that tokens with unknown keys cause, seconds: strangers make such tokens as they like. Meanwhile one
+/// is told to come back, or refused if the last fetch did not bring its key.
+pub const JWKS_ASK_S: u64 = 10;
+
+/// Names of keys that are remembered as not brought by the last fetch. Whoever names a further one is told to come back.
+pub const KIDS_ABSENT_MAX: usize = 64;
+
+/// First and longest pause after a fetch that failed, seconds; each is twice the one before, less a random part.
+pub const JWKS_RETRY_S: (u64, u64) = (1, 60);
+
 /// Bits of an RSA key: what the library verifies with.
 pub const RSA_BITS_MIN: usize = 2_048;
 

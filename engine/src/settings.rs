@@ -7,6 +7,7 @@ mod channel;
 mod guard;
 mod tls;
 mod token;
+mod web_address;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,7 @@ pub use channel::{Channel, History, NamePattern, RecoveryMode, is_namespace, spl
 pub use guard::{ForwardedHeader, Guard, Proxy};
 pub use tls::{ClientCertificates, ClientUser, KernelTls, Tls};
 pub use token::{SubscriptionToken, Token};
+pub use web_address::WebAddress;
 
 use crate::limits::{BACKLOG_DEFAULT, LINKS_PER_PEER_DEFAULT, SHARDS_MAX};
 

@@ -21,7 +21,7 @@ use roadstead_engine::shard::{
     FleetParts, Order, Relisten, Revoker, Shard, ShardParts, Turned, connections_of_shard,
 };
 use roadstead_engine::siblings::{Siblings, Wake};
-use roadstead_engine::token::Verifier;
+use roadstead_engine::token::{Remotes, Verifier};
 
 use crate::back_end::SimIo;
 use crate::random::Random;
@@ -99,7 +99,7 @@ impl Node {
         let NodeParts { address, settings, stalls, id, fleet, tampers } = parts;
         let mut random = world.random();
         let settings = Arc::new(settings);
-        let verifier = Arc::new(Verifier::load(&settings).expect("no keys in files"));
+        let verifier = Arc::new(Verifier::load(&settings, &Remotes::default()).expect("no keys in files"));
         let slots_max = connections_of_shard(&settings, settings.shards) + SPARE_SLOTS;
         let mut ios: Vec<SimIo> =
             (0..settings.shards).map(|_| world.back_end(address.ip(), slots_max)).collect();

@@ -8,7 +8,7 @@ use std::fmt::{Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::process::Process;
-use super::{Subject, VERSION, bans, fleet_metrics, shard_metrics};
+use super::{Subject, VERSION, bans, fleet_metrics, key_sets, shard_metrics};
 use crate::counters::{Kind, METRICS};
 use crate::limits::REVOCATIONS_MAX;
 
@@ -44,6 +44,7 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
     }
 
     of_revocations(&mut text, subject);
+    key_sets::measure(&mut text, subject);
     shard_metrics::of_closes(&mut text, subject);
     shard_metrics::of_shards(&mut text, subject);
     of_admission(&mut text, subject);
@@ -190,8 +191,10 @@ impl Text {
 mod tests {
     use super::*;
     use crate::admin::tests::{fleet, subject};
+    use crate::admin::{KeySetDesk, KeySetStatus};
     use crate::counters::Metric;
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     /// The rules of the format that Prometheus enforces, and ours on names.
     fn check(text: &str) -> BTreeMap<String, f64> {
@@ -283,6 +286,46 @@ mod tests {
         }
         let share = samples["roadstead_fleet_owner_share"];
         assert!((share - 0.5).abs() < 0.03, "{share}");
+    }
+
+    #[test]
+    fn key_sets_are_shown_where_there_are_some() {
+        let mut subject = subject(1);
+        let names = |subject: &Subject| {
+            let samples = check(&render(subject, &Process::default()));
+            samples
+                .into_iter()
+                .filter(|(series, _)| series.starts_with("roadstead_jwks_"))
+                .collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(names(&subject), BTreeMap::new());
+        let status = |tokens, last| KeySetStatus {
+            tokens,
+            last,
+            max_age_s: 60,
+            fetches: vec![("good", 3), ("late", 1)],
+            refused_unknown: 5,
+            refused_keyless: 6,
+        };
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        for (last, keys, has_age) in
+            [(None, 0.0, false), (Some((now_s, 2)), 2.0, true), (Some((now_s - 61, 2)), 0.0, true)]
+        {
+            subject.key_sets =
+                KeySetDesk(Arc::new(move || vec![status("connection", last), status("subscription", None)]));
+            let samples = names(&subject);
+            for (series, value) in [
+                ("roadstead_jwks_keys{tokens=\"connection\"}", keys),
+                ("roadstead_jwks_keys{tokens=\"subscription\"}", 0.0),
+                ("roadstead_jwks_max_age_seconds{tokens=\"connection\"}", 60.0),
+                ("roadstead_jwks_fetches_total{tokens=\"connection\",outcome=\"late\"}", 1.0),
+                ("roadstead_jwks_refused_total{tokens=\"subscription\",reason=\"unknown_kid\"}", 5.0),
+                ("roadstead_jwks_refused_total{tokens=\"subscription\",reason=\"no_keys\"}", 6.0),
+            ] {
+                assert_eq!(samples.get(series), Some(&value), "{series}");
+            }
+            assert_eq!(samples.contains_key("roadstead_jwks_age_seconds{tokens=\"connection\"}"), has_age);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod connections;
 mod drain;
 mod fleet;
 mod fleet_metrics;
+mod key_sets;
 mod metrics;
 mod page;
 mod process;
@@ -43,6 +44,7 @@ pub use revocations::{RevocationDesk, Revoked, RevokedAnswer};
 
 pub use drain::{Granted, Wish, Wishes};
 pub use fleet::{Finder, FleetSubject, Found, Picture, Pictures, Shares};
+pub use key_sets::{KeySetDesk, KeySetStatus};
 
 /// Descriptors that the admin interface uses at most: two doors with their connections, and its runtime's own.
 pub const DESCRIPTORS_MAX: u32 = 2 * (ADMIN_CONNECTIONS_MAX as u32 + 1) + 8;
@@ -79,6 +81,8 @@ pub struct Subject {
     pub wishes: Wishes,
     /// What is revoked.
     pub revocations: RevocationDesk,
+    /// Keys of tokens that somebody else keeps.
+    pub key_sets: KeySetDesk,
     /// The node in its fleet.
     pub node: NodeName,
     /// Where it stands.

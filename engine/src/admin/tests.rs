@@ -34,6 +34,7 @@ pub(super) fn subject(shards: usize) -> Subject {
             revoke: Arc::new(|_, answer| answer.send(Revoked::Done { is_durable: true }).is_ok()),
             standing: Arc::new(|| (Arc::default(), Some(true))),
         },
+        key_sets: KeySetDesk(Arc::new(Vec::new)),
         node: NodeName::new("test").expect("a name"),
         region: Region::new("here").expect("a name"),
         finder: Finder(Arc::new(|user| match user {

@@ -5,6 +5,7 @@ use super::import::import;
 use super::{ConfigAction, ConfigCommand, Exit, Output, answer, complain, complain_of};
 use crate::config::{self, Configuration, Problem, print_json, print_text, problems_json};
 use crate::tls::{Identity, LinkIdentity, Tickets};
+use crate::token::{Remotes, Verifier};
 
 /// Checks, prints or imports a configuration.
 #[must_use]
@@ -14,7 +15,8 @@ pub fn run(command: &ConfigCommand) -> Exit {
         ConfigAction::Print(query) => (query, true),
         ConfigAction::Import(arguments) => return import(arguments),
     };
-    let read = config::load(&sources(&query.config, Some(&query.settings))).and_then(with_tls);
+    let read =
+        config::load(&sources(&query.config, Some(&query.settings))).and_then(with_tls).and_then(with_keys);
     match (read, query.output.output) {
         (Ok(configuration), Output::Text) if print => {
             warn(&configuration);
@@ -47,6 +49,19 @@ fn with_tls(configuration: Configuration) -> Result<Configuration, Vec<Problem>>
             key: Some(error.setting.into()),
             value: Some(error.path.display().to_string()),
             origin: configuration.origins.get(error.setting).cloned(),
+            reason: error.reason,
+        }]),
+    }
+}
+
+/// It also reads the files of keys; what is at an address is not asked for.
+fn with_keys(configuration: Configuration) -> Result<Configuration, Vec<Problem>> {
+    match Verifier::load(&configuration.settings, &Remotes::default()) {
+        Ok(_) => Ok(configuration),
+        Err(error) => Err(vec![Problem {
+            origin: configuration.origins.get(&error.setting).cloned(),
+            key: Some(error.setting),
+            value: Some(error.value),
             reason: error.reason,
         }]),
     }

@@ -13,12 +13,12 @@ use super::given::sources;
 use super::{ConfigArguments, Exit, answer, complain, complain_of};
 use crate::config;
 use crate::limits::TOKEN_BYTES_MAX;
-use crate::token::{self, Flaw, Purpose, TokenError, Verifier};
+use crate::token::{self, Flaw, Purpose, Remotes, TokenError, Verifier};
 
 pub(super) const AFTER: &str = "\
 One JSON object is printed: header and claims as they stand in the token; purpose, connection or subscription; valid, true or false, or
-null where the configuration names no key that tokens of this purpose are checked with; and reason, why it is not valid. Times are of
-this machine. Revocations are a running node's and are not looked at: `roadstead revocations` shows them.
+null where the configuration names no key that tokens of this purpose are checked with, or one at an address (jwks_url), which is not asked;
+and reason, why it is not valid. Times are of this machine. Revocations are a running node's and are not looked at: `roadstead revocations` shows them.
 
   reason       malformed   it is no token, or has what no node understands
                key         no key fits its algorithm and kid
@@ -63,7 +63,7 @@ pub(super) fn inspect(arguments: &InspectArguments) -> Exit {
         Ok(configuration) => configuration.settings,
         Err(problems) => return complain_of(&problems),
     };
-    let verifier = match Verifier::load(&settings) {
+    let verifier = match Verifier::load(&settings, &Remotes::unfetched(&settings)) {
         Ok(verifier) => verifier,
         Err(error) => {
             complain(&error.to_string());
@@ -89,11 +89,13 @@ pub(super) fn inspect(arguments: &InspectArguments) -> Exit {
         let ends_at_s = claims.as_ref().and_then(|claims| claims.get("expire_at")?.as_f64());
         ends_at_s.is_some_and(|ends_at_s| ends_at_s >= 1.0 && now_s as f64 >= ends_at_s.floor())
     };
-    let reason = match verifier.judge(purpose, &text, now_s, false) {
+    let judged = verifier.judge(purpose, &text, now_s, false);
+    let is_known = of_purpose.has_key() && judged != Err(TokenError::Unavailable);
+    let reason = match judged {
         Ok(_) => is_over().then_some("ended"),
         Err(error) => Some(word(error)),
     };
-    let valid = of_purpose.has_key().then_some(reason.is_none());
+    let valid = is_known.then_some(reason.is_none());
     let purpose = if is_for_channel { "subscription" } else { "connection" };
     let reason = reason.filter(|_| valid.is_some());
     let said = serde_json::to_string_pretty(&Inspected { header, claims, purpose, valid, reason });
@@ -130,7 +132,8 @@ fn word(error: TokenError) -> &'static str {
         TokenError::Invalid(Flaw::Issuer) => "issuer",
         TokenError::Invalid(Flaw::Claims) => "claims",
         TokenError::Expired => "expired",
-        // No verifier is waited for here.
+        // Nobody is asked for a key here, and no verifier is waited for.
+        TokenError::Unavailable => "unavailable",
         TokenError::Busy => "busy",
     }
 }

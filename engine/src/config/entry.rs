@@ -86,7 +86,9 @@ impl Entry {
     }
 
     pub(super) fn problem(&self, reason: impl Into<String>) -> Problem {
-        let hidden = is_secret(&self.key) || spelling::sounds_secret(&self.key);
+        let hidden = is_secret(&self.key)
+            || spelling::sounds_secret(&self.key)
+            || names_a_user(&self.value.to_string());
         Problem {
             key: Some(self.key.clone()),
             value: Some(if hidden { REDACTED.into() } else { self.value.to_string() }),
@@ -94,6 +96,12 @@ impl Entry {
             reason: reason.into(),
         }
     }
+}
+
+/// Whether it looks like an address with a user, and a password perhaps.
+fn names_a_user(text: &str) -> bool {
+    text.split_once("://")
+        .is_some_and(|(_, rest)| rest.split(['/', '?']).next().is_some_and(|host| host.contains('@')))
 }
 
 /// Why a configuration is not valid.

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use super::duration;
 use super::entry::Value;
-use crate::limits::{CHANNEL_PATTERN_BYTES_MAX, CHANNEL_PATTERN_MEMORY_BYTES};
+use crate::limits::{CHANNEL_PATTERN_BYTES_MAX, CHANNEL_PATTERN_MEMORY_BYTES, WEB_ADDRESS_BYTES_MAX};
 use crate::prefix::{Prefix, Prefixes};
-use crate::settings::{NamePattern, Secret, Settings};
+use crate::settings::{NamePattern, Secret, Settings, WebAddress};
 
 /// Finds a setting's place in `S`. One function both reads and writes, so that the two cannot differ.
 pub(super) type Place<S, T> = fn(&mut S) -> &mut T;
@@ -75,6 +75,8 @@ pub(super) enum Slot<S = Settings> {
     },
     /// A regular expression.
     Pattern(Place<S, Option<NamePattern>>),
+    /// An address that the node asks by itself.
+    Web(Place<S, Option<WebAddress>>),
     /// Also known as `<key>_file`, which names a file that holds it.
     Secret {
         at: Place<S, Option<Secret>>,
@@ -152,6 +154,7 @@ impl<S> Slot<S> {
                 extend(at(settings), list(value)?, repeated, *max)?;
             }
             Self::Pattern(at) => *at(settings) = NamePattern::new(text(value)?).ok().map(Some)?,
+            Self::Web(at) => *at(settings) = WebAddress::new(text(value)?).map(Some)?,
             Self::Secret { at } => *at(settings) = Some(secret(text(value)?.as_bytes())?),
             Self::Word { set, .. } => set(settings, text(value)?).then_some(())?,
         }
@@ -207,6 +210,9 @@ impl<S> Slot<S> {
                     "a regular expression of 1 to {CHANNEL_PATTERN_BYTES_MAX} bytes that compiles to {CHANNEL_PATTERN_MEMORY_BYTES} bytes at most"
                 )
             }
+            Self::Web(_) => format!(
+                "an address such as https://id.example.com/keys of at most {WEB_ADDRESS_BYTES_MAX} bytes: http or https, a host, no user and password, no #"
+            ),
             Self::Secret { .. } => "text that is not empty; or give its _file form".into(),
             Self::Word { allowed, .. } => (*allowed).into(),
         }
@@ -231,6 +237,7 @@ impl<S> Slot<S> {
             Self::Name(at) | Self::Text { at, .. } => json!(at(settings)),
             Self::Texts { at, .. } => json!(at(settings)),
             Self::Pattern(at) => json!(at(settings).as_ref().map(NamePattern::as_str)),
+            Self::Web(at) => json!(at(settings).as_ref().map(WebAddress::as_str)),
             Self::Secret { at } => json!(at(settings).as_ref().map(ToString::to_string)),
             Self::Word { get, .. } => json!(get(settings)),
         }
@@ -251,6 +258,7 @@ impl<S> Slot<S> {
             Self::Name(at) | Self::Text { at, .. } => at(to).clone_from(at(from)),
             Self::Texts { at, .. } => at(to).clone_from(at(from)),
             Self::Pattern(at) => at(to).clone_from(at(from)),
+            Self::Web(at) => at(to).clone_from(at(from)),
             Self::Secret { at } => at(to).clone_from(at(from)),
             Self::Word { set, get, .. } => {
                 let taken = set(to, &get(from));

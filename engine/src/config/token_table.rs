@@ -32,6 +32,26 @@ pub(super) static ROWS: &[Row] = &[
         "file of a key set (JWKS), whose keys tokens name by kid",
     ),
     live(
+        "token.jwks_url",
+        Slot::Web(|s| &mut s.token.jwks_url),
+        "address that a key set is fetched from, again and again, such as https://id.example.com/.well-known/jwks.json",
+    ),
+    live(
+        "token.jwks_ca_file",
+        Slot::Path(|s| &mut s.token.jwks_ca_file),
+        "certificates (PEM) of authorities that this address is trusted by, besides those of the machine",
+    ),
+    live(
+        "token.jwks_refresh_s",
+        Slot::Count { at: |s| &mut s.token.jwks_refresh_s, min: 1, max: 86_400 },
+        "seconds between two fetches at most; a token with a new key causes one sooner",
+    ),
+    live(
+        "token.jwks_max_age_s",
+        Slot::Count { at: |s| &mut s.token.jwks_max_age_s, min: 1, max: 604_800 },
+        "seconds for which fetched keys count while the address does not answer; then their tokens are refused",
+    ),
+    live(
         "token.audience",
         Slot::Text { at: |s| &mut s.token.audience, bytes_max: 255 },
         "tokens must name this audience (aud)",
@@ -80,6 +100,26 @@ pub(super) static ROWS: &[Row] = &[
         "subscription_token.jwks_file",
         Slot::Path(|s| &mut s.subscription_token.token.jwks_file),
         "file of a key set (JWKS), whose keys tokens name by kid",
+    ),
+    live(
+        "subscription_token.jwks_url",
+        Slot::Web(|s| &mut s.subscription_token.token.jwks_url),
+        "address that a key set is fetched from, again and again, such as https://id.example.com/.well-known/jwks.json",
+    ),
+    live(
+        "subscription_token.jwks_ca_file",
+        Slot::Path(|s| &mut s.subscription_token.token.jwks_ca_file),
+        "certificates (PEM) of authorities that this address is trusted by, besides those of the machine",
+    ),
+    live(
+        "subscription_token.jwks_refresh_s",
+        Slot::Count { at: |s| &mut s.subscription_token.token.jwks_refresh_s, min: 1, max: 86_400 },
+        "seconds between two fetches at most; a token with a new key causes one sooner",
+    ),
+    live(
+        "subscription_token.jwks_max_age_s",
+        Slot::Count { at: |s| &mut s.subscription_token.token.jwks_max_age_s, min: 1, max: 604_800 },
+        "seconds for which fetched keys count while the address does not answer; then their tokens are refused",
     ),
     live(
         "subscription_token.audience",

@@ -54,7 +54,7 @@ const GUARD_PACED: Family = (
 );
 const TOKENS_REFUSED: Family = (
     "roadstead_tokens_refused_total",
-    "Tokens that opened nothing; busy: for now, and whoever showed them was told to come back.",
+    "Tokens that opened nothing; unavailable and busy: for now, and whoever showed them was told to come back.",
 );
 const ACCEPT_FAILURES: Family = (
     "roadstead_accept_failures_total",
@@ -89,7 +89,7 @@ const PEER_REFUSED: Family = (
 const PEER_LOST: Family = ("roadstead_peer_links_lost_total", "Links between nodes that were up and ended.");
 
 /// Every metric of a shard.
-pub static METRICS: [MetricSpec; 157] = [
+pub static METRICS: [MetricSpec; 158] = [
     counter(Metric::Turns, "roadstead_turns_total", "Turns of the shards' loops."),
     counter(Metric::Accepted, "roadstead_connections_accepted_total", "Connections accepted."),
     labelled(Metric::AcceptLackSlots, ACCEPT_FAILURES, "slots"),
@@ -113,6 +113,7 @@ pub static METRICS: [MetricSpec; 157] = [
     labelled(Metric::TokensOtherIssuer, TOKENS_REFUSED, "issuer"),
     labelled(Metric::TokensBadClaims, TOKENS_REFUSED, "claims"),
     labelled(Metric::TokensExpired, TOKENS_REFUSED, "expired"),
+    labelled(Metric::TokensUnavailable, TOKENS_REFUSED, "unavailable"),
     labelled(Metric::TokensBusy, TOKENS_REFUSED, "busy"),
     gauge(
         Metric::TokensWaiting,

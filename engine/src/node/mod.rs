@@ -17,6 +17,7 @@ mod drain;
 mod failure;
 mod happenings;
 mod joining;
+mod key_sets;
 mod revocation_file;
 mod revoking;
 mod scarcity;
@@ -51,6 +52,7 @@ pub use descriptors::{Outlook, outlook};
 pub use failure::Failure;
 use happenings::Happening;
 use joining::Joining;
+use key_sets::KeySets;
 use revoking::Revoking;
 use scarcity::Scarcity;
 use shards::Voice;
@@ -78,7 +80,16 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let mut doors = doors::open(&configuration.settings)?;
     let fitted = Fitted { connections: room.connections, page_origins: doors.page_origins() };
     let settings = Arc::new(fitted.fit(&configuration.settings));
-    let verifier = Verifier::load(&settings).map_err(|error| Failure::Demand(error.to_string()))?;
+    let mut key_sets = KeySets::new(told.clone());
+    let remotes = key_sets.prepare(&settings);
+    let verifier =
+        Verifier::load(&settings, remotes.remotes()).map_err(|error| Failure::Demand(error.to_string()))?;
+    key_sets.take(remotes).map_err(|error| Failure::start("cannot start to fetch key sets", &error))?;
+    if key_sets.are_awaited(&settings) {
+        tracing::info!(
+            "nobody can be let in before the first keys have come from token.jwks_url: not ready until then"
+        );
+    }
     let verifier = Arc::new(verifier);
     let fewer_descriptors = room.connections < configuration.settings.limits.connections;
     let admission =
@@ -133,6 +144,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         region: settings.node.region.clone(),
         finder: finder(shards.voice()),
         revocations: desk,
+        key_sets: key_sets.desk(),
         fleet: control.clone().map(|control| FleetSubject {
             cluster: settings.cluster.name.clone(),
             pictures: Pictures(Arc::new(move || control.picture())),
@@ -154,6 +166,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         ready_line,
         course: supervisor::Course::new(),
         certificates,
+        key_sets,
         control,
     };
     node.supervise(&happenings, sources, logging)

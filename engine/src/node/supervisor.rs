@@ -19,6 +19,7 @@ use super::certificates::{Certificates, Fresh};
 use super::control::Control;
 use super::drain::{Drain, Step};
 use super::happenings::Happening;
+use super::key_sets::{self, KeySets};
 use super::scarcity::Scarcity;
 use super::shards::Shards;
 use super::{Failure, Fitted, announce, bans, failure, service};
@@ -61,6 +62,7 @@ pub(super) struct Node {
     pub(super) course: Course,
     pub(super) certificates: Certificates,
     /// Keys of tokens that somebody else keeps.
+    pub(super) key_sets: KeySets,
     /// `None`: the node has no fleet.
     pub(super) control: Option<Control>,
 }
@@ -257,6 +259,9 @@ impl Node {
         if !self.course.drain.is_serving() {
             return self.health.set_state(State::Draining);
         }
+        if self.lacks_keys() {
+            return self.health.set_state(State::Starting);
+        }
         let standing = self.control.as_ref().map_or(Standing::Serving, Control::standing);
         self.health.set_state(match standing {
             Standing::Joining => State::Joining,
@@ -269,6 +274,11 @@ impl Node {
             announce(&self.ready_line);
             service::ready(&self.summary());
         }
+    }
+
+    /// Whether nobody could be let in yet. Later that makes no difference: who is connected stays.
+    fn lacks_keys(&self) -> bool {
+        !self.course.was_ready && self.key_sets.are_awaited(&self.settings)
     }
 
     /// Watches the shards; each is woken, so that one without work shows a turn at the next look.
@@ -319,6 +329,7 @@ impl Node {
                 return service::status(&self.summary());
             }
             let status = match self.health.state() {
+                _ if self.lacks_keys() => "waiting for the first keys from token.jwks_url",
                 State::Joining => "joining: no node of the fleet has answered yet",
                 State::Settling => "settling: who is in the fleet must hold for a moment",
                 State::Starting | State::Serving | State::Draining => "starting",
@@ -344,20 +355,24 @@ impl Node {
                 Err(())
             }
         });
-        let read = read.and_then(|(read, fresh)| match Verifier::load(&read.settings) {
-            Ok(verifier) => Ok((read, fresh, Arc::new(verifier))),
-            Err(error) => {
-                tracing::error!("{error}");
-                Err(())
+        let read = read.and_then(|(read, fresh)| {
+            let keys = self.key_sets.prepare(&read.settings);
+            match Verifier::load(&read.settings, keys.remotes()) {
+                Ok(verifier) => Ok((read, fresh, keys, Arc::new(verifier))),
+                Err(error) => {
+                    tracing::error!("{error}");
+                    Err(())
+                }
             }
         });
         let valid = read.is_ok();
         match read {
-            Ok((read, fresh, verifier)) => {
+            Ok((read, fresh, keys, verifier)) => {
                 for warning in &read.warnings {
                     tracing::warn!("{warning}");
                 }
                 self.apply(&read.settings, fresh, &verifier, logging);
+                self.fetch(keys);
             }
             Err(()) => tracing::error!("the configuration is not valid; the running one stays"),
         }
@@ -381,6 +396,12 @@ impl Node {
         match changes.applied.is_empty() {
             true => tracing::info!("configuration read again: nothing to apply"),
             false => tracing::info!("configuration read again: applied {}", changes.applied.join(", ")),
+        }
+    }
+
+    fn fetch(&mut self, keys: key_sets::Fresh) {
+        if let Err(error) = self.key_sets.take(keys) {
+            tracing::error!("cannot start to fetch key sets, so none come: {error}");
         }
     }
 

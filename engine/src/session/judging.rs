@@ -75,7 +75,7 @@ pub struct TokenTally {
 
 impl TokenTally {
     /// Why tokens are refused.
-    pub const REASONS: [TokenError; 8] = [
+    pub const REASONS: [TokenError; 9] = [
         TokenError::Invalid(Flaw::Malformed),
         TokenError::Invalid(Flaw::Key),
         TokenError::Invalid(Flaw::Signature),
@@ -83,6 +83,7 @@ impl TokenTally {
         TokenError::Invalid(Flaw::Issuer),
         TokenError::Invalid(Flaw::Claims),
         TokenError::Expired,
+        TokenError::Unavailable,
         TokenError::Busy,
     ];
 
@@ -170,10 +171,10 @@ impl Clients {
             (Asked::SubRefresh { id, channel }, Ok(Claims::Subscription(claims))) => {
                 self.prolong_subscription(talk, id, channel, Ok(claims))
             }
-            (Asked::SubRefresh { id, channel }, Err(error @ (TokenError::Expired | TokenError::Busy))) => {
+            (_, Err(TokenError::Invalid(_))) => Err(DisconnectCode::InvalidToken),
+            (Asked::SubRefresh { id, channel }, Err(error)) => {
                 self.prolong_subscription(talk, id, channel, Err(error))
             }
-            (_, Err(TokenError::Invalid(_))) => Err(DisconnectCode::InvalidToken),
             (Asked::Refresh { .. }, Err(TokenError::Expired)) => Err(DisconnectCode::Expired),
             (Asked::Connect { id, .. }, Err(error)) => {
                 talk.wire.connect_failed = true;
@@ -191,6 +192,7 @@ pub(super) fn code_of(error: TokenError) -> ErrorCode {
     match error {
         TokenError::Invalid(_) => ErrorCode::PermissionDenied,
         TokenError::Expired => ErrorCode::TokenExpired,
+        TokenError::Unavailable => ErrorCode::Internal,
         TokenError::Busy => ErrorCode::TooManyRequests,
     }
 }

@@ -2,20 +2,25 @@
 //!
 //! Invariants: a shard never waits, it hands in a job if there is room and asks later what became of it; there is always room for
 //! a verdict, since a job is taken only if there is; a verdict names the connection that asked, generation and all, and belongs
-//! to no other.
+//! to no other; a token whose key is being fetched keeps no verifier waiting, and such tokens take at most half of a desk's room.
 //!
 //! ```text
 //! shard 0 ── jobs ──┐                 ┌── verdicts, wake ──> shard 0
 //! shard 1 ── jobs ──┴─> verifiers ────┴── verdicts, wake ──> shard 1
+//!                          │  ^
+//!          key is fetched  v  │  fetch has ended
+//!                         RemoteKeys
 //! ```
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::remote::{Resume, Wait};
 use super::{ConnectionClaims, Flaw, SubscriptionClaims, TokenError, Verifier, Wake};
 use crate::flow::Key;
 use crate::limits::VERIFICATIONS_WAITING_MAX;
@@ -120,9 +125,10 @@ pub fn open_desks(threads: usize, wakes: Vec<Wake>) -> io::Result<Vec<Desk>> {
     for (place, wake) in wakes.into_iter().enumerate() {
         let (verdicts_in, verdicts) = bounded(open_max);
         desks.push(Desk { jobs: jobs.clone(), verdicts, place, open: 0, open_max });
-        ways.push(Way { verdicts: verdicts_in, wake });
+        let keyless = AtomicUsize::new(0);
+        ways.push(Way { verdicts: verdicts_in, wake, keyless, keyless_max: open_max / 2 });
     }
-    let ways = Arc::new(ways);
+    let ways: Arc<[Way]> = ways.into();
     for thread in 0..threads.max(1) {
         let (waiting, ways) = (waiting.clone(), Arc::clone(&ways));
         let verifier = thread::Builder::new().name(format!("verifier-{thread}"));
@@ -134,18 +140,58 @@ pub fn open_desks(threads: usize, wakes: Vec<Wake>) -> io::Result<Vec<Desk>> {
 struct Way {
     verdicts: Sender<Verdict>,
     wake: Wake,
+    /// Jobs that wait for their key to be fetched.
+    keyless: AtomicUsize,
+    keyless_max: usize,
+}
+
+impl Way {
+    /// Makes room for a job that waits for its key; false if there is none.
+    fn keep(&self) -> bool {
+        let has_room = self.keyless.fetch_add(1, Ordering::Relaxed) < self.keyless_max;
+        if !has_room {
+            self.release();
+        }
+        has_room
+    }
+
+    fn release(&self) {
+        self.keyless.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Until no desk is left.
-fn work(waiting: &Receiver<(usize, Job)>, ways: &[Way]) {
+fn work(waiting: &Receiver<(usize, Job)>, ways: &Arc<[Way]>) {
     for (place, job) in waiting {
-        // A fault in what parses strangers' tokens costs its token only; the hook has logged it.
-        let Job { purpose, token, now_s, ignores_time, verifier, .. } = &job;
-        let judge = || verifier.judge(*purpose, token, *now_s, *ignores_time);
-        let judged = catch_unwind(AssertUnwindSafe(judge));
-        let judged = judged.unwrap_or(Err(TokenError::Invalid(Flaw::Malformed)));
-        // A desk that is gone needs no verdict, and one that is there has room for it.
-        let _ = ways[place].verdicts.try_send(Verdict { by: job.by, judged });
-        (ways[place].wake)();
+        answer(place, Arc::new(job), ways);
     }
+}
+
+/// Gives the verdict on a job, now or when its key may have been fetched.
+fn answer(place: usize, job: Arc<Job>, ways: &Arc<[Way]>) {
+    let judged = judge(&job);
+    let way = &ways[place];
+    if judged == Err(TokenError::Unavailable) && way.keep() {
+        let resume: Resume = {
+            let (job, ways) = (Arc::clone(&job), Arc::clone(ways));
+            Box::new(move || {
+                ways[place].release();
+                answer(place, job, &ways);
+            })
+        };
+        match job.verifier.wait(job.purpose, &job.token, job.now_s, resume) {
+            Wait::Begun => return,
+            Wait::Over(resume) => return resume(),
+            Wait::Refused => way.release(),
+        }
+    }
+    // A desk that is gone needs no verdict, and one that is there has room for it.
+    let _ = way.verdicts.try_send(Verdict { by: job.by, judged });
+    (way.wake)();
+}
+
+/// A fault in what parses strangers' tokens costs its token only; the hook has logged it.
+fn judge(job: &Job) -> Result<Claims, TokenError> {
+    let judge = || job.verifier.judge(job.purpose, &job.token, job.now_s, job.ignores_time);
+    catch_unwind(AssertUnwindSafe(judge)).unwrap_or(Err(TokenError::Invalid(Flaw::Malformed)))
 }

@@ -107,15 +107,38 @@ pub(super) fn of_pem(content: &[u8]) -> Result<Vec<VerifyingKey>, String> {
         })
         .collect::<Result<Vec<_>, String>>()?;
     if keys.is_empty() {
-        return Err("it holds no PUBLIC KEY".into());
+        return Err(without_keys(content));
     }
     Ok(keys)
+}
+
+/// What to do about a file without public keys.
+fn without_keys(content: &[u8]) -> String {
+    let holds = |words: &str| content.windows(words.len()).any(|part| part == words.as_bytes());
+    let cure = match () {
+        () if holds("PRIVATE KEY-----") => {
+            "but a private key, which is the application's alone: openssl pkey -in FILE -pubout makes the public one"
+        }
+        () if holds("BEGIN CERTIFICATE-----") => {
+            "but a certificate: openssl x509 -in FILE -noout -pubkey makes its public key"
+        }
+        () if holds("RSA PUBLIC KEY-----") => {
+            "but a key in another form: openssl rsa -RSAPublicKey_in -in FILE -pubout makes this one"
+        }
+        () if content.trim_ascii_start().starts_with(b"{") => {
+            "but JSON: a key set (JWKS) is named by jwks_file"
+        }
+        () => "(PEM: -----BEGIN PUBLIC KEY-----)",
+    };
+    format!("it holds no PUBLIC KEY {cure}")
 }
 
 /// A set of public keys that tokens choose from by `kid` (RFC 7517).
 #[derive(Default)]
 pub(super) struct KeySet {
     keys: Vec<(Box<str>, VerifyingKey)>,
+    /// Keys of the set that are of no use here.
+    pub(super) skipped: usize,
 }
 
 impl KeySet {
@@ -129,9 +152,14 @@ impl KeySet {
         named.filter(move |key| key.takes(algorithm))
     }
 
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+    /// Whether any key has this name, whatever it is good for.
+    pub(super) fn names(&self, kid: &str) -> bool {
+        self.keys.iter().any(|(name, _)| **name == *kid)
+    }
+
+    /// The names of all keys.
+    pub(super) fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(kid, _)| &**kid)
     }
 
     /// Reads a JSON Web Key Set. Keys that are of no use here are left out: of another kind, for encryption, without a name.
@@ -144,7 +172,11 @@ impl KeySet {
             #[serde(borrow)]
             keys: Vec<&'a RawValue>,
         }
-        let set: Set<'_> = serde_json::from_slice(json).map_err(|error| format!("no key set: {error}"))?;
+        if json.trim_ascii_start().starts_with(b"-----BEGIN") {
+            return Err("no key set, but PEM: public keys are named by public_key_files".into());
+        }
+        let set: Set<'_> = serde_json::from_slice(json)
+            .map_err(|error| format!("no key set (JSON with a list of keys, RFC 7517): {error}"))?;
         if set.keys.len() > JWKS_KEYS_MAX {
             return Err(format!("{} keys; {JWKS_KEYS_MAX} are taken", set.keys.len()));
         }
@@ -153,10 +185,10 @@ impl KeySet {
         let keys: Vec<_> = set.keys.iter().filter_map(usable).collect();
         if keys.is_empty() {
             return Err(format!(
-                "none of its {total} keys is of use: RSA, P-256, P-384 or Ed25519, with kid"
+                "none of its {total} keys is of use: RSA, P-256, P-384 or Ed25519, for signatures, with kid"
             ));
         }
-        Ok(Self { keys })
+        Ok(Self { skipped: total - keys.len(), keys })
     }
 }
 

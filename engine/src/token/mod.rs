@@ -9,9 +9,12 @@
 
 mod claims;
 mod desk;
+mod download;
 mod expected;
+mod file;
 mod keys;
 mod minting;
+mod remote;
 mod signing;
 mod verifier;
 
@@ -19,7 +22,9 @@ use std::sync::Arc;
 
 pub use claims::{ConnectionClaims, ServerChannel, SubscriptionClaims};
 pub use desk::{Claims, Desk, Job, Purpose, Verdict, open_desks};
+pub use download::{Failed, download};
 pub use minting::{Grant, mint, read_unverified};
+pub use remote::{Change, Fetched, KeySource, RemoteKeys, Remotes, Waiters, Wishes};
 pub use signing::{Signer, SigningError};
 pub use verifier::{KeyError, Verifier};
 
@@ -33,6 +38,8 @@ pub enum TokenError {
     Invalid(Flaw),
     /// Ours, and too old or too new: error 109.
     Expired,
+    /// The key that it names may be fetched yet, or no keys that count are there: a temporary error (100).
+    Unavailable,
     /// Too many tokens wait to be judged: a temporary error (111).
     Busy,
 }

@@ -4,8 +4,8 @@
 //! is an argument; a verifier never changes, another one takes its place.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,8 +17,9 @@ use super::claims::{self, Circumstances, ConnectionClaims, SubscriptionClaims};
 use super::desk::{Claims, Purpose};
 use super::expected::Expected;
 use super::keys::{self, KeySet, VerifyingKey};
-use super::{Flaw, TokenError};
-use crate::limits::{KEY_FILE_BYTES_MAX, KID_BYTES_MAX, PUBLIC_KEYS_MAX, TOKEN_BYTES_MAX};
+use super::remote::{Found, RemoteKeys, Remotes, Resume, Wait};
+use super::{Flaw, TokenError, download, file};
+use crate::limits::{KID_BYTES_MAX, PUBLIC_KEYS_MAX, TOKEN_BYTES_MAX};
 use crate::settings::{Settings, Token};
 
 /// Checks connection and subscription tokens.
@@ -31,26 +32,35 @@ pub struct Verifier {
 
 /// Why keys cannot be used.
 #[derive(Debug)]
-pub struct KeyError(String);
+pub struct KeyError {
+    /// The setting that names them.
+    pub setting: String,
+    /// Its value, or the one of its values that is meant.
+    pub value: String,
+    /// What is wrong, and what to do.
+    pub reason: String,
+}
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{} = {}: {}", self.setting, self.value, self.reason)
     }
 }
 
 impl std::error::Error for KeyError {}
 
 impl Verifier {
-    /// Reads the keys that the settings name.
+    /// Reads the keys that the settings name; `remotes` are those that are fetched.
     ///
     /// # Errors
     /// A file that cannot be read or holds no key that is of use; named.
-    pub fn load(settings: &Settings) -> Result<Self, KeyError> {
-        let connection = Authority::load("token", &settings.token)?;
+    pub fn load(settings: &Settings, remotes: &Remotes) -> Result<Self, KeyError> {
+        let connection = Authority::load("token", &settings.token, remotes.connection.as_ref())?;
         let own = &settings.subscription_token;
-        let subscription =
-            own.enabled.then(|| Authority::load("subscription_token", &own.token)).transpose()?;
+        let subscription = own
+            .enabled
+            .then(|| Authority::load("subscription_token", &own.token, remotes.subscription.as_ref()))
+            .transpose()?;
         Ok(Self { connection, subscription })
     }
 
@@ -63,11 +73,7 @@ impl Verifier {
     /// Whether a token is to be judged elsewhere: with a public key that takes as long as a hundred messages.
     #[must_use]
     pub fn is_slow(&self, purpose: Purpose, token: &str) -> bool {
-        let authority = match purpose {
-            Purpose::Connection => &self.connection,
-            Purpose::Subscription => self.of_subscriptions(),
-        };
-        authority.has_public_key()
+        self.authority(purpose).has_public_key()
             && Parts::of(token).is_ok_and(|parts| parts.header.alg.family() != AlgorithmFamily::Hmac)
     }
 
@@ -92,7 +98,7 @@ impl Verifier {
     /// good, and its connection never expires.
     ///
     /// # Errors
-    /// The peer is to blame. Nothing is changed.
+    /// [`TokenError::Unavailable`]: the keys are. Else the peer is to blame. Nothing is changed.
     pub fn connection(
         &self,
         token: &str,
@@ -118,6 +124,22 @@ impl Verifier {
         claims::of_subscription(&authority.open(token, now_s)?, &authority.at(now_s, ignores_time))
     }
 
+    /// Waits for the key of a token that is [`TokenError::Unavailable`]; what `resume` does comes when it may be there.
+    pub(super) fn wait(&self, purpose: Purpose, token: &str, now_s: u64, resume: Resume) -> Wait {
+        let remote = self.authority(purpose).remote.as_ref();
+        match (remote, Parts::of(token).as_ref().map(Parts::kid)) {
+            (Some(remote), Ok(Some(kid))) => remote.wait(kid, now_s, resume),
+            _ => Wait::Refused,
+        }
+    }
+
+    fn authority(&self, purpose: Purpose) -> &Authority {
+        match purpose {
+            Purpose::Connection => &self.connection,
+            Purpose::Subscription => self.of_subscriptions(),
+        }
+    }
+
     fn of_subscriptions(&self) -> &Authority {
         self.subscription.as_ref().unwrap_or(&self.connection)
     }
@@ -130,37 +152,50 @@ struct Authority {
     public: Vec<VerifyingKey>,
     /// From a file.
     set: KeySet,
+    /// From an address.
+    remote: Option<Arc<RemoteKeys>>,
     audience: Option<Expected>,
     issuer: Option<Expected>,
 }
 
 impl Authority {
-    fn load(section: &str, token: &Token) -> Result<Self, KeyError> {
+    fn load(section: &str, token: &Token, remote: Option<&Arc<RemoteKeys>>) -> Result<Self, KeyError> {
         let mut secrets = Vec::new();
         secrets.extend(token.hmac_secret.as_ref().map(|secret| (VerifyingKey::of_secret(secret), None)));
         let until_s = Some(u64::from(token.hmac_previous_until_s)).filter(|until_s| *until_s > 0);
         let previous = token.hmac_previous_secret.as_ref();
         secrets.extend(previous.map(|secret| (VerifyingKey::of_secret(secret), until_s)));
         let mut public = Vec::new();
-        for path in &token.public_key_files {
-            let key = format!("{section}.public_key_files");
-            public.extend(read(&key, Path::new(path), keys::of_pem)?);
+        let problem = |key: &str, value: &str, reason: String| KeyError {
+            setting: format!("{section}.{key}"),
+            value: value.into(),
+            reason,
+        };
+        let of_file = |key: &str, path: &Path, reason| problem(key, &path.display().to_string(), reason);
+        for path in token.public_key_files.iter().map(Path::new) {
+            let read = file::read(path, keys::of_pem);
+            public.extend(read.map_err(|reason| of_file("public_key_files", path, reason))?);
         }
         if public.len() > PUBLIC_KEYS_MAX {
-            let (count, key) = (public.len(), "public_key_files");
-            return Err(KeyError(format!("{section}.{key}: {count} keys; {PUBLIC_KEYS_MAX} are taken")));
+            let reason = format!("{} keys; {PUBLIC_KEYS_MAX} are taken", public.len());
+            return Err(problem("public_key_files", &token.public_key_files.join(", "), reason));
         }
         let set = match &token.jwks_file {
-            Some(path) => read(&format!("{section}.jwks_file"), path, KeySet::read)?,
+            Some(path) => {
+                file::read(path, KeySet::read).map_err(|reason| of_file("jwks_file", path, reason))?
+            }
             None => KeySet::default(),
         };
+        if let Some(path) = &token.jwks_ca_file {
+            download::check_authorities(path).map_err(|reason| of_file("jwks_ca_file", path, reason))?;
+        }
         let expected = |key: &str, name: &Option<String>, pattern: &Option<String>| {
             Expected::new(name.as_deref(), pattern.as_deref())
-                .map_err(|why| KeyError(format!("{section}.{key}: {why}")))
+                .map_err(|why| problem(key, pattern.as_deref().unwrap_or_default(), why))
         };
         let audience = expected("audience_regex", &token.audience, &token.audience_regex)?;
         let issuer = expected("issuer_regex", &token.issuer, &token.issuer_regex)?;
-        Ok(Self { secrets, public, set, audience, issuer })
+        Ok(Self { secrets, public, set, remote: remote.cloned(), audience, issuer })
     }
 
     fn has_key(&self) -> bool {
@@ -168,7 +203,7 @@ impl Authority {
     }
 
     fn has_public_key(&self) -> bool {
-        !self.public.is_empty() || !self.set.is_empty()
+        !self.public.is_empty() || self.remote.is_some() || self.set.kids().next().is_some()
     }
 
     fn at(&self, now_s: u64, ignores_time: bool) -> Circumstances<'_> {
@@ -190,10 +225,18 @@ impl Authority {
         if of_secrets || self.public.iter().any(&mut has_signed) {
             return parts.payload();
         }
-        if let Some(kid) = parts.kid()
-            && self.set.find(kid, parts.header.alg).any(&mut has_signed)
-        {
-            return parts.payload();
+        if let Some(kid) = parts.kid() {
+            if self.set.find(kid, parts.header.alg).any(&mut has_signed) {
+                return parts.payload();
+            }
+            match self.remote.as_ref().map(|remote| remote.find(kid, now_s)) {
+                Some(Found::Keys(set)) if set.find(kid, parts.header.alg).any(&mut has_signed) => {
+                    return parts.payload();
+                }
+                // A key of ours may have the same name.
+                Some(Found::Later) if !self.set.names(kid) => return Err(TokenError::Unavailable),
+                Some(Found::Keys(_) | Found::Later | Found::Nothing) | None => {}
+            }
         }
         Err(TokenError::Invalid(if tried { Flaw::Signature } else { Flaw::Key }))
     }
@@ -259,14 +302,4 @@ impl<'t> Parts<'t> {
     fn payload(&self) -> Result<Vec<u8>, TokenError> {
         URL_SAFE_NO_PAD.decode(self.payload).map_err(|_| MALFORMED)
     }
-}
-
-fn read<T>(setting: &str, path: &Path, parse: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, KeyError> {
-    let problem = |why: &str| KeyError(format!("{setting} = {}: {why}", path.display()));
-    let length = fs::metadata(path).map_err(|error| problem(&error.to_string()))?.len();
-    if length > KEY_FILE_BYTES_MAX {
-        return Err(problem(&format!("{length} bytes; {KEY_FILE_BYTES_MAX} are taken")));
-    }
-    let content = fs::read(path).map_err(|error| problem(&error.to_string()))?;
-    parse(&content).map_err(|why| problem(&why))
 }

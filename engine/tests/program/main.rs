@@ -3,6 +3,7 @@
 mod commands;
 mod fleet;
 mod guards;
+mod key_files;
 mod many_shards;
 mod node;
 mod rates;

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use roadstead_engine::settings::{Secret, Settings, Token};
-use roadstead_engine::token::Verifier;
+use roadstead_engine::token::{Remotes, Verifier};
 use serde_json::{Value, json};
 
 use crate::commands::{SECRET, run};
@@ -24,7 +24,7 @@ fn tokens_are_minted_with_the_nodes_secret() {
     let token =
         Token { hmac_secret: Some(Secret::new(SECRET)), issuer: Some("i".into()), ..Token::default() };
     let settings = Settings { token, ..Settings::default() };
-    let verifier = Verifier::load(&settings).expect("keys");
+    let verifier = Verifier::load(&settings, &Remotes::default()).expect("keys");
     for (arguments, user, expires, info) in [
         (&["--user", "ann"][..], "ann", true, None),
         (&["--user", "", "--ttl", "never"], "", false, None),

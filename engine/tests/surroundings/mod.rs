@@ -41,8 +41,8 @@ impl Drop for Folder {
 pub(crate) fn roadstead(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
     command.args(arguments).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROADSTEAD_"))
-    {
+    let configures = |name: &str| name.starts_with("ROADSTEAD_") || name.to_lowercase().ends_with("_proxy");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| configures(&name.to_string_lossy())) {
         command.env_remove(name);
     }
     command

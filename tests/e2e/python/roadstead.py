@@ -149,7 +149,7 @@ def clean_environment(extra=None):
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("ROADSTEAD_", "NOTIFY_", "WATCHDOG_"))
+        if not name.startswith(("ROADSTEAD_", "NOTIFY_", "WATCHDOG_")) and not name.lower().endswith("_proxy")
     }
     return {**kept, **(extra or {})}
 

@@ -9,6 +9,7 @@ use super::*;
 use crate::guards::Guards;
 use crate::limits::INFLATED_BYTES_PER_TURN;
 use crate::names::NameHasher;
+use crate::token::Remotes;
 use roadstead_control::NodeId;
 
 const KEY: Key = Key { slot: 0, generation: 1 };
@@ -23,7 +24,7 @@ struct Guest {
 impl Guest {
     fn of(settings: Settings) -> Self {
         let settings = Arc::new(settings);
-        let verifier = Arc::new(Verifier::load(&settings).expect("keys"));
+        let verifier = Arc::new(Verifier::load(&settings, &Remotes::default()).expect("keys"));
         let hasher = NameHasher::new((1, 2));
         let identity = Identity { node: NodeId(1), shard: 0, connections_max: 1, hasher, seed: 3 };
         let guards = Arc::new(Guards::new(Arc::clone(&settings), (1, 2)));
@@ -145,7 +146,7 @@ fn what_is_inflated_in_a_turn_is_bounded() {
     let mut settings = Settings { insecure: true, ..Settings::default() };
     settings.compression.enabled = true;
     let settings = Arc::new(settings);
-    let verifier = Arc::new(Verifier::load(&settings).expect("keys"));
+    let verifier = Arc::new(Verifier::load(&settings, &Remotes::default()).expect("keys"));
     let hasher = NameHasher::new((1, 2));
     let identity = Identity { node: NodeId(1), shard: 0, connections_max: 1, hasher, seed: 3 };
     let gate = Gate::new(Arc::new(Guards::new(Arc::clone(&settings), (1, 2))));

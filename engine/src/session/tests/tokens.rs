@@ -7,7 +7,7 @@ use super::*;
 use crate::flow;
 use crate::settings::{Secret, Token};
 use crate::token::testing::{File, Issuer, with_secret};
-use crate::token::{Desk, Wake, open_desks};
+use crate::token::{Desk, Remotes, Wake, open_desks};
 use jsonwebtoken::Algorithm;
 use roadstead_protocol::DisconnectCode;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(super) struct Bearer {
 impl Bearer {
     fn of(settings: Settings, desk: Option<Desk>) -> Self {
         let settings = Arc::new(settings);
-        let verifier = Arc::new(Verifier::load(&settings).expect("keys"));
+        let verifier = Arc::new(Verifier::load(&settings, &Remotes::default()).expect("keys"));
         let hasher = NameHasher::new((1, 2));
         let identity = Identity { node: NodeId(1), shard: 0, connections_max: 1, hasher, seed: 3 };
         let rates = Rates::new(Arc::new(Guards::new(Arc::clone(&settings), (1, 2))), &settings.guard);

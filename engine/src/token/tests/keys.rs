@@ -75,7 +75,7 @@ fn subscription_tokens_may_have_keys_of_their_own() {
         let mut settings = Settings { token: hmac(), ..Settings::default() };
         settings.subscription_token.enabled = enabled;
         settings.subscription_token.token.hmac_secret = Some(Secret::new("the secret of subscriptions"));
-        let verifier = Verifier::load(&settings).expect("keys");
+        let verifier = Verifier::load(&settings, &Remotes::default()).expect("keys");
         assert_eq!(verifier.subscription(token, NOW, false).is_ok(), is_good, "{enabled}");
         let connection = with_secret(Algorithm::HS256, SECRET, &named("u"));
         assert_eq!(verifier.connection(&connection, NOW, false), Ok(user("u")), "{enabled}");

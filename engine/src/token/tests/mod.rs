@@ -4,6 +4,7 @@ mod claims;
 mod confusion;
 mod desk;
 mod keys;
+mod remote;
 mod signing;
 
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ fn load(token: &Token) -> Verifier {
 }
 
 fn try_load(token: &Token) -> Result<Verifier, KeyError> {
-    Verifier::load(&Settings { token: token.clone(), ..Settings::default() })
+    Verifier::load(&Settings { token: token.clone(), ..Settings::default() }, &Remotes::default())
 }
 
 fn user(name: &str) -> ConnectionClaims {
