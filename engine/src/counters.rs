@@ -3,7 +3,7 @@
 //! Invariants: no label carries a channel, a user or an address; every drop has a reason; a value is written by its
 //! shard only, so that counting is a plain store.
 
-mod closes;
+mod codes;
 mod table;
 mod turns;
 
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use roadstead_io::Lack;
 
 use crate::admission::Refusal;
-pub use closes::Closes;
+pub use codes::{CONNECTED, Codes};
 pub use table::METRICS;
 pub use turns::{TURN_MS_BOUNDS, TurnLengths};
 
@@ -248,7 +248,9 @@ impl Metric {
 pub struct Counters {
     values: [AtomicU64; METRICS.len()],
     /// Closes by their code.
-    pub closes: Closes,
+    pub closes: Codes,
+    /// Answers to connect commands by their code.
+    pub connects: Codes,
     /// How long turns are.
     pub turns: TurnLengths,
 }
@@ -257,7 +259,8 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             values: [const { AtomicU64::new(0) }; METRICS.len()],
-            closes: Closes::default(),
+            closes: Codes::of_closes(),
+            connects: Codes::of_connects(),
             turns: TurnLengths::default(),
         }
     }

@@ -45,7 +45,7 @@ pub(super) fn render(subject: &Subject, process: &Process) -> String {
 
     of_revocations(&mut text, subject);
     key_sets::measure(&mut text, subject);
-    shard_metrics::of_closes(&mut text, subject);
+    shard_metrics::of_codes(&mut text, subject);
     shard_metrics::of_shards(&mut text, subject);
     of_admission(&mut text, subject);
     bans::measure(&mut text, subject);
@@ -235,6 +235,7 @@ mod tests {
         subject.counters[1].set(Metric::Connections, 4);
         subject.counters[1].set(Metric::MailboxMessages, 5);
         subject.counters[0].closes.add(3008);
+        subject.counters[0].connects.add(109);
         subject.counters[1].closes.add(3008);
         subject.counters[1].turns.add(std::time::Duration::from_millis(5));
         let process = Process { cpu_s: Some(1.5), descriptors: Some(9), ..Process::default() };
@@ -247,6 +248,8 @@ mod tests {
             ("roadstead_shard_mailbox_messages{shard=\"1\"}", 5.0),
             ("roadstead_closes_total{code=\"3008\"}", 2.0),
             ("roadstead_closes_total{code=\"other\"}", 0.0),
+            ("roadstead_connects_total{code=\"0\"}", 0.0),
+            ("roadstead_connects_total{code=\"109\"}", 1.0),
             ("roadstead_shard_turn_seconds_bucket{shard=\"1\",le=\"0.001\"}", 0.0),
             ("roadstead_shard_turn_seconds_bucket{shard=\"1\",le=\"0.01\"}", 1.0),
             ("roadstead_shard_turn_seconds_bucket{shard=\"1\",le=\"+Inf\"}", 1.0),

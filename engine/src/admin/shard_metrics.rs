@@ -2,7 +2,7 @@
 
 use super::Subject;
 use super::metrics::Text;
-use crate::counters::{Kind, Metric, TURN_MS_BOUNDS};
+use crate::counters::{Codes, Counters, Kind, Metric, TURN_MS_BOUNDS};
 
 pub(super) fn of_shards(text: &mut Text, subject: &Subject) {
     let numbers: [(&str, &str, Kind, Metric); 3] = [
@@ -44,25 +44,37 @@ fn of_turns(text: &mut Text, subject: &Subject) {
     }
 }
 
-/// What clients were told when this node closed them.
-pub(super) fn of_closes(text: &mut Text, subject: &Subject) {
-    let name = "roadstead_closes_total";
-    text.name(
-        name,
-        "Closes begun by this node, by the code that the peer was told; other: none of the client protocol.",
-        Kind::Counter,
-    );
-    let mut sums: Vec<(Option<u16>, u64)> = Vec::new();
-    for counters in subject.counters.iter() {
-        for (place, (code, count)) in counters.closes.counts().enumerate() {
-            match sums.get_mut(place) {
-                Some((_, sum)) => *sum += count,
-                None => sums.push((code, count)),
+/// Name, help and place of what is counted by code.
+type Family = (&'static str, &'static str, fn(&Counters) -> &Codes);
+
+/// What clients were told when they came, and when this node closed them.
+pub(super) fn of_codes(text: &mut Text, subject: &Subject) {
+    let families: [Family; 2] = [
+        (
+            "roadstead_connects_total",
+            "Connect commands answered, by the code of the error; 0: a session. Those that were closed instead are closes.",
+            |counters| &counters.connects,
+        ),
+        (
+            "roadstead_closes_total",
+            "Closes begun by this node, by the code that the peer was told; other: none of the client protocol.",
+            |counters| &counters.closes,
+        ),
+    ];
+    for (name, help, of) in families {
+        text.name(name, help, Kind::Counter);
+        let mut sums: Vec<(Option<u16>, u64)> = Vec::new();
+        for counters in subject.counters.iter() {
+            for (place, (code, count)) in of(counters).counts().enumerate() {
+                match sums.get_mut(place) {
+                    Some((_, sum)) => *sum += count,
+                    None => sums.push((code, count)),
+                }
             }
         }
-    }
-    for (code, sum) in sums {
-        let code = code.map_or_else(|| "other".into(), |code| code.to_string());
-        text.sample(name, &[("code", &code)], sum);
+        for (code, sum) in sums {
+            let code = code.map_or_else(|| "other".into(), |code| code.to_string());
+            text.sample(name, &[("code", &code)], sum);
+        }
     }
 }

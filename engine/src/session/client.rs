@@ -79,6 +79,9 @@ impl Talk<'_> {
     /// Answers a command with an error.
     pub(super) fn refuse(&mut self, id: u32, code: ErrorCode) -> Result<(), DisconnectCode> {
         self.tally.errors += 1;
+        if !self.wire.has_session() {
+            self.heard.connects.push(code.code() as u16);
+        }
         self.reply(id, &Reply::Error(code));
         Ok(())
     }

@@ -70,6 +70,8 @@ pub struct Heard {
     pub timers: Vec<(u32, Option<u64>)>,
     /// Connections whose [`Ending`] was set.
     pub endings: Vec<u32>,
+    /// Codes of the answers to connect commands.
+    pub connects: Vec<u16>,
     /// Codes of the closes that this side began.
     pub closes: Vec<u16>,
     /// Connections that are not to be read from, until what they have said was heard.

@@ -17,6 +17,7 @@ use super::client::{Clients, Talk, VERSION, client_id};
 use super::connecting::time_left;
 use super::history;
 use super::judging::Asked;
+use crate::counters::CONNECTED;
 use crate::flow::{Claim, Standing, Stored, Wish};
 use crate::token::ServerChannel;
 
@@ -146,6 +147,7 @@ impl Clients {
             result.pong = true;
         }
         talk.reply(opening.id, &Reply::Connect(&result));
+        talk.heard.connects.push(CONNECTED);
         Ok(())
     }
 }

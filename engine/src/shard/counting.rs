@@ -32,6 +32,9 @@ impl<I: Io> Shard<I> {
         counters.add(Metric::RevokedSubRefresh, heard.revoked.sub_refresh);
         counters.add(Metric::Violations, heard.violations);
         counters.add(Metric::Disconnects, heard.disconnects);
+        for code in self.heard.connects.drain(..) {
+            counters.connects.add(code);
+        }
         for code in self.heard.closes.drain(..) {
             counters.closes.add(code);
         }
