@@ -44,7 +44,7 @@ pub use conditions::Conditions;
 pub use disk::{SimDisk, SimFile};
 pub use guest::{Character, Ended, Guest, Invitation};
 pub use network::{Status, Way, Wire};
-pub use node::{Node, NodeParts};
+pub use node::{Node, NodeParts, UNIX_MS};
 pub use oracle::{Gap, MessageId, Oracle, RunId, Wrong};
 pub use random::Random;
 pub use saboteur::{Mutant, Saboteur};

@@ -28,7 +28,7 @@ use crate::random::Random;
 use crate::world::World;
 
 /// Unix time at the beginning of a world, milliseconds: any fixed moment serves.
-pub(crate) const UNIX_MS: u64 = 1_700_000_000_000;
+pub const UNIX_MS: u64 = 1_700_000_000_000;
 
 /// A node of several shards.
 #[derive(Debug)]

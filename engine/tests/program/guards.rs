@@ -277,6 +277,37 @@ fn who_does_wrong_is_banned_for_a_while() {
 }
 
 #[test]
+fn bad_tokens_for_channels_are_remembered_of_their_source() {
+    let folder = Folder::new("guards");
+    for io in BACK_ENDS {
+        let node = Node::start(&folder, &arguments(io, &["guard.ban_points=5", "guard.ban_s=600"]));
+        let listen = node.address("listen");
+        let client = String::from_utf8(request("")).expect("text").replace("/echo", "/connection/websocket");
+        let (mut stream, _) = ask(listen, client.as_bytes());
+        // Three bad ones are 6 points; one more is behind them, and who is here stays.
+        for command in [
+            r#"{"id":1,"connect":{}}"#,
+            r#"{"id":2,"subscribe":{"channel":"a","token":"a.b.c"}}"#,
+            r#"{"id":3,"subscribe":{"channel":"b","token":"a.b.c"}}"#,
+            r#"{"id":4,"subscribe":{"channel":"c","token":"a.b.c"}}"#,
+            r#"{"id":5,"subscribe":{"channel":"d","token":"a.b.c"}}"#,
+        ] {
+            let head = [0x81, 0x80 | command.len() as u8, 0, 0, 0, 0];
+            stream.write_all(&[&head, command.as_bytes()].concat()).expect("sent");
+        }
+        let mut heard = String::new();
+        while !heard.contains(r#"{"id":5,"error":{"code":103"#) {
+            let mut bytes = [0; 1024];
+            let count = stream.read(&mut bytes).expect("answers");
+            assert!(count > 0, "{io}: closed after {heard}");
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        wait_for(listen, &request(""), 403);
+        wait_for_metric(&node, "roadstead_guard_faults_total{kind=\"token\"}", 4);
+    }
+}
+
+#[test]
 fn only_trusted_proxies_say_whom_they_speak_for() {
     let folder = Folder::new("guards");
     let deny = "guard.deny=192.0.2.0/24";
