@@ -2,6 +2,7 @@
 //!
 //! Invariants: plain data; no room, no socket, no reference into a buffer of the turn.
 
+mod asking;
 mod relayed;
 mod streams;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use roadstead_control::{Incarnation, NodeId};
 use roadstead_protocol::{Encoding, ErrorCode, UnsubscribeCode};
 
+pub use asking::{Action, Ask, Asked, Census, Errand, Report, Told, UserErrand};
 pub use relayed::{Relayed, Revoking};
 pub use streams::{Claim, Found, Position, Reading, Standing, Stored, Wish};
 
@@ -177,7 +179,7 @@ pub struct Publication {
     pub data: Vec<u8>,
     /// User of the publishing client.
     pub user: Arc<str>,
-    /// Client id of the publishing client.
+    /// Client id of the publishing client; empty: the server published.
     pub client: String,
     /// Its connection info, raw JSON.
     pub conn_info: Option<Arc<[u8]>>,

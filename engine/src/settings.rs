@@ -3,6 +3,7 @@
 //! Invariants: no parsing, no file, no environment here; [`crate::config`] fills these structs and is the only
 //! place that knows keys and allowed ranges. Units are in the names.
 
+mod api;
 mod channel;
 mod guard;
 mod tls;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use roadstead_control::{ClusterName, Region, Weight};
 use roadstead_io::{Choice, Congestion};
 
+pub use api::Api;
 pub use channel::{Channel, History, NamePattern, RecoveryMode, is_namespace, split_name};
 pub use guard::{ForwardedHeader, Guard, Proxy};
 pub use tls::{ClientCertificates, ClientUser, KernelTls, Tls};
@@ -68,6 +70,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Who may speak for others.
     pub proxy: Proxy,
+    /// What back ends may do over HTTP.
+    pub api: Api,
     /// What is logged and how.
     pub log: Log,
     /// How the process ends.
@@ -337,6 +341,7 @@ impl Default for Settings {
             tls: Tls::default(),
             guard: Guard::default(),
             proxy: Proxy::default(),
+            api: Api::default(),
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
             shutdown: Shutdown::default(),
             net: Net { congestion: Congestion::Auto, backlog: BACKLOG_DEFAULT },

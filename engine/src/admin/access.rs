@@ -84,7 +84,7 @@ pub(super) async fn demand_host(request: Request, next: Next) -> Response {
 }
 
 /// `X-API-Key: KEY` or `Authorization: apikey KEY`.
-fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {
+pub(super) fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(key) = headers.get("x-api-key") {
         return Some(key.as_bytes());
     }
@@ -94,20 +94,20 @@ fn shown_key(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Browsers name the origin of whatever sends a request that may change something.
-fn is_of_own_page(headers: &HeaderMap) -> bool {
+pub(super) fn is_of_own_page(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let own = headers.get(header::HOST).map(|host| [b"http://", host.as_bytes()].concat());
     own.is_some_and(|own| own == origin.as_bytes())
 }
 
 /// Takes the same time wherever the two differ; only their lengths can be learnt.
-fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     let difference = one.iter().zip(other).fold(0, |all, (a, b)| std::hint::black_box(all | (a ^ b)));
     one.len() == other.len() && difference == 0
 }
 
 /// Browsers always send Host; a client without one (HTTP/1.0) is no browser.
-fn names_loopback(headers: &HeaderMap) -> bool {
+pub(super) fn names_loopback(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };
     let name = match host.rsplit_once(':') {

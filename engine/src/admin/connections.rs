@@ -20,8 +20,6 @@ use hyper_util::service::TowerToHyperService;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::Instant;
 
-use crate::limits::ADMIN_CONNECTIONS_MAX;
-
 /// What a connection does, and since when. Those that are less make room first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Standing {
@@ -37,18 +35,19 @@ struct Held {
     standing: Arc<Mutex<Standing>>,
 }
 
-/// Serves for ever. Each head must be complete within `head_time` from when it is awaited.
+/// Serves for ever, `connections_max` at a time. Each head must be complete within `head_time` from when it is awaited.
 pub(super) async fn serve<L: Listener>(
     mut listener: L,
     routes: Router,
     head_time: Duration,
+    connections_max: usize,
 ) -> io::Result<()> {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_time);
-    let mut held: Vec<Held> = Vec::with_capacity(ADMIN_CONNECTIONS_MAX);
+    let mut held: Vec<Held> = Vec::with_capacity(connections_max);
     loop {
         let (io, _) = listener.accept().await;
-        make_room(&mut held).await;
+        make_room(&mut held, connections_max).await;
         let standing = Arc::new(Mutex::new(Standing::Idle(Instant::now())));
         let service = TowerToHyperService::new(routes.clone());
         let stands = Arc::clone(&standing);
@@ -69,9 +68,9 @@ pub(super) async fn serve<L: Listener>(
 }
 
 /// Ends the connection that has been idle longest, if there are too many.
-async fn make_room(held: &mut Vec<Held>) {
+async fn make_room(held: &mut Vec<Held>, connections_max: usize) {
     held.retain(|held| !held.task.is_finished());
-    while held.len() >= ADMIN_CONNECTIONS_MAX {
+    while held.len() >= connections_max {
         let standing = |place: &usize| get(&held[*place].standing);
         let Some(idlest) = (0..held.len()).min_by_key(standing) else { break };
         held.swap_remove(idlest).task.abort();

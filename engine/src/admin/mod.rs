@@ -4,6 +4,7 @@
 //! folder and `node`; nothing but the page and the probes is answered to strangers ([`access`]).
 
 mod access;
+mod api;
 mod bans;
 mod connections;
 mod drain;
@@ -37,17 +38,23 @@ use crate::admission::Admission;
 use crate::counters::Counters;
 use crate::guards::Guards;
 use crate::health::Health;
-use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MS};
+use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_MS, API_CONNECTIONS_MAX};
 use crate::settings::Secret;
+use api::{Api, Way};
 
 pub use revocations::{RevocationDesk, Revoked, RevokedAnswer};
 
+pub use api::{ApiKeys, ApiParts};
 pub use drain::{Granted, Wish, Wishes};
 pub use fleet::{Finder, FleetSubject, Found, Picture, Pictures, Shares};
 pub use key_sets::{KeySetDesk, KeySetStatus};
 
-/// Descriptors that the admin interface uses at most: two doors with their connections, and its runtime's own.
-pub const DESCRIPTORS_MAX: u32 = 2 * (ADMIN_CONNECTIONS_MAX as u32 + 1) + 8;
+/// Descriptors that the admin interface uses at most: two doors with their connections, its runtime's own, and the way of shards to the
+/// server API.
+pub const DESCRIPTORS_MAX: u32 = 2 * (ADMIN_CONNECTIONS_MAX as u32 + 1) + 8 + 2;
+
+/// And that the server API does, where it has a door of its own.
+pub const API_DESCRIPTORS_MAX: u32 = API_CONNECTIONS_MAX as u32 + 1 + 8;
 
 /// The version that the build gave this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -102,42 +109,74 @@ pub struct Doors {
     pub key: Option<Secret>,
     /// For the command line; the file's mode decides who may.
     pub unix: Option<UnixListener>,
+    /// For back ends: the server API and nothing else.
+    pub api: Option<TcpListener>,
 }
 
-/// Serves until the process ends.
+/// Serves until the process ends. The server API has a thread of its own where it has an address of its own, so that probes do not wait
+/// behind back ends.
 ///
 /// # Errors
-/// The thread or its runtime could not be started.
-pub fn start(doors: Doors, subject: Subject) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// A thread or its runtime could not be started.
+pub fn start(mut doors: Doors, subject: Subject, parts: ApiParts) -> io::Result<()> {
     let subject = Arc::new(subject);
-    thread::Builder::new().name("admin".into()).spawn(move || {
-        if let Err(error) = runtime.block_on(serve(doors, subject)) {
-            tracing::error!(%error, "the admin interface ended; clients are still served");
+    let (api, hearing) = Api::new(parts, Arc::clone(&subject));
+    if let Some(listener) = doors.api.take() {
+        let api = Arc::clone(&api);
+        run("api", async move { serve_api(listener, api).await })?;
+    }
+    run("admin", async move {
+        tokio::spawn(async move {
+            if let Err(error) = hearing.await {
+                tracing::error!(%error, "the server API hears no shard any more");
+            }
+        });
+        serve(doors, subject, api).await
+    })
+}
+
+/// Runs what serves on a thread of its own.
+fn run(name: &str, serving: impl Future<Output = io::Result<()>> + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let of = name.to_owned();
+    thread::Builder::new().name(name.into()).spawn(move || {
+        if let Err(error) = runtime.block_on(serving) {
+            tracing::error!(%error, "the {of} interface ended; clients are still served");
         }
     })?;
     Ok(())
 }
 
-async fn serve(doors: Doors, subject: Arc<Subject>) -> io::Result<()> {
+async fn serve_api(listener: TcpListener, api: Arc<Api>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let head_time = Duration::from_millis(ADMIN_HEAD_MS);
+    connections::serve(listener, api::routes(api, Way::Tcp), head_time, API_CONNECTIONS_MAX).await
+}
+
+async fn serve(doors: Doors, subject: Arc<Subject>, api: Arc<Api>) -> io::Result<()> {
     let head_time = Duration::from_millis(ADMIN_HEAD_MS);
     let mut tasks = Vec::new();
     if let Some(unix) = doors.unix {
         unix.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(unix)?;
-        tasks.push(tokio::spawn(connections::serve(listener, routes(Arc::clone(&subject)), head_time)));
+        let routes = routes(Arc::clone(&subject)).merge(api::routes(Arc::clone(&api), Way::Unix));
+        tasks.push(tokio::spawn(connections::serve(listener, routes, head_time, ADMIN_CONNECTIONS_MAX)));
     }
     if let Some(tcp) = doors.tcp {
         tcp.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(tcp)?;
         let guard = Arc::new(access::Guard::new(doors.key));
         let routes = routes(subject).layer(middleware::from_fn_with_state(guard, access::check));
-        tasks.push(tokio::spawn(connections::serve(listener, routes, head_time)));
+        // Back ends have keys of their own.
+        let routes = routes.merge(api::routes(api, Way::Tcp));
+        tasks.push(tokio::spawn(connections::serve(listener, routes, head_time, ADMIN_CONNECTIONS_MAX)));
     }
     for task in tasks {
         task.await.map_err(io::Error::other)??;
     }
-    Ok(())
+    // Whoever hears shards does so even where nobody is served here.
+    std::future::pending().await
 }
 
 fn routes(subject: Arc<Subject>) -> Router {

@@ -46,6 +46,18 @@ pub(super) fn subject(shards: usize) -> Subject {
     }
 }
 
+/// A server API without shards.
+fn nobody_answers() -> ApiParts {
+    let (_, woken) = UnixStream::pair().expect("sockets");
+    ApiParts {
+        asks: Vec::new(),
+        wake: Arc::new(|_| ()),
+        told: crossbeam_channel::never(),
+        woken,
+        keys: ApiKeys::new(&crate::settings::Settings::default()),
+    }
+}
+
 /// A fleet of this node and another, which is suspected; a third is down.
 pub(super) fn fleet() -> FleetSubject {
     let member = |name: &str| Member {
@@ -104,7 +116,8 @@ fn doors_answer_as_their_rules_say() {
     let unix = socket::bind(&path).expect("bound");
     let subject = subject(1);
     let health = Arc::clone(&subject.health);
-    start(Doors { tcp: Some(tcp), key: Some(Secret::new("k")), unix: Some(unix) }, subject).expect("started");
+    let doors = Doors { tcp: Some(tcp), key: Some(Secret::new("k")), unix: Some(unix), api: None };
+    start(doors, subject, nobody_answers()).expect("started");
     let over_tcp =
         |path: &str, headers: &str| get(TcpStream::connect(address).expect("connected"), path, headers);
     let over_unix = |uri: &str| get(UnixStream::connect(&path).expect("connected"), uri, "Host: node\r\n");
@@ -176,7 +189,8 @@ fn doors_answer_as_their_rules_say() {
 fn users_are_found_with_the_ids_that_their_clients_have() {
     let path = std::env::temp_dir().join(format!("roadstead-admin-users-{}.sock", std::process::id()));
     let unix = socket::bind(&path).expect("bound");
-    start(Doors { tcp: None, key: None, unix: Some(unix) }, subject(2)).expect("started");
+    let doors = Doors { unix: Some(unix), ..Doors::default() };
+    start(doors, subject(2), nobody_answers()).expect("started");
     let ask = |uri: &str| {
         let stream = UnixStream::connect(&path).expect("connected");
         let (_, _, body) = get(stream, uri, "Host: node\r\n");
@@ -198,7 +212,8 @@ fn users_are_found_with_the_ids_that_their_clients_have() {
 fn silent_connections_keep_nobody_out() {
     let tcp = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = tcp.local_addr().expect("an address");
-    start(Doors { tcp: Some(tcp), key: None, unix: None }, subject(1)).expect("started");
+    let doors = Doors { tcp: Some(tcp), ..Doors::default() };
+    start(doors, subject(1), nobody_answers()).expect("started");
     let connect = || {
         let stream = TcpStream::connect(address).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
@@ -222,7 +237,8 @@ fn a_head_that_trickles_in_is_given_up() {
     thread::spawn(move || {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(tcp).expect("taken");
-            connections::serve(listener, routes(Arc::new(subject(1))), Duration::from_millis(200)).await
+            let routes = routes(Arc::new(subject(1)));
+            connections::serve(listener, routes, Duration::from_millis(200), ADMIN_CONNECTIONS_MAX).await
         })
     });
     let mut stream = TcpStream::connect(address).expect("connected");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::entry::{Origin, Problem};
-use super::{cluster, token};
+use super::{api, cluster, token};
 use crate::limits::NAMESPACES_MAX;
 use crate::settings::{Channel, ClientUser, Settings};
 
@@ -152,7 +152,8 @@ pub(super) fn problems(settings: &Settings, origins: &BTreeMap<String, Origin>) 
         let count = settings.namespaces.len();
         refuse("namespace", count.to_string(), &format!("allowed are {NAMESPACES_MAX} namespaces"));
     }
-    for (key, value, reason) in cluster::problems(settings).into_iter().chain(token::problems(settings)) {
+    let of_parts = cluster::problems(settings).into_iter().chain(token::problems(settings));
+    for (key, value, reason) in of_parts.chain(api::problems(settings)) {
         refuse(key, value, &reason);
     }
     problems
@@ -166,6 +167,7 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
             "insecure mode: everybody may connect, subscribe and publish; token expiry is ignored".into(),
         );
     }
+    warnings.extend(api::warnings(settings));
     warnings.extend(token::warnings(settings));
     warnings.extend(channel_warnings("channel", &settings.channel));
     for (name, rules) in &settings.namespaces {

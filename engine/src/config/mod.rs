@@ -9,6 +9,7 @@
 //!   flags ───────┘   (the later source wins)
 //! ```
 
+mod api;
 mod channels;
 mod check;
 mod cluster;

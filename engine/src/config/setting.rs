@@ -6,7 +6,6 @@ use std::borrow::Cow;
 
 use super::channels::OPTIONS;
 use super::entry::Value;
-use super::slot::Slot;
 use super::table::{Row, rows};
 use crate::limits::NAMESPACE_BYTES_MAX;
 use crate::settings::{Channel, Settings, is_namespace};
@@ -44,7 +43,7 @@ pub(super) fn find(key: &str) -> Option<(Setting, bool)> {
         return Some((Setting::Node(row), false));
     }
     let plain = key.strip_suffix(FILE)?;
-    let row = rows().find(|row| row.key == plain && matches!(row.slot, Slot::Secret { .. }))?;
+    let row = rows().find(|row| row.key == plain && row.slot.is_secret())?;
     Some((Setting::Node(row), true))
 }
 
@@ -60,7 +59,7 @@ pub(super) fn all(settings: &Settings) -> impl Iterator<Item = Setting> {
 /// `given` speaks of.
 pub(super) fn keys(given: &str) -> impl Iterator<Item = String> {
     let nodes = rows().flat_map(|row| {
-        let file = matches!(row.slot, Slot::Secret { .. }).then(|| format!("{}{FILE}", row.key));
+        let file = row.slot.is_secret().then(|| format!("{}{FILE}", row.key));
         std::iter::once(row.key.to_owned()).chain(file)
     });
     let namespace = given.strip_prefix(NAMESPACE).and_then(|rest| rest.split_once('.'));
@@ -165,6 +164,6 @@ impl Setting {
 
     /// Whether printing its value would show a secret.
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Self::Node(Row { slot: Slot::Secret { .. }, .. }))
+        matches!(self, Self::Node(row) if row.slot.is_secret())
     }
 }

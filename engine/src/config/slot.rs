@@ -81,6 +81,11 @@ pub(super) enum Slot<S = Settings> {
     Secret {
         at: Place<S, Option<Secret>>,
     },
+    /// Likewise; the file holds one a line.
+    Secrets {
+        at: Place<S, Vec<Secret>>,
+        max: usize,
+    },
     /// One of some words.
     Word {
         allowed: &'static str,
@@ -156,20 +161,43 @@ impl<S> Slot<S> {
             Self::Pattern(at) => *at(settings) = NamePattern::new(text(value)?).ok().map(Some)?,
             Self::Web(at) => *at(settings) = WebAddress::new(text(value)?).map(Some)?,
             Self::Secret { at } => *at(settings) = Some(secret(text(value)?.as_bytes())?),
+            Self::Secrets { at, max } => {
+                let secrets = list(value)?.iter().map(|one| secret(one.as_bytes())).collect::<Option<_>>()?;
+                extend(at(settings), secrets, repeated, *max)?;
+            }
             Self::Word { set, .. } => set(settings, text(value)?).then_some(())?,
         }
         Some(())
     }
 
-    /// Stores the secret that lies in the file which `value` names; line ends at its end do not belong to it.
+    /// Whether printing its value would show a secret.
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret { .. } | Self::Secrets { .. })
+    }
+
+    /// Stores what lies in the file which `value` names: a secret, to which line ends at its end do not belong, or one a line.
     pub(super) fn store_secret_file(&self, settings: &mut S, value: &Value) -> Result<(), String> {
-        let Self::Secret { at } = self else {
-            return Err("only secrets are read from files".into());
-        };
-        let path = text(value).filter(|t| !t.is_empty()).ok_or("allowed is the path of a file")?;
-        let content = read_secret(Path::new(path))?;
-        let end = content.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
-        *at(settings) = Some(secret(&content[..end]).ok_or("the file is empty; it should hold the secret")?);
+        const EMPTY: &str = "the file is empty; it should hold the secret";
+        let path = text(value).filter(|t| !t.is_empty()).ok_or("allowed is the path of a file");
+        let content = path.map(|path| read_secret(Path::new(path)))?;
+        match self {
+            Self::Secret { at } => {
+                let content = content?;
+                let end =
+                    content.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
+                *at(settings) = Some(secret(&content[..end]).ok_or(EMPTY)?);
+            }
+            Self::Secrets { at, max } => {
+                let content = content?;
+                let lines = content.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
+                let secrets: Vec<Secret> = lines.filter_map(secret).collect();
+                if secrets.is_empty() {
+                    return Err(EMPTY.into());
+                }
+                extend(at(settings), secrets, false, *max).ok_or_else(|| format!("allowed are {max}"))?;
+            }
+            _ => return Err("only secrets are read from files".into()),
+        }
         Ok(())
     }
 
@@ -214,6 +242,9 @@ impl<S> Slot<S> {
                 "an address such as https://id.example.com/keys of at most {WEB_ADDRESS_BYTES_MAX} bytes: http or https, a host, no user and password, no #"
             ),
             Self::Secret { .. } => "text that is not empty; or give its _file form".into(),
+            Self::Secrets { max, .. } => {
+                format!("a list of at most {max} texts that are not empty; or give its _file form")
+            }
             Self::Word { allowed, .. } => (*allowed).into(),
         }
     }
@@ -239,6 +270,7 @@ impl<S> Slot<S> {
             Self::Pattern(at) => json!(at(settings).as_ref().map(NamePattern::as_str)),
             Self::Web(at) => json!(at(settings).as_ref().map(WebAddress::as_str)),
             Self::Secret { at } => json!(at(settings).as_ref().map(ToString::to_string)),
+            Self::Secrets { at, .. } => json!(at(settings).first().map(ToString::to_string)),
             Self::Word { get, .. } => json!(get(settings)),
         }
     }
@@ -260,6 +292,7 @@ impl<S> Slot<S> {
             Self::Pattern(at) => at(to).clone_from(at(from)),
             Self::Web(at) => at(to).clone_from(at(from)),
             Self::Secret { at } => at(to).clone_from(at(from)),
+            Self::Secrets { at, .. } => at(to).clone_from(at(from)),
             Self::Word { set, get, .. } => {
                 let taken = set(to, &get(from));
                 debug_assert!(taken, "a stored word is allowed");
@@ -271,6 +304,7 @@ impl<S> Slot<S> {
     pub(super) fn same(&self, one: &mut S, other: &mut S) -> bool {
         match self {
             Self::Secret { at } => at(one) == at(other),
+            Self::Secrets { at, .. } => at(one) == at(other),
             _ => self.show(one) == self.show(other),
         }
     }

@@ -7,9 +7,9 @@ use roadstead_control::limits::WEIGHT_MAX;
 use roadstead_control::{ClusterName, Region};
 use roadstead_io::{Choice, Congestion};
 
-use super::guards;
 use super::slot::{NAME, Slot};
 use super::token_table;
+use super::{api, guards};
 use crate::limits::{
     BACKLOG_DEFAULT, HANDSHAKE_BYTES_MAX, HISTORY_SIZE_MAX, MEMORY_BYTES_MIN, SEEDS_MAX, SHARDS_MAX,
     TLS_CERTIFICATES_MAX,
@@ -43,7 +43,7 @@ const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 
 /// All settings, in the order in which they are printed.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
-    TABLE.iter().chain(token_table::ROWS).chain(guards::ROWS)
+    TABLE.iter().chain(token_table::ROWS).chain(guards::ROWS).chain(api::ROWS)
 }
 
 static TABLE: &[Row] = &[

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roadstead_control::{Digest, hub_shard};
 use roadstead_protocol::ErrorCode;
 
-use super::{Found, LocatedEntry, Outcome, Position, Publication, Reading, personal_channel};
+use super::{Errand, Found, LocatedEntry, Outcome, Position, Publication, Reading, Report, personal_channel};
 use crate::revocations::{Revocation, Subject};
 
 /// What nodes say to each other about channels and users.
@@ -135,6 +135,22 @@ pub enum Relayed {
     },
     /// About tokens that were taken back; for shard 0.
     Revoking(Revoking),
+    /// An errand of the server API; answered by `ErrandDone`.
+    Errand {
+        /// As in `Publish`.
+        request: u64,
+        /// The receiver's shard, but for errands about users.
+        shard: u16,
+        /// What.
+        errand: Arc<Errand>,
+    },
+    /// The answer to `Errand`.
+    ErrandDone {
+        /// The request.
+        request: u64,
+        /// What was found, or why it was not done.
+        report: Result<Report, ErrorCode>,
+    },
     /// The answer to `Locate`.
     Located {
         /// The request.
@@ -179,10 +195,14 @@ impl Relayed {
                 hub_shard(personal_channel(user).as_bytes(), shards)
             }
             Self::Revoking(_) => 0,
+            Self::Errand { shard, errand, .. } => match &**errand {
+                Errand::User(of) => hub_shard(personal_channel(&of.user).as_bytes(), shards),
+                _ => *shard % shards,
+            },
             Self::Complete { to_hub, .. } | Self::Digest { to_hub, .. } => *to_hub % shards,
-            Self::Published { request, .. } | Self::Located { request, .. } => {
-                (request >> 48) as u16 % shards
-            }
+            Self::Published { request, .. }
+            | Self::Located { request, .. }
+            | Self::ErrandDone { request, .. } => (request >> 48) as u16 % shards,
         }
     }
 }

@@ -13,7 +13,11 @@ use crate::settings::Settings;
 use crate::shard::connections_of_shard;
 
 /// Descriptors that are no connections: standard streams, log, signals, gossip, the admin interface.
-const RESERVED: u64 = 25 + admin::DESCRIPTORS_MAX as u64;
+fn reserved(settings: &Settings) -> u64 {
+    let api = if settings.api.listen.is_some() { admin::API_DESCRIPTORS_MAX } else { 0 };
+    25 + u64::from(admin::DESCRIPTORS_MAX + api)
+}
+
 /// Descriptors of a shard that are no connections: back end, waker, listeners.
 const RESERVED_BY_SHARD: u64 = 8 + 17;
 
@@ -45,7 +49,7 @@ pub struct Outlook {
 /// The limit cannot be read.
 pub fn outlook(kind: Kind, settings: &Settings) -> io::Result<Outlook> {
     let shards = u64::from(settings.shards);
-    let wanted = RESERVED
+    let wanted = reserved(settings)
         + shards * (RESERVED_BY_SHARD + u64::from(REFUSAL_SLOTS) + links_of_shard(settings))
         + u64::from(settings.limits.connections);
     let limit = raise_descriptor_limit(wanted)?;
@@ -122,16 +126,16 @@ fn fit(kind: Kind, limit: u64, settings: &Settings) -> Room {
     match kind {
         // Direct descriptors count against the limit ring by ring; a ring costs one ordinary descriptor.
         Kind::Uring => {
-            let rings = left(limit, RESERVED + shards * RESERVED_BY_SHARD);
+            let rings = left(limit, reserved(settings) + shards * RESERVED_BY_SHARD);
             Room { connections: fitted(rings.saturating_mul(limit)), own_tables: false }
         }
         Kind::Epoll => {
-            let shared = fitted(left(limit, RESERVED + shards * by_shard));
+            let shared = fitted(left(limit, reserved(settings) + shards * by_shard));
             if shared == configured || shards == 1 {
                 return Room { connections: shared, own_tables: false };
             }
             // What was open before a table is split stays open in all of them.
-            let own = left(limit, RESERVED + shards * RESERVED_BY_SHARD + by_shard);
+            let own = left(limit, reserved(settings) + shards * RESERVED_BY_SHARD + by_shard);
             let enough = u64::from(connections_of_shard(settings, settings.shards)) <= own;
             let connections = if enough { configured } else { fitted(own * shards) };
             Room { connections, own_tables: true }
@@ -149,12 +153,12 @@ mod tests {
         for (kind, limit, shards, configured, connections, own_tables) in [
             (Kind::Epoll, 1_000_000, 4, 200_000, 200_000, false),
             (Kind::Epoll, 100_000, 4, 200_000, 200_000, true),
-            (Kind::Epoll, 10_000, 1, 200_000, 9_812, false),
-            (Kind::Epoll, 256, 1, 200_000, 116, false),
+            (Kind::Epoll, 10_000, 1, 200_000, 9_810, false),
+            (Kind::Epoll, 256, 1, 200_000, 114, false),
             (Kind::Epoll, 64, 1, 200_000, 0, false),
             (Kind::Epoll, 1_024, 1, 100, 100, false),
             (Kind::Uring, 1_024, 2, 200_000, 200_000, false),
-            (Kind::Uring, 200, 1, 200_000, 15_200, false),
+            (Kind::Uring, 200, 1, 200_000, 14_800, false),
         ] {
             settings.shards = shards;
             settings.limits.connections = configured;
@@ -173,7 +177,7 @@ mod tests {
         settings.cluster.listen = Some(([127, 0, 0, 1], 7800).into());
         settings.shards = 1;
         let room = fit(Kind::Epoll, 10_000, &settings);
-        assert_eq!(room.connections, 9_812 - 10_000 / 16, "links need room of their own");
+        assert_eq!(room.connections, 9_810 - 10_000 / 16, "links need room of their own");
         let links = |kind, limit| links_within(kind, limit, &settings);
         assert_eq!(links(Kind::Epoll, 1_000_000), u64::from(LINK_SLOTS));
         assert_eq!(links(Kind::Uring, 10_000), u64::from(LINK_SLOTS));

@@ -17,6 +17,7 @@ use crate::settings::Settings;
 pub(super) struct Open {
     doors: Doors,
     address: Option<SocketAddr>,
+    api_address: Option<SocketAddr>,
     /// Held for its end only.
     _file: Option<SocketFile>,
 }
@@ -33,11 +34,13 @@ impl Drop for SocketFile {
 }
 
 pub(super) fn open(settings: &Settings) -> Result<Open, Failure> {
-    let tcp = settings.admin.map(tcp).transpose()?;
+    let tcp = settings.admin.map(|address| bind(address, "admin", "--admin")).transpose()?;
+    let api = settings.api.listen.map(|address| bind(address, "server API's", "api.listen")).transpose()?;
     let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
     let (unix, file) = unix(settings)?.unzip();
-    let doors = Doors { tcp, key: settings.admin_key.clone(), unix };
-    Ok(Open { doors, address, _file: file })
+    let api_address = api.as_ref().and_then(|listener| listener.local_addr().ok());
+    let doors = Doors { tcp, key: settings.admin_key.clone(), unix, api };
+    Ok(Open { doors, address, api_address, _file: file })
 }
 
 impl Open {
@@ -49,6 +52,11 @@ impl Open {
     /// The real TCP address.
     pub(super) fn admin_address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// The real address of the server API alone.
+    pub(super) fn api_address(&self) -> Option<SocketAddr> {
+        self.api_address
     }
 
     /// Origins of the built-in page, whose clients connect to the listen addresses: another origin for a browser.
@@ -65,17 +73,18 @@ impl Open {
     }
 }
 
-fn tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
+/// `setting` is how another address is given.
+fn bind(address: SocketAddr, whose: &str, setting: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| {
         let why = match error.kind() {
             io::ErrorKind::AddrInUse => {
-                "port in use by another process; stop it or choose another with --admin".into()
+                format!("port in use by another process; stop it or choose another with {setting}")
             }
             io::ErrorKind::AddrNotAvailable => "no interface of this machine has this address".into(),
             io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE".into(),
             _ => error.to_string(),
         };
-        Failure::Start(format!("cannot listen on the admin address {address}: {why}"))
+        Failure::Start(format!("cannot listen on the {whose} address {address}: {why}"))
     })
 }
 

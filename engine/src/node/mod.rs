@@ -21,6 +21,7 @@ mod key_sets;
 mod revocation_file;
 mod revoking;
 mod scarcity;
+mod server_api;
 mod service;
 mod shards;
 mod supervisor;
@@ -101,6 +102,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
     let joining = Joining::prepare(&settings, &name)?;
     let certificates = Certificates::load(&settings, joining.as_ref().map(Joining::keys))?;
     let revoking = revoking::prepare(&settings)?;
+    let server_api = server_api::prepare(&settings)?;
     let fleet = joining
         .as_ref()
         .map(|joining| (joining.address, joining.parts(&settings, certificates.links().cloned())));
@@ -117,6 +119,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         &admission,
         &guards,
         &revoking.handle(),
+        server_api.teller(),
     )?;
     let desk = desk(revoking.handle());
     revoking.start(shards.voice())?;
@@ -151,8 +154,9 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
             shares: Shares::default(),
         }),
     };
-    let ready_line = ready_line(&subject, doors.admin_address(), cluster);
-    admin::start(doors.take(), subject)
+    let ready_line = ready_line(&subject, doors.admin_address(), doors.api_address(), cluster);
+    let api_keys = server_api.keys();
+    admin::start(doors.take(), subject, server_api.parts(&shards))
         .map_err(|error| Failure::start("cannot start the admin interface", &error))?;
 
     let node = supervisor::Node {
@@ -161,6 +165,7 @@ pub fn run(configuration: Configuration, sources: &Sources, logging: &Logging) -
         shards,
         scarcity,
         guards,
+        api_keys,
         health,
         started,
         ready_line,
@@ -224,13 +229,19 @@ fn wishes(told: &Sender<Happening>) -> Wishes {
     Wishes(Arc::new(move |wish, granted| told.try_send(Happening::Wish(wish, granted)).is_ok()))
 }
 
-fn ready_line(subject: &Subject, admin: Option<SocketAddr>, cluster: Option<SocketAddr>) -> String {
+fn ready_line(
+    subject: &Subject,
+    admin: Option<SocketAddr>,
+    api: Option<SocketAddr>,
+    cluster: Option<SocketAddr>,
+) -> String {
     let listen: Vec<String> = subject.listen.iter().map(ToString::to_string).collect();
     let admin = admin.map_or_else(|| "off".to_owned(), |address| address.to_string());
     let (io, shards) = (&subject.io, subject.counters.len());
     let fleet =
         cluster.map_or_else(String::new, |address| format!(" node={} cluster={address}", subject.name));
-    format!("roadstead ready listen={} admin={admin} io={io} shards={shards}{fleet}", listen.join(","))
+    let api = api.map_or_else(String::new, |address| format!(" api={address}"));
+    format!("roadstead ready listen={} admin={admin}{api} io={io} shards={shards}{fleet}", listen.join(","))
 }
 
 /// The one line on stdout. Whoever closed stdout does not want it.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use roadstead_control::NodeName;
 use roadstead_io::{Epoll, Io, Kind, ListenOptions, Options, Uring, Waker, bind};
 
@@ -23,12 +23,12 @@ use super::revoking::Revoking;
 use super::supervisor::milliseconds;
 use crate::admission::Admission;
 use crate::counters::Counters;
-use crate::flow::Now;
+use crate::flow::{Asked, Now};
 use crate::guards::Guards;
-use crate::limits::{KEEPALIVE_S, LINK_SLOTS, REFUSAL_SLOTS};
+use crate::limits::{API_ASKS_MAX, KEEPALIVE_S, LINK_SLOTS, REFUSAL_SLOTS};
 use crate::settings::{Net, Settings};
 use crate::shard::mail::Mail;
-use crate::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Turned, connections_of_shard};
+use crate::shard::{FleetParts, Order, Relisten, Shard, ShardParts, Teller, Turned, connections_of_shard};
 use crate::siblings::{Siblings, Wake};
 use crate::tls::Identity as TlsIdentity;
 use crate::token::{Verifier, open_desks};
@@ -60,6 +60,11 @@ impl Voice {
         taken
     }
 
+    /// Ends a shard's sleep.
+    pub(super) fn wake(&self, shard: u16) {
+        self.wakers[usize::from(shard)].wake();
+    }
+
     /// How many shards there are.
     pub(super) fn shards(&self) -> u16 {
         self.orders.len() as u16
@@ -70,6 +75,7 @@ impl Voice {
 #[derive(Debug)]
 pub(super) struct Shards {
     voice: Voice,
+    asks: Vec<Sender<Asked>>,
     counters: Vec<Arc<Counters>>,
     addresses: Vec<SocketAddr>,
 }
@@ -83,6 +89,8 @@ struct Luggage {
     cluster: Option<SocketAddr>,
     net: Net,
     parts: ShardParts,
+    asks: Receiver<Asked>,
+    teller: Teller,
     core: Option<core_affinity::CoreId>,
     started: Instant,
 }
@@ -102,6 +110,7 @@ pub(super) fn start(
     admission: &Arc<Admission>,
     guards: &Arc<Guards>,
     revoking: &Revoking,
+    teller: &Teller,
 ) -> Result<Shards, Failure> {
     let count = settings.shards;
     let failed = |error: io::Error| Failure::start("cannot start the shards", &error);
@@ -112,7 +121,7 @@ pub(super) fn start(
     let cores = cores(count);
 
     let voice = Voice { orders: Vec::new(), wakers };
-    let mut shards = Shards { voice, counters: Vec::new(), addresses: settings.clients() };
+    let mut shards = Shards { voice, asks: Vec::new(), counters: Vec::new(), addresses: settings.clients() };
     for address in shards.addresses.iter().chain(fleet.iter().map(|(address, _)| address)) {
         refuse_shared_port(*address, settings)?;
     }
@@ -120,6 +129,7 @@ pub(super) fn start(
         .map_err(|error| Failure::start("cannot start the verifiers of tokens", &error))?;
     for (index, ((inbox, seeds), desk)) in (0..count).zip(inboxes.into_iter().zip(seeds).zip(desks)) {
         let (orders, wanted) = bounded(ORDERS_WAITING_MAX);
+        let (asks, asked) = bounded(API_ASKS_MAX);
         let counters = Arc::new(Counters::default());
         let link_slots = if fleet.is_some() { LINK_SLOTS } else { 0 };
         let slots = connections_of_shard(settings, count) + REFUSAL_SLOTS + link_slots;
@@ -153,11 +163,14 @@ pub(super) fn start(
             cluster: fleet.as_ref().map(|(address, _)| *address),
             net: settings.net.clone(),
             parts,
+            asks: asked,
+            teller: teller.clone(),
             core: cores.get(usize::from(index)).copied(),
             started,
         };
         shards.addresses = spawn(luggage, told.clone())?;
         shards.voice.orders.push(orders);
+        shards.asks.push(asks);
         shards.counters.push(counters);
     }
     Ok(shards)
@@ -211,6 +224,11 @@ impl Shards {
     pub(super) fn stay(&self) {
         self.order(|| Order::Stay);
         self.order(|| Order::Listen);
+    }
+
+    /// The mailboxes for what the server API asks.
+    pub(super) fn asks(&self) -> Vec<Sender<Asked>> {
+        self.asks.clone()
     }
 
     /// The way of orders.
@@ -268,7 +286,7 @@ fn run(luggage: Luggage, listening: &Listening) -> io::Result<()> {
 }
 
 fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -> io::Result<()> {
-    let Luggage { listen, cluster, net, parts, started, .. } = luggage;
+    let Luggage { listen, cluster, net, parts, asks, teller, started, .. } = luggage;
     let addresses = match open_listeners(&mut io, &listen, &net) {
         Ok(addresses) => addresses,
         Err(error) => {
@@ -284,6 +302,7 @@ fn run_on<I: Io + 'static>(mut io: I, luggage: Luggage, listening: &Listening) -
     }
     let again = addresses.clone();
     let mut shard = Shard::new(io, parts, now(started));
+    shard.set_server(asks, teller);
     shard.set_relisten(Relisten(Box::new(move |io: &mut I| {
         let first = io.listeners();
         open_listeners(io, &again, &net)?;

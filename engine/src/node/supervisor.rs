@@ -23,7 +23,7 @@ use super::key_sets::{self, KeySets};
 use super::scarcity::Scarcity;
 use super::shards::Shards;
 use super::{Failure, Fitted, announce, bans, failure, service};
-use crate::admin::Wish;
+use crate::admin::{ApiKeys, Wish};
 use crate::config::{self, Sources};
 use crate::counters::Metric;
 use crate::guards::Guards;
@@ -55,6 +55,7 @@ pub(super) struct Node {
     pub(super) shards: Shards,
     pub(super) scarcity: Scarcity,
     pub(super) guards: Arc<Guards>,
+    pub(super) api_keys: ApiKeys,
     pub(super) health: Arc<Health>,
     pub(super) started: Instant,
     /// Said on stdout as soon as clients are served.
@@ -386,6 +387,7 @@ impl Node {
         logging.set_level(self.settings.log.level);
         let settings = Arc::new(self.fitted.fit(&self.settings));
         self.shards.reload(&settings, verifier);
+        self.api_keys.reload(&settings);
         self.guards.reload(settings);
         if self.certificates.take(fresh, &self.health) {
             self.shards.certify(&self.certificates);

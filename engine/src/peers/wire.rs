@@ -10,7 +10,7 @@ use roadstead_protocol::ErrorCode;
 use roadstead_protocol::relay::{self, Oversized, Relay, RelayedPublication, RevokedSubject, push_relay};
 
 use crate::flow::{
-    Claim, Found, LocatedEntry, Outcome, Position, Publication, Reading, Relayed, Revoking, Stored,
+    Claim, Errand, Found, LocatedEntry, Outcome, Position, Publication, Reading, Relayed, Revoking, Stored,
 };
 use crate::limits::PEER_FRAME_OVERHEAD_BYTES;
 use crate::revocations::{Revocation, Subject, Terms};
@@ -22,6 +22,7 @@ use crate::revocations::{Revocation, Subject, Terms};
 pub(super) fn push(out: &mut Vec<u8>, view: u64, relayed: &Relayed) -> Result<(), Oversized> {
     let entries: Vec<relay::LocatedEntry>;
     let stored: Vec<relay::Stored<'_>>;
+    let json: Vec<u8>;
     let relay = match relayed {
         Relayed::Announce { channel, ask, position } => {
             Relay::Announce { channel, ask: *ask, position: to_position(*position) }
@@ -82,6 +83,14 @@ pub(super) fn push(out: &mut Vec<u8>, view: u64, relayed: &Relayed) -> Result<()
             Relay::RevocationsAfter { subject: subject.as_ref().map(to_subject) }
         }
         Relayed::Revoking(Revoking::Sent { more }) => Relay::RevocationsSent { more: *more },
+        Relayed::Errand { request, shard, errand } => {
+            json = to_json(&**errand);
+            Relay::Errand { request: *request, shard: *shard, errand: &json }
+        }
+        Relayed::ErrandDone { request, report } => {
+            json = to_json(&report.as_ref().map_err(|code| code.code()));
+            Relay::ErrandDone { request: *request, report: &json }
+        }
         Relayed::Locate { request, user } => Relay::Locate { request: *request, user },
         Relayed::Located { request, outcome, entries: located } => {
             entries = located.iter().map(to_entry).collect();
@@ -160,6 +169,14 @@ pub(super) fn owned(relay: &Relay<'_>) -> Option<Relayed> {
         }
         Relay::RevocationsAfter { subject } => Relayed::Revoking(Revoking::After(subject.map(of_subject))),
         Relay::RevocationsSent { more } => Relayed::Revoking(Revoking::Sent { more }),
+        Relay::Errand { request, shard, errand } => {
+            let errand = serde_json::from_slice(errand).unwrap_or(Errand::Unknown);
+            Relayed::Errand { request, shard, errand: Arc::new(errand) }
+        }
+        Relay::ErrandDone { request, report } => {
+            let report = serde_json::from_slice(report).unwrap_or(Err(ErrorCode::Internal.code()));
+            Relayed::ErrandDone { request, report: report.map_err(of_code) }
+        }
         Relay::Locate { request, user } => Relayed::Locate { request, user: user.into() },
         Relay::Located { request, outcome, entries } => Relayed::Located {
             request,
@@ -215,6 +232,10 @@ fn to_outcome(outcome: Outcome) -> relay::Outcome {
         Outcome::Refused(error) => relay::Outcome::Refused(error.code()),
         Outcome::NotOwner => relay::Outcome::NotOwner,
     }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("the values of errands have names for keys")
 }
 
 /// A later version may refuse with a code that this one does not know: to the client that is an internal, temporary error.

@@ -20,7 +20,7 @@ impl<S: BuildHasher, W> Router<S, W> {
         verdict: Result<Option<Term>, ErrorCode>,
         seat: &Seat,
     ) -> Answer {
-        let mine = self.find(name).and_then(|place| self.subscriptions.find(seat, place));
+        let mine = self.subscription(seat, name);
         match (mine, verdict) {
             (None, _) => Answer::Refused(ErrorCode::PermissionDenied),
             (Some(_), Err(code)) => Answer::Refused(code),
@@ -50,6 +50,12 @@ impl<S: BuildHasher, W> Router<S, W> {
             next = self.subscriptions.next(subscription);
         }
         None
+    }
+
+    /// The subscription of `seat` to a channel.
+    #[must_use]
+    pub fn subscription(&self, seat: &Seat, channel: &str) -> Option<u32> {
+        self.find(channel).and_then(|place| self.subscriptions.find(seat, place))
     }
 
     /// Takes a subscription away from the connection `key` with `seat`, and tells it why.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roadstead_protocol::ErrorCode;
 
 use super::publishes::Asked;
-use crate::flow::{Answer, Delivery, Found, Key, Parcel, Position, Publication, Reading};
+use crate::flow::{Answer, Delivery, Found, Key, Parcel, Position, Publication, Reading, UserErrand};
 
 /// What routers of sibling shards say to each other.
 #[derive(Debug)]
@@ -96,6 +96,13 @@ pub enum Message {
         user: Arc<str>,
         /// [`Key::number`] of the connection.
         connection: u64,
+    },
+    /// The server API wants something of a connection of the receiver.
+    Errand {
+        /// The connection.
+        by: Key,
+        /// What.
+        errand: Arc<UserErrand>,
     },
 }
 

@@ -20,6 +20,7 @@
 mod announcing;
 pub mod channel;
 mod ending;
+mod errands;
 pub mod gateway;
 pub mod leaf;
 pub mod links;
@@ -53,6 +54,7 @@ use crate::flow::{Answer, Command, Delivery, Key, LinkChange, Outcome, Parcel, R
 use crate::limits::VIEWS_PASSED_MAX;
 use crate::settings::Settings;
 use channel::{Channel, Role};
+use errands::Errands;
 use links::{Links, Route};
 pub use message::{Message, Outlet, Post};
 use pace::Paces;
@@ -143,6 +145,7 @@ pub struct Router<S, W> {
     publishes: Publishes,
     review: Review,
     users: Users<S>,
+    errands: Errands,
     random: u64,
     /// Number of the last announcement.
     asks: u32,
@@ -193,6 +196,7 @@ impl<S: BuildHasher + Clone, W> Router<S, W> {
             links: Links::new(settings.shard),
             publishes: Publishes::new(settings.shard),
             review: Review::default(),
+            errands: Errands::new(settings.shard),
             random: settings.seed,
             asks: 0,
             routes: Vec::new(),
@@ -280,6 +284,7 @@ impl<S: BuildHasher, W> Router<S, W> {
         };
         self.tally.unanswered += self.publishes.lose(is_lost, out.now_ms);
         self.users.lose(is_lost);
+        self.errands.lose(is_lost);
         self.answer_publishers(out);
         self.review.begin();
     }
@@ -354,6 +359,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             Message::Found { ticket, found } => self.hear_found(ticket, found.map(|found| *found), out),
             Message::Enter { user, connection, from } => self.enter_hub(&user, connection, from, out),
             Message::Leave { user, connection } => self.leave_hub(&user, connection, out),
+            Message::Errand { by, errand } => self.errands.add_work(by, errand),
         }
     }
 
@@ -392,6 +398,8 @@ impl<S: BuildHasher, W> Router<S, W> {
             Relayed::Found { request, channel, found } => {
                 self.hear_node_found(route, request, &channel, found, out);
             }
+            Relayed::Errand { request, errand, .. } => self.hear_errand(route, request, errand, out),
+            Relayed::ErrandDone { request, report } => self.hear_errand_done(route, request, report),
             about_users => self.hear_about_users(route, about_users, out),
         }
     }
@@ -404,6 +412,7 @@ impl<S: BuildHasher, W> Router<S, W> {
         self.answer_publishers(out);
         self.publish_again(out);
         self.tick_users(out);
+        self.errands.expire(out.now_ms);
         self.review(out);
         self.tick_reads(out);
         self.check_positions(out);
@@ -425,6 +434,7 @@ impl<S: BuildHasher, W> Router<S, W> {
             self.reads.next_due_ms(),
             self.streams.next_sweep_ms(),
             (!self.channels.is_empty()).then_some(self.check.due_ms),
+            self.errands.next_due_ms(),
         ];
         fronts.into_iter().flatten().min()
     }

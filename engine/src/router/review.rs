@@ -67,15 +67,15 @@ impl Review {
         self.has_streams_ahead
     }
 
+    /// A channel's record has come to be at `place`.
+    pub fn reach(&mut self, place: u32) {
+        self.places = self.places.max(place + 1);
+    }
+
     /// Places of channels ever used.
     #[must_use]
     pub fn places(&self) -> u32 {
         self.places
-    }
-
-    /// A channel's record has come to be at `place`.
-    pub fn reach(&mut self, place: u32) {
-        self.places = self.places.max(place + 1);
     }
 
     /// Whether there is more to see.

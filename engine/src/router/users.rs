@@ -167,6 +167,12 @@ impl<S: BuildHasher> Users<S> {
         Ok(key)
     }
 
+    /// The user's connections on this node: their numbers and shards.
+    pub(super) fn own_connections(&mut self, now_ms: u64, user: &str) -> Vec<(u64, u16)> {
+        let own = self.registry.own(time(now_ms), user);
+        own.map(|own| own.connections().map(|one| (one.connection, one.shard)).collect()).unwrap_or_default()
+    }
+
     fn locate(&self, now_ms: u64, user: &str) -> Vec<LocatedEntry> {
         let entries = self.registry.locate(time(now_ms), user);
         entries

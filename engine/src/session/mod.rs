@@ -26,6 +26,7 @@ mod postponed;
 mod rates;
 pub mod replies;
 mod revoked;
+mod server;
 mod server_side;
 mod subscribing;
 mod tally;

@@ -12,6 +12,7 @@ use crate::router::Outlet;
 
 impl<I: Io> Shard<I> {
     pub(super) fn decide(&mut self, now: Now) {
+        self.take_asks(now.ms);
         let Self { router, connections, siblings, peers, deliveries, revoking, index, shards, .. } = self;
         let (here, shards) = (*index, *shards);
         let mut mailer = Mailer { siblings, peers: peers.as_mut(), here, dropped: 0, dropped_on_link: 0 };

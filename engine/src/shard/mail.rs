@@ -39,7 +39,8 @@ impl Envelope for Mail {
                 | Message::Published { .. }
                 | Message::Found { .. }
                 | Message::Enter { .. }
-                | Message::Leave { .. } => WhenFull::Keep,
+                | Message::Leave { .. }
+                | Message::Errand { .. } => WhenFull::Keep,
             },
             Self::Outward(parcel) | Self::Inward(parcel) => match parcel.relayed {
                 Relayed::Publish { .. } => WhenFull::Refuse,

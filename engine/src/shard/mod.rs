@@ -11,11 +11,13 @@
 //! speak     outboxes    -> io, at most one send a socket
 //! ```
 
+mod asking;
 pub mod connection;
 mod counting;
 mod decide;
 mod encrypted;
 mod ending;
+mod errands;
 mod fan_out;
 mod handshakes;
 mod introductions;
@@ -58,6 +60,8 @@ use crate::settings::{Guard, Settings};
 use crate::siblings::Siblings;
 use crate::tls::{Identity as TlsIdentity, LinkIdentity};
 use crate::token::{Desk, Verifier};
+use asking::Asking;
+pub use asking::Teller;
 use connection::Connections;
 use handshakes::Handshakes;
 use introductions::Introductions;
@@ -222,6 +226,7 @@ pub struct Shard<I> {
     events: Vec<Event>,
     index: u16,
     shards: u16,
+    identity: NodeId,
     connections: Connections,
     connections_max: u32,
     admitted: u32,
@@ -245,6 +250,7 @@ pub struct Shard<I> {
     holds_links: bool,
     questions: Questions,
     revoking: Revoking,
+    asking: Asking,
     deliveries: Vec<Delivery>,
     spans: Vec<Span>,
     outboxes: Outboxes,
@@ -350,6 +356,7 @@ impl<I: Io> Shard<I> {
             events: Vec::new(),
             index: parts.index,
             shards: parts.shards,
+            identity: parts.node,
             connections: Connections::new((connections_max + REFUSAL_SLOTS) as usize, parts.seeds[2] as u32),
             connections_max,
             admitted: 0,
@@ -369,6 +376,7 @@ impl<I: Io> Shard<I> {
             holds_links: false,
             questions: Questions::default(),
             revoking: Revoking::new(spreads),
+            asking: Asking::nobody(),
             deliveries: Vec::new(),
             spans: Vec::new(),
             outboxes: Outboxes::new(settings.limits.outbox_messages as usize, settings.limits.outbox_bytes),
@@ -441,7 +449,8 @@ impl<I: Io> Shard<I> {
             || self.siblings.has_backlog()
             || self.sessions.has_postponed()
             || self.sessions.has_verdicts()
-            || self.revoking.is_looking();
+            || self.revoking.is_looking()
+            || self.asking.has_more;
         if busy {
             return 0;
         }

@@ -24,6 +24,7 @@ impl<I: Io> Shard<I> {
         self.listen(now);
         self.decide(now);
         self.end_subscriptions(now);
+        self.run_errands(now);
         self.deliver(now);
         self.speak(now);
         self.count();
@@ -250,6 +251,10 @@ impl<I: Io> Shard<I> {
     fn deliver(&mut self, now: Now) {
         let has_answers = !self.deliveries.is_empty();
         for delivery in self.deliveries.drain(..) {
+            if let Some(ticket) = delivery.to.ticket(delivery.id) {
+                self.asking.tell_answer(ticket, &delivery.answer);
+                continue;
+            }
             let Some(connection) = self.connections.find(delivery.to) else { continue };
             if let Answer::Unsubscribed { tag: Some(tag) } | Answer::Ended { tag, .. } = delivery.answer {
                 let removed = self.outboxes.purge(&mut connection.outbox, tag);
@@ -264,6 +269,7 @@ impl<I: Io> Shard<I> {
             let Some((_, connection)) = self.connections.open_at(slot) else { continue };
             self.outboxes.uncork(&mut connection.outbox, slot);
         }
+        self.asking.flush();
         self.deliver_replies();
         self.deliver_publications(now);
         self.close_slow(now);

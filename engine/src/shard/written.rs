@@ -55,9 +55,11 @@ pub fn write(
         let offset = position.offset();
         // Who had no epoch when it subscribed takes it from the first publication.
         let epoch = if offset == 1 { position.epoch_text() } else { String::new() };
+        // Nobody speaks for a publication of the server.
+        let info = (!publication.client.is_empty()).then_some(info);
         let pushed = protocol::Publication {
             data: &data,
-            info: Some(info),
+            info,
             offset,
             epoch: &epoch,
             ..protocol::Publication::default()

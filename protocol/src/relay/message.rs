@@ -178,6 +178,22 @@ pub enum Relay<'a> {
         /// What was found, or the error code that the client gets.
         found: Result<Found<'a>, u32>,
     },
+    /// An errand of the server API; answered by `ErrandDone`.
+    Errand {
+        /// The sender's number for it.
+        request: u64,
+        /// The receiver's shard, where the errand is not about a user.
+        shard: u16,
+        /// What, as JSON.
+        errand: &'a [u8],
+    },
+    /// Answers `Errand`.
+    ErrandDone {
+        /// The number of the `Errand`.
+        request: u64,
+        /// What came of it, as JSON.
+        report: &'a [u8],
+    },
 }
 
 /// What a revocation is about.
@@ -322,6 +338,8 @@ impl<'a> Relay<'a> {
             Self::RevocationsSent { .. } => 34,
             Self::Read { .. } => 35,
             Self::Found { .. } => 36,
+            Self::Errand { .. } => 40,
+            Self::ErrandDone { .. } => 41,
         }
     }
 
@@ -387,6 +405,8 @@ impl<'a> Relay<'a> {
             36 => {
                 Self::Found { request: reader.u64()?, channel: reader.name()?, found: Found::read(reader)? }
             }
+            40 => Self::Errand { request: reader.u64()?, shard: reader.u16()?, errand: reader.bytes()? },
+            41 => Self::ErrandDone { request: reader.u64()?, report: reader.bytes()? },
             _ => return Ok(None),
         }))
     }
@@ -462,6 +482,15 @@ impl<'a> Relay<'a> {
                 writer.u64(request);
                 writer.name(channel);
                 Found::write(found, writer);
+            }
+            Self::Errand { request, shard, errand } => {
+                writer.u64(request);
+                writer.u16(shard);
+                writer.bytes(errand);
+            }
+            Self::ErrandDone { request, report } => {
+                writer.u64(request);
+                writer.bytes(report);
             }
             Self::Located { request, outcome, entries } => {
                 writer.u64(request);

@@ -21,7 +21,7 @@ pub(crate) struct AnyFrame {
 pub(crate) fn any_frame() -> impl Strategy<Value = AnyFrame> {
     let data = proptest::collection::vec(any::<u8>(), 0..40);
     let entries = proptest::collection::vec(any::<(u32, u16, u64, u32)>(), 0..4);
-    (0_u8..24, any::<u64>(), any::<u64>(), ".{0,12}", ".{0,5}", data, entries).prop_map(
+    (0_u8..26, any::<u64>(), any::<u64>(), ".{0,12}", ".{0,5}", data, entries).prop_map(
         |(kind, number, other, name, name_second, data, entries)| AnyFrame {
             kind,
             number,
@@ -133,6 +133,8 @@ impl AnyFrame {
             },
             21 => Relay::RevocationsAfter { subject: (byte & 1 == 1).then_some(RevokedSubject::User(user)) },
             22 => Relay::RevocationsSent { more: byte & 1 == 1 },
+            23 => Relay::Errand { request, shard: short, errand: &self.data },
+            24 => Relay::ErrandDone { request, report: &self.data },
             _ => Relay::Located { request, outcome, entries: LocatedEntries::of(entries) },
         };
         Said::Relay(self.number ^ self.other, relay)

@@ -222,6 +222,12 @@ fn messages_have_these_bytes() {
         ),
         (Relay::RevocationsSent { more: true }, 34, "01".into()),
         (Relay::RevocationsSent { more: false }, 34, "00".into()),
+        (
+            Relay::Errand { request: 7, shard: 2, errand: b"{}" },
+            40,
+            "0700000000000000 0200 02000000 7b7d".into(),
+        ),
+        (Relay::ErrandDone { request: 7, report: b"1" }, 41, "0700000000000000 01000000 31".into()),
     ];
     for (relay, kind, body) in cases {
         let expected = framed(*kind, VIEW, body);

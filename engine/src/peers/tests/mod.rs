@@ -14,7 +14,8 @@ use roadstead_control::{Digest, NodeId};
 use roadstead_protocol::ErrorCode;
 
 use crate::flow::{
-    Claim, Found, LocatedEntry, Outcome, Position, Publication, Reading, Relayed, Revoking, Stored,
+    Action, Claim, Errand, Found, LocatedEntry, Outcome, Position, Publication, Reading, Relayed, Report,
+    Revoking, Stored, UserErrand,
 };
 use crate::revocations::{Revocation, Subject, Terms};
 
@@ -98,6 +99,21 @@ pub(super) fn samples() -> Vec<Relayed> {
         Relayed::Revoking(Revoking::After(Some(Subject::Token("t-1".into())))),
         Relayed::Revoking(Revoking::After(Some(Subject::User(user.clone())))),
         Relayed::Revoking(Revoking::Sent { more: true }),
+        Relayed::Errand { request: 6, shard: 3, errand: Arc::new(Errand::Census) },
+        Relayed::Errand { request: 7, shard: 0, errand: Arc::new(Errand::Channels { pattern: "n*".into() }) },
+        Relayed::Errand {
+            request: 8,
+            shard: 0,
+            errand: Arc::new(Errand::User(UserErrand {
+                user: "bob".into(),
+                client: "".into(),
+                spared: vec!["c-17".into()],
+                action: Action::Subscribe { channel: "a".into(), data: vec![0, 255], ends_at_s: 7 },
+            })),
+        },
+        Relayed::ErrandDone { request: 6, report: Ok(Report::Done) },
+        Relayed::ErrandDone { request: 7, report: Ok(Report::Channels(vec![("news".into(), 3)])) },
+        Relayed::ErrandDone { request: 8, report: Err(ErrorCode::NotAvailable) },
         Relayed::Locate { request: 8, user },
         Relayed::Located { request: 8, outcome: Outcome::Accepted, entries: vec![entry, entry] },
         Relayed::Located { request: 9, outcome: Outcome::NotOwner, entries: vec![] },
