@@ -263,5 +263,7 @@ fn name_of(relay: &Relay<'_>) -> &'static str {
         Relay::RevocationsSent { .. } => "revocations sent",
         Relay::Read { .. } => "read",
         Relay::Found { .. } => "found",
+        Relay::Errand { .. } => "errand",
+        Relay::ErrandDone { .. } => "errand done",
     }
 }
