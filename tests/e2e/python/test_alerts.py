@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from authority import Authority
+from key_server import Key, KeyServer
 from roadstead import Server, command_line, free_port, wait_until
 
 pytestmark = [pytest.mark.once]
@@ -38,26 +39,28 @@ def alerts():
 
 @pytest.fixture(scope="module")
 def exposition(tmp_path_factory):
-    """What a node says of itself that has all that metrics are about: a fleet, certificates, revocations, guards."""
+    """What a node says of itself that has all that metrics are about: a fleet, certificates, keys, revocations, guards."""
     folder = tmp_path_factory.mktemp("alerts")
     certificate, key = Authority(folder).issue("localhost", "DNS:localhost")
     (folder / "key").write_text(command_line("cluster-key")[1])
     (folder / "key").chmod(0o600)
     address = f"127.0.0.1:{free_port()}"
-    server = Server(
-        "--insecure", "--tls-cert", certificate, "--tls-key", key, "--cluster-listen", address, "--join", address,
-        "--cluster-key-file", str(folder / "key"), "--set", "cluster.alone=true", "--set", f"data_dir={folder}",
-        "--set", "guard.watch=true",
-    )  # fmt: skip
-    try:
-        server.wait_ready()
-        with socket.create_connection((server.host, server.port), timeout=10) as stranger:
-            stranger.sendall(b"no TLS at all\r\n\r\n")
-            wait_until(lambda: "roadstead_guard_source{" in server.get("/metrics")[1], what="a source that stands out")
-        yield server.get("/metrics")[1]
-    finally:
-        server.stop()
-        server.remove()
+    with KeyServer(Key(folder, "a")) as keys:
+        server = Server(
+            "--insecure", "--tls-cert", certificate, "--tls-key", key, "--cluster-listen", address, "--join", address,
+            "--cluster-key-file", str(folder / "key"), "--set", "cluster.alone=true", "--set", f"data_dir={folder}",
+            "--set", "guard.watch=true", "--set", f"token.jwks_url={keys.url}",
+        )  # fmt: skip
+        try:
+            server.wait_ready()
+            with socket.create_connection((server.host, server.port), timeout=10) as stranger:
+                stranger.sendall(b"no TLS at all\r\n\r\n")
+                for name in ("roadstead_guard_source{", "roadstead_jwks_age_seconds{"):
+                    wait_until(lambda name=name: name in server.get("/metrics")[1], what=name)
+            yield server.get("/metrics")[1]
+        finally:
+            server.stop()
+            server.remove()
 
 
 def promtool(*arguments):
