@@ -61,7 +61,7 @@ impl Report {
         }
         format!(
             "# {name}\n\n{machine}\nAll clients are cut off at once by resets and come back: connection, upgrade, token, \
-             {COMEBACK_SUBSCRIPTIONS} subscriptions. Recovery of missed publications is not part of it: it is not built yet. TLS handshakes are not paced.\n\n\
+             {COMEBACK_SUBSCRIPTIONS} subscriptions. Recovery of missed publications is not part of it. TLS handshakes are not paced.\n\n\
              | clients | back end | by | back-off | server µs each | half back, s | 99 % | all | resumed | failed attempts | failed clients | \
              MiB before | MiB after | ratio |\n|---:|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n{rows}"
         )
