@@ -226,10 +226,9 @@ impl Conductor {
 
     /// Whether a thread ended without its last snapshot: it panicked, and the others wait for stages in vain.
     fn has_lost_thread(&self) -> bool {
-        let threads = self.crew.threads.iter().zip(&self.parts);
-        // A thread may have ended after its snapshot was sent and before it was taken.
-        self.crew.snapshots.is_empty()
-            && threads.into_iter().any(|(thread, part)| thread.is_finished() && !part.is_done)
+        let mut threads = self.crew.threads.iter().zip(&self.parts);
+        // In this order: what a thread sent before it ended lies in the queue by the time that it is seen to have ended.
+        threads.any(|(thread, part)| thread.is_finished() && !part.is_done) && self.crew.snapshots.is_empty()
     }
 
     fn take(&mut self, snapshot: Snapshot) {

@@ -52,8 +52,10 @@ impl Run {
     fn assert_ok(&self) {
         assert_eq!(self.code, 0, "{}", self.said);
         assert_eq!(self.result["ok"], true);
-        assert_eq!((self.number("/connections/failed"), self.number("/messages/lost")), (0, 0));
-        assert_eq!(self.number("/connections/closed"), self.number("/connections/planned"));
+        let (failed, lost) = (self.number("/connections/failed"), self.number("/messages/lost"));
+        assert_eq!((failed, lost), (0, 0), "{}", self.result);
+        let (closed, planned) = (self.number("/connections/closed"), self.number("/connections/planned"));
+        assert_eq!(closed, planned, "{}", self.result);
         assert!(self.errors().is_empty());
     }
 
