@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use benches::hostile::report::Report;
-use benches::hostile::round::{Crowd, Plan, Programs};
+use benches::hostile::round::{Crowd, Plan};
 use benches::million::network;
 use benches::run::command::{self, Keeping};
 use benches::run::plan::Backend;
 use benches::run::record;
+use benches::run::serving::Programs;
 use benches::{kernel, limits};
 use clap::Parser;
 
@@ -44,12 +45,7 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     let machine = command::machine_of_two(&mut say)?;
     network::enter(limits::HOSTILE_GOOD as u32 * 4)?;
     kernel::raise_descriptor_limit()?;
-    let programs = Programs {
-        roadstead: command::program(None, "roadstead")?,
-        loadgen: command::program(None, "loadgen")?,
-        floor: command::program(None, "floor")?,
-        scratch: command::scratch("hostile")?,
-    };
+    let programs = Programs::find("hostile")?;
     let rounds = planned(arguments).into_iter().map(|plan| {
         let round = programs.round(plan)?;
         let (p99_ms, lost) = (round.p99_us() / 1e3, round.seen.messages.lost);

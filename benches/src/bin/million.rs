@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use benches::million::curve::Curve;
 use benches::million::load::Measured;
 use benches::million::report::Report;
-use benches::million::stand::{Load, Programs};
+use benches::million::stand::Load;
 use benches::million::{curve, load, network};
 use benches::run::command::{self, Keeping};
 use benches::run::machine::Machine;
 use benches::run::plan::Backend;
 use benches::run::record;
+use benches::run::serving::Programs;
 use benches::{kernel, limits};
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
@@ -85,7 +86,7 @@ fn measure(arguments: &Arguments) -> io::Result<bool> {
     let mut say = |line: &str| eprintln!("{line}");
     record::check_place(&arguments.keeping.runs)?;
     let machine = command::machine_of_two(&mut say)?;
-    let programs = find_programs()?;
+    let programs = Programs::find("million")?;
     let load = planned(arguments);
     network::enter(load.connections)?;
     if arguments.curve {
@@ -182,13 +183,4 @@ fn write_table(runs: &Path, name: &str) -> io::Result<()> {
     let (curve, machine) = record::load::<Curve>(&directory)?;
     let plot = format!("runs/{}/{PLOT}", curve.name);
     record::write_between(runs, "million --table", &curve.section(&machine, &plot))
-}
-
-fn find_programs() -> io::Result<Programs> {
-    Ok(Programs {
-        roadstead: command::program(None, "roadstead")?,
-        loadgen: command::program(None, "loadgen")?,
-        floor: command::program(None, "floor")?,
-        scratch: command::scratch("million")?,
-    })
 }

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::closed_loop::{ClosedLoop, Returned};
 use super::opening::{self, Hear, Step};
-use super::rate::{Clocks, Cost};
+use super::rate::Clocks;
 use super::wire::{self, Opcode};
 use super::{Period, Protocol, Rate, Server};
 use crate::kernel::{self, Epoll, Events, Interest, Received};
@@ -33,14 +34,7 @@ pub fn drive(server: &Server, load: &Load, period: &Period) -> io::Result<Rate> 
         echo.connections[index].owed = load.depth * echo.frame_bytes;
         echo.flush(index)?;
     }
-    echo.run(period.warm_up)?;
-    let (before, counted) = (clocks.mark()?, echo.returned);
-    echo.run(period.measured)?;
-    let (after, returned) = (clocks.mark()?, echo.returned);
-    echo.drain((load.connections * load.depth) as u64)?;
-    let mut cost = Cost::default();
-    cost.add(&before, &after);
-    Ok(cost.rate(returned - counted))
+    echo.measure(&clocks, period, (load.connections * load.depth) as u64)
 }
 
 struct Connection {
@@ -60,10 +54,7 @@ struct Echo {
     frames: Vec<u8>,
     frame_bytes: usize,
     reply_bytes: usize,
-    /// Messages that came back since the start.
-    returned: u64,
-    /// Messages that came back and were not replaced, once draining.
-    drained: Option<u64>,
+    returned: Returned,
 }
 
 impl Echo {
@@ -95,58 +86,8 @@ impl Echo {
             frames: frame.repeat(load.depth + 1),
             frame_bytes: frame.len(),
             reply_bytes: reply.len(),
-            returned: 0,
-            drained: None,
+            returned: Returned::default(),
         })
-    }
-
-    fn run(&mut self, time: Duration) -> io::Result<()> {
-        let mut events = Events::new();
-        let end = Instant::now() + time;
-        let mut seen = (self.returned, Instant::now());
-        loop {
-            let now = Instant::now();
-            if now >= end {
-                return Ok(());
-            }
-            self.turn(&mut events)?;
-            if self.returned > seen.0 {
-                seen = (self.returned, now);
-            } else if now - seen.1 > Duration::from_secs(limits::STALL_S) {
-                return Err(io::Error::other("no message came back any more"));
-            }
-        }
-    }
-
-    /// Waits for everything outstanding: a message that never comes back is a fault of the server.
-    fn drain(&mut self, outstanding: u64) -> io::Result<()> {
-        self.drained = Some(0);
-        let mut events = Events::new();
-        let end = Instant::now() + Duration::from_secs(limits::STALL_S);
-        while let Some(drained) = self.drained.filter(|drained| *drained < outstanding) {
-            if Instant::now() >= end {
-                let lost = outstanding - drained;
-                return Err(io::Error::other(format!(
-                    "{lost} of {outstanding} last messages did not come back"
-                )));
-            }
-            self.turn(&mut events)?;
-        }
-        Ok(())
-    }
-
-    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
-        let ready: &[kernel::Event] = self.epoll.wait(events, Some(Duration::from_millis(100)))?;
-        for event in ready {
-            let index = event.token() as usize;
-            if event.is_readable() {
-                self.count(index)?;
-            }
-            if self.connections[index].owed > 0 {
-                self.flush(index)?;
-            }
-        }
-        Ok(())
     }
 
     fn count(&mut self, index: usize) -> io::Result<()> {
@@ -158,11 +99,7 @@ impl Echo {
         };
         let messages = (connection.part + count) / self.reply_bytes;
         connection.part = (connection.part + count) % self.reply_bytes;
-        self.returned += messages as u64;
-        match &mut self.drained {
-            Some(drained) => *drained += messages as u64,
-            None => connection.owed += messages * self.frame_bytes,
-        }
+        connection.owed += self.returned.count(messages) * self.frame_bytes;
         Ok(())
     }
 
@@ -179,5 +116,25 @@ impl Echo {
             self.epoll.modify(fd, interest, index as u64)?;
         }
         Ok(())
+    }
+}
+
+impl ClosedLoop for Echo {
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        let ready: &[kernel::Event] = self.epoll.wait(events, Some(Duration::from_millis(100)))?;
+        for event in ready {
+            let index = event.token() as usize;
+            if event.is_readable() {
+                self.count(index)?;
+            }
+            if self.connections[index].owed > 0 {
+                self.flush(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn returned(&mut self) -> &mut Returned {
+        &mut self.returned
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod attacking;
 mod client;
+mod closed_loop;
 pub mod echo;
 pub mod fan_out;
 pub mod handshakes;

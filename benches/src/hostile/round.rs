@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +17,7 @@ use crate::drive::{Clocks, Cost};
 use crate::hop::fleet;
 use crate::hop::record::Seen;
 use crate::run::plan::Backend;
-use crate::run::serving::{self, DRIVER_CORE, Serving, Starting, TOKEN_SECRET};
+use crate::run::serving::{self, DRIVER_CORE, Programs, Serving, TOKEN_SECRET};
 use crate::{kernel, limits};
 
 /// Whom the crowd attacks.
@@ -64,19 +63,6 @@ pub struct Round {
     pub counted: BTreeMap<String, u64>,
 }
 
-/// The programs of a run, and where they may write.
-#[derive(Debug, Clone)]
-pub struct Programs {
-    /// `roadstead`.
-    pub roadstead: PathBuf,
-    /// `loadgen`.
-    pub loadgen: PathBuf,
-    /// `floor`.
-    pub floor: PathBuf,
-    /// For logs, results and the admin socket.
-    pub scratch: PathBuf,
-}
-
 /// What an operator sets where strangers come by their own addresses; loopback, where all come from here, is no exception.
 const SETTINGS: [&str; 5] = [
     "guard.public=true",
@@ -102,7 +88,7 @@ enum Progress {
 }
 
 impl Programs {
-    fn serve(&self, backend: Backend) -> io::Result<Serving> {
+    fn serve_strangers(&self, backend: Backend) -> io::Result<Serving> {
         let mut command = serving::clean(&self.roadstead);
         command.args(["serve", "--shards", "1", "--io", &backend.to_string(), "--compression"]);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
@@ -111,18 +97,16 @@ impl Programs {
         }
         command.env("ROADSTEAD_ADMIN_SOCKET", self.scratch.join("admin.sock"));
         command.env("ROADSTEAD_TOKEN__HMAC_SECRET", TOKEN_SECRET);
-        let log = self.scratch.join("roadstead.log");
-        Starting::new(command, "roadstead", log)?.ready(Duration::from_secs(limits::STALL_S))
+        self.start(command, "roadstead")
     }
 
     fn swallow(&self) -> io::Result<Serving> {
         let mut command = Command::new(&self.floor);
         command.args(["handshake", "--backend", "epoll", "--core", &DRIVER_CORE.to_string()]);
-        let log = self.scratch.join("floor.log");
-        Starting::new(command, "floor", log)?.ready(Duration::from_secs(limits::STALL_S))
+        self.start(command, "floor")
     }
 
-    fn drive(&self, plan: &Plan, server: SocketAddrV4, result: &Path) -> Command {
+    fn drive_good(&self, plan: &Plan, server: SocketAddrV4, result: &Path) -> Command {
         let mut command = Command::new(&self.loadgen);
         command.env_remove("LOADGEN_TOKEN_SECRET");
         command.args(["direct", "--url", &format!("ws://{server}/connection/websocket")]);
@@ -143,12 +127,12 @@ impl Programs {
     /// # Errors
     /// A program could not be started or left no result.
     pub fn round(&self, plan: Plan) -> io::Result<Round> {
-        let server = self.serve(plan.backend)?;
+        let server = self.serve_strangers(plan.backend)?;
         let elsewhere = if plan.crowd == Crowd::Elsewhere { Some(self.swallow()?) } else { None };
         let target = elsewhere.as_ref().unwrap_or(&server).address;
         let before = Memory::of(server.pid())?.rss;
         let (file, log) = (self.scratch.join("result.json"), self.scratch.join("loadgen.log"));
-        let mut command = self.drive(&plan, server.address, &file);
+        let mut command = self.drive_good(&plan, server.address, &file);
         command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(Stdio::piped());
         let mut driver = command.spawn()?;
         let stderr = driver.stderr.take().ok_or_else(|| io::Error::other("no progress to read"))?;

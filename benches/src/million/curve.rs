@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::load::{self, Measured};
 use super::report::Figures;
-use super::stand::{Load, Programs};
+use super::stand::Load;
 use crate::limits;
 use crate::run::machine::Machine;
 use crate::run::plan::Backend;
+use crate::run::serving::Programs;
 
 /// Numbers of connections, as far as they are wanted.
 const STEPS: [u32; 7] = [1_000, 10_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::stand::{Load, Programs};
+use super::stand::Load;
 use super::watch::{Look, Stopwatch};
 use crate::limits;
+use crate::run::serving::Programs;
 
 /// A line of the load generator's progress.
 #[derive(Debug, Deserialize)]

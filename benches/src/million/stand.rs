@@ -4,24 +4,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use crate::run::plan::Backend;
-use crate::run::serving::{self, DRIVER_CORE, Serving, Starting, TOKEN_SECRET};
+use crate::run::serving::{self, DRIVER_CORE, Programs, Serving, TOKEN_SECRET};
 use crate::{kernel, limits};
-
-/// The programs of a run.
-#[derive(Debug, Clone)]
-pub struct Programs {
-    /// `roadstead`.
-    pub roadstead: PathBuf,
-    /// `loadgen`.
-    pub loadgen: PathBuf,
-    /// `floor`.
-    pub floor: PathBuf,
-    /// For logs and the admin socket.
-    pub scratch: PathBuf,
-}
 
 /// What is driven how.
 #[derive(Debug, Clone)]
@@ -73,11 +59,6 @@ impl Programs {
             "4096",
         ]);
         self.start(command, "floor")
-    }
-
-    fn start(&self, command: Command, name: &str) -> io::Result<Serving> {
-        let log = self.scratch.join(format!("{name}.log"));
-        Starting::new(command, name, log)?.ready(Duration::from_secs(limits::STALL_S))
     }
 
     /// Starts the load generator for users of the client protocol, and for a floor for clients that only answer pings.

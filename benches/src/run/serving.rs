@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::command::Certificate;
+use super::command::{self, Certificate};
 use super::plan::{Backend, Bench, Contender};
 use crate::{kernel, limits};
 
@@ -37,6 +37,43 @@ pub struct Binaries {
     pub certificate: Certificate,
     /// For logs and the admin socket; made and removed by the run.
     pub scratch: PathBuf,
+}
+
+/// The programs of a run, and where they may write.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `roadstead`.
+    pub roadstead: PathBuf,
+    /// `loadgen`.
+    pub loadgen: PathBuf,
+    /// `floor`.
+    pub floor: PathBuf,
+    /// For logs, results and the admin socket.
+    pub scratch: PathBuf,
+}
+
+impl Programs {
+    /// Those that lie beside this one; `name` is that of the folder for what they write.
+    ///
+    /// # Errors
+    /// A program is missing, or the folder cannot be made.
+    pub fn find(name: &str) -> io::Result<Self> {
+        Ok(Self {
+            roadstead: command::program(None, "roadstead")?,
+            loadgen: command::program(None, "loadgen")?,
+            floor: command::program(None, "floor")?,
+            scratch: command::scratch(name)?,
+        })
+    }
+
+    /// Starts a server and waits until it listens.
+    ///
+    /// # Errors
+    /// It did not start, or said nothing.
+    pub fn start(&self, command: Command, name: &str) -> io::Result<Serving> {
+        let log = self.scratch.join(format!("{name}.log"));
+        Starting::new(command, name, log)?.ready(Duration::from_secs(limits::STALL_S))
+    }
 }
 
 /// A server process that may not listen yet. Dropping it kills the process.

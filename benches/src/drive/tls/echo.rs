@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Stream, Trust};
-use crate::drive::rate::{Clocks, Cost};
+use crate::drive::closed_loop::{ClosedLoop, Returned};
+use crate::drive::rate::Clocks;
 use crate::drive::wire::{self, Opcode};
 use crate::drive::{Period, Protocol, Rate, Server};
 use crate::kernel::{Epoll, Events, Interest};
@@ -30,14 +31,7 @@ pub fn drive(server: &Server, trust: &Trust, load: &Load, period: &Period) -> io
     for index in 0..load.connections {
         echo.say(index, load.depth)?;
     }
-    echo.run(period.warm_up)?;
-    let (before, counted) = (clocks.mark()?, echo.returned);
-    echo.run(period.measured)?;
-    let (after, returned) = (clocks.mark()?, echo.returned);
-    echo.drain((load.connections * load.depth) as u64)?;
-    let mut cost = Cost::default();
-    cost.add(&before, &after);
-    Ok(cost.rate(returned - counted))
+    echo.measure(&clocks, period, (load.connections * load.depth) as u64)
 }
 
 struct Connection {
@@ -55,10 +49,7 @@ struct Echo {
     frame_bytes: usize,
     reply_bytes: usize,
     plain: Vec<u8>,
-    /// Messages that came back since the start.
-    returned: u64,
-    /// Messages that came back and were not replaced, once draining.
-    drained: Option<u64>,
+    returned: Returned,
 }
 
 impl Echo {
@@ -89,56 +80,8 @@ impl Echo {
             frame_bytes: frame.len(),
             reply_bytes: reply.len(),
             plain: vec![0; limits::DRIVE_RECEIVE_BYTES],
-            returned: 0,
-            drained: None,
+            returned: Returned::default(),
         })
-    }
-
-    fn run(&mut self, time: Duration) -> io::Result<()> {
-        let mut events = Events::new();
-        let end = Instant::now() + time;
-        let mut seen = (self.returned, Instant::now());
-        loop {
-            let now = Instant::now();
-            if now >= end {
-                return Ok(());
-            }
-            self.turn(&mut events)?;
-            if self.returned > seen.0 {
-                seen = (self.returned, now);
-            } else if now - seen.1 > Duration::from_secs(limits::STALL_S) {
-                return Err(io::Error::other("no message came back any more"));
-            }
-        }
-    }
-
-    /// Waits for everything outstanding.
-    fn drain(&mut self, outstanding: u64) -> io::Result<()> {
-        self.drained = Some(0);
-        let mut events = Events::new();
-        let end = Instant::now() + Duration::from_secs(limits::STALL_S);
-        while let Some(drained) = self.drained.filter(|drained| *drained < outstanding) {
-            if Instant::now() >= end {
-                let lost = outstanding - drained;
-                return Err(io::Error::other(format!(
-                    "{lost} of {outstanding} last messages did not come back"
-                )));
-            }
-            self.turn(&mut events)?;
-        }
-        Ok(())
-    }
-
-    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
-        for event in self.epoll.wait(events, Some(Duration::from_millis(100)))? {
-            let index = event.token() as usize;
-            if event.is_readable() {
-                self.count(index)?;
-            } else {
-                self.flush(index)?;
-            }
-        }
-        Ok(())
     }
 
     fn count(&mut self, index: usize) -> io::Result<()> {
@@ -146,12 +89,10 @@ impl Echo {
         let bytes = connection.part + connection.stream.hear(&mut self.plain)?;
         let messages = bytes / self.reply_bytes;
         connection.part = bytes % self.reply_bytes;
-        self.returned += messages as u64;
-        match &mut self.drained {
-            Some(drained) => *drained += messages as u64,
-            None => self.say(index, messages)?,
+        match self.returned.count(messages) {
+            0 => Ok(()),
+            replaced => self.say(index, replaced),
         }
-        Ok(())
     }
 
     fn say(&mut self, index: usize, messages: usize) -> io::Result<()> {
@@ -169,5 +110,23 @@ impl Echo {
             self.epoll.modify(connection.stream.socket.as_raw_fd(), interest, index as u64)?;
         }
         Ok(())
+    }
+}
+
+impl ClosedLoop for Echo {
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        for event in self.epoll.wait(events, Some(Duration::from_millis(100)))? {
+            let index = event.token() as usize;
+            if event.is_readable() {
+                self.count(index)?;
+            } else {
+                self.flush(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn returned(&mut self) -> &mut Returned {
+        &mut self.returned
     }
 }
