@@ -153,6 +153,7 @@ async def test_binary_payloads(node):
         ("a name that is too long", "publish", {"channel": "a" * 256, "data": 1}, 107),
         ("more data than a message", "publish", {"channel": "a", "data": "x" * 65_536}, 107),
         ("tags", "publish", {"channel": "a", "data": 1, "tags": {"a": "b"}}, 108),
+        ("not to be kept", "publish", {"channel": "a", "data": 1, "skip_history": True}, 108),
         ("a version", "publish", {"channel": "a", "data": 1, "version": 3}, 108),
         ("no channels", "broadcast", {"channels": [], "data": 1}, 107),
         ("presence", "presence", {"channel": "a"}, 108),

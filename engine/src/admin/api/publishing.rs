@@ -31,6 +31,8 @@ struct Content<'a> {
     idempotency_key: Option<String>,
     #[serde(default)]
     version: u64,
+    #[serde(default)]
+    skip_history: bool,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +84,8 @@ impl Content<'_> {
         if data.is_empty() {
             return Err(ErrorCode::BadRequest);
         }
-        if self.version > 0 || self.tags.as_ref().is_some_and(|tags| !tags.is_empty()) {
+        let is_tagged = self.tags.as_ref().is_some_and(|tags| !tags.is_empty());
+        if self.version > 0 || self.skip_history || is_tagged {
             return Err(ErrorCode::NotAvailable);
         }
         let (user, client) = (Arc::from(""), String::new());
