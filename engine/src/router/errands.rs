@@ -20,8 +20,8 @@ use super::links::Route;
 use super::message::{Message, Outlet, Post};
 use crate::flow::{Census, Errand, Key, Relayed, Report, Told, UserErrand};
 use crate::limits::{
-    ERRAND_CHANNELS_BYTES_MAX, ERRAND_CHANNELS_LOOKED_PER_TURN, ERRAND_CHANNELS_MAX, ERRANDS_MAX,
-    OWNER_WAIT_MS,
+    ERRAND_CHANNELS_BYTES_MAX, ERRAND_CHANNELS_LOOKED_PER_TURN, ERRAND_CHANNELS_MAX, ERRAND_WORK_MAX,
+    ERRANDS_MAX, OWNER_WAIT_MS,
 };
 
 /// An errand that is not answered yet.
@@ -112,6 +112,15 @@ impl Errands {
         self.open.iter().map(|(_, open)| open.due_ms).min()
     }
 
+    /// Whether no further errand like this one can be taken.
+    fn is_full_for(&self, errand: &Errand) -> bool {
+        match errand {
+            Errand::User(_) => self.work.len() >= ERRAND_WORK_MAX,
+            Errand::Census | Errand::Channels { .. } => self.surveys.len() >= ERRANDS_MAX,
+            Errand::Unknown => false,
+        }
+    }
+
     pub(super) fn add_work(&mut self, by: Key, errand: Arc<UserErrand>) {
         self.work.push_back((by, errand));
     }
@@ -166,7 +175,7 @@ impl Open {
 impl<S: BuildHasher, W> Router<S, W> {
     /// Runs an errand, here and (`everywhere`) on all other nodes; the answer to `ticket` comes by [`Self::take_told`].
     pub fn run(&mut self, ticket: u64, errand: Errand, everywhere: bool, out: &mut Outlet<'_, impl Post>) {
-        if self.errands.open.len() >= ERRANDS_MAX {
+        if self.errands.open.len() >= ERRANDS_MAX || self.errands.is_full_for(&errand) {
             return self.errands.told.push(Told { ticket, outcome: Err(ErrorCode::TooManyRequests) });
         }
         let errand = Arc::new(errand);
@@ -256,16 +265,14 @@ impl<S: BuildHasher, W> Router<S, W> {
     ) {
         let asker = Asker::Node(route, request);
         match &*errand {
+            of if self.errands.is_full_for(of) => {
+                self.answer_errand(asker, Err(ErrorCode::TooManyRequests), out);
+            }
             Errand::User(of) => {
                 self.run_for_user(of, out);
                 self.answer_errand(asker, Ok(Report::Done), out);
             }
-            Errand::Census | Errand::Channels { .. } if self.errands.surveys.len() < ERRANDS_MAX => {
-                self.survey_for(asker, errand);
-            }
-            Errand::Census | Errand::Channels { .. } => {
-                self.answer_errand(asker, Err(ErrorCode::TooManyRequests), out);
-            }
+            Errand::Census | Errand::Channels { .. } => self.survey_for(asker, errand),
             Errand::Unknown => self.answer_errand(asker, Err(ErrorCode::NotAvailable), out),
         }
     }
@@ -378,6 +385,19 @@ mod tests {
 
     fn channels(name: &str) -> Report {
         Report::Channels(vec![(name.into(), 1)])
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (mut errands, _) = errands();
+        let action = crate::flow::Action::Unsubscribe { channel: "c".into() };
+        let of = UserErrand { user: "ann".into(), client: "".into(), spared: Vec::new(), action };
+        let (errand, of) = (Errand::User(of.clone()), Arc::new(of));
+        for slot in 0..ERRAND_WORK_MAX as u32 {
+            assert!(!errands.is_full_for(&errand));
+            errands.add_work(Key { slot, generation: 1 }, Arc::clone(&of));
+        }
+        assert!(errands.is_full_for(&errand) && !errands.is_full_for(&Errand::Census));
     }
 
     #[test]

@@ -81,11 +81,15 @@ impl<I: Io> Shard<I> {
 
     /// decide: takes what the server API asks.
     pub(super) fn take_asks(&mut self, now_ms: u64) {
+        self.asking.has_more = true;
+        if self.has_kept_mail() {
+            // What is asked might add to it.
+            return;
+        }
         let Self { router, sessions, siblings, peers, deliveries, asking, settings, index, .. } = self;
         let mut mailer =
             Mailer { siblings, peers: peers.as_mut(), here: *index, dropped: 0, dropped_on_link: 0 };
         let mut out = Outlet { now_ms, post: &mut mailer, deliveries };
-        asking.has_more = true;
         for _ in 0..API_ASKS_PER_TURN {
             let Ok(Asked { ticket, ask }) = asking.asks.try_recv() else {
                 asking.has_more = false;

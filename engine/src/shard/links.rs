@@ -147,10 +147,15 @@ impl<I: Io> Shard<I> {
         }
     }
 
+    /// Whether mail is kept for a full mailbox: what might add to it is not taken meanwhile.
+    pub(super) fn has_kept_mail(&self) -> bool {
+        (0..self.shards).any(|shard| !self.siblings.has_room(shard))
+    }
+
     /// Reads no link while mail is kept for a full mailbox.
     fn hold_links(&mut self) {
+        let holds = self.peers.is_some() && self.has_kept_mail();
         let Some(peers) = &self.peers else { return };
-        let holds = (0..self.shards).any(|shard| !self.siblings.has_room(shard));
         if holds == self.holds_links {
             return;
         }
