@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+pub use roadstead_protocol::relay::{Claim, Reading};
+
 use super::Publication;
 use crate::settings::RecoveryMode;
 
@@ -49,59 +51,6 @@ impl Position {
     pub fn follows(self, other: Self) -> bool {
         self.epoch == other.epoch && self.sequence == other.sequence + 1
     }
-}
-
-/// A position as a client says that it has seen it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claim {
-    /// `None` fits every epoch, 0 none.
-    pub epoch: Option<u32>,
-    /// The last publication seen.
-    pub offset: u64,
-}
-
-impl Claim {
-    /// What a client says.
-    #[must_use]
-    pub fn new(epoch: &str, offset: u64) -> Self {
-        let is_ours = epoch.len() == 8 && epoch.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let known = if is_ours { u32::from_str_radix(epoch, 16).unwrap_or(0) } else { 0 };
-        Self { epoch: (!epoch.is_empty()).then_some(known), offset }
-    }
-
-    /// Whether it can be of this epoch.
-    #[must_use]
-    pub fn fits(self, epoch: u32) -> bool {
-        self.epoch.is_none_or(|claimed| claimed == epoch)
-    }
-}
-
-/// What is read of a stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reading {
-    /// Its position.
-    Top,
-    /// Everything behind a position, if that is there and no more than `limit`.
-    Missed {
-        /// The position.
-        since: Claim,
-        /// Publications at most.
-        limit: u32,
-    },
-    /// The latest publication, unless the claim is of the top.
-    Latest {
-        /// What the client has.
-        since: Claim,
-    },
-    /// Some publications in a row.
-    Page {
-        /// Behind which one, or (`reverse`) before which; `None`: from the oldest, or the newest.
-        since: Option<Claim>,
-        /// Publications at most.
-        limit: u32,
-        /// Newest first.
-        reverse: bool,
-    },
 }
 
 /// A publication with its place.

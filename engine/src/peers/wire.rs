@@ -9,9 +9,7 @@ use roadstead_control::{Digest, NodeId};
 use roadstead_protocol::ErrorCode;
 use roadstead_protocol::relay::{self, Oversized, Relay, RelayedPublication, RevokedSubject, push_relay};
 
-use crate::flow::{
-    Claim, Errand, Found, LocatedEntry, Outcome, Position, Publication, Reading, Relayed, Revoking, Stored,
-};
+use crate::flow::{Errand, Found, LocatedEntry, Outcome, Position, Publication, Relayed, Revoking, Stored};
 use crate::limits::PEER_FRAME_OVERHEAD_BYTES;
 use crate::revocations::{Revocation, Subject, Terms};
 
@@ -44,7 +42,7 @@ pub(super) fn push(out: &mut Vec<u8>, view: u64, relayed: &Relayed) -> Result<()
             publication: to_publication(publication),
         },
         Relayed::Read { request, channel, reading } => {
-            Relay::Read { request: *request, channel, reading: to_reading(*reading) }
+            Relay::Read { request: *request, channel, reading: *reading }
         }
         Relayed::Found { request, channel, found } => {
             let publications = found.as_ref().map_or(&[][..], |found| &found.publications);
@@ -145,7 +143,7 @@ pub(super) fn owned(relay: &Relay<'_>) -> Option<Relayed> {
             publication: of_publication(&publication),
         },
         Relay::Read { request, channel, reading } => {
-            Relayed::Read { request, channel: channel.into(), reading: of_reading(reading) }
+            Relayed::Read { request, channel: channel.into(), reading }
         }
         Relay::Found { request, channel, found } => {
             Relayed::Found { request, channel: channel.into(), found: found.map(of_found).map_err(of_code) }
@@ -242,30 +240,6 @@ fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
 fn of_code(code: u32) -> ErrorCode {
     let known = ErrorCode::ALL.into_iter().find(|error| error.code() == code);
     known.unwrap_or(ErrorCode::Internal)
-}
-
-fn to_reading(reading: Reading) -> relay::Reading {
-    let claim = |Claim { epoch, offset }| relay::Claim { epoch, offset };
-    match reading {
-        Reading::Top => relay::Reading::Top,
-        Reading::Missed { since, limit } => relay::Reading::Missed { since: claim(since), limit },
-        Reading::Latest { since } => relay::Reading::Latest { since: claim(since) },
-        Reading::Page { since, limit, reverse } => {
-            relay::Reading::Page { since: since.map(claim), limit, reverse }
-        }
-    }
-}
-
-fn of_reading(reading: relay::Reading) -> Reading {
-    let claim = |relay::Claim { epoch, offset }| Claim { epoch, offset };
-    match reading {
-        relay::Reading::Top => Reading::Top,
-        relay::Reading::Missed { since, limit } => Reading::Missed { since: claim(since), limit },
-        relay::Reading::Latest { since } => Reading::Latest { since: claim(since) },
-        relay::Reading::Page { since, limit, reverse } => {
-            Reading::Page { since: since.map(claim), limit, reverse }
-        }
-    }
 }
 
 fn of_found(found: relay::Found<'_>) -> Found {

@@ -15,6 +15,22 @@ pub struct Claim {
     pub offset: u64,
 }
 
+impl Claim {
+    /// What a client says: epochs are eight hexadecimal digits; none given fits every epoch, and text that no owner has given fits none.
+    #[must_use]
+    pub fn new(epoch: &str, offset: u64) -> Self {
+        let is_ours = epoch.len() == 8 && epoch.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let known = if is_ours { u32::from_str_radix(epoch, 16).unwrap_or(0) } else { 0 };
+        Self { epoch: (!epoch.is_empty()).then_some(known), offset }
+    }
+
+    /// Whether it can be of this epoch.
+    #[must_use]
+    pub fn fits(self, epoch: u32) -> bool {
+        self.epoch.is_none_or(|claimed| claimed == epoch)
+    }
+}
+
 /// What is read of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reading {
