@@ -27,6 +27,7 @@ mod spelling;
 mod table;
 mod token;
 mod token_table;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -4,17 +4,16 @@
 //! environment, flags (`--set`), checking and printing follow from the row. Defaults are those of [`Settings::default`].
 
 use roadstead_control::limits::WEIGHT_MAX;
-use roadstead_control::{ClusterName, Region};
-use roadstead_io::{Choice, Congestion};
+use roadstead_io::Choice;
 
 use super::slot::{NAME, Slot};
 use super::token_table;
-use super::{api, guards};
+use super::{api, guards, words};
 use crate::limits::{
     BACKLOG_DEFAULT, HANDSHAKE_BYTES_MAX, HISTORY_SIZE_MAX, MEMORY_BYTES_MIN, SEEDS_MAX, SHARDS_MAX,
     TLS_CERTIFICATES_MAX,
 };
-use crate::settings::{ClientCertificates, ClientUser, KernelTls, LogFormat, LogLevel, Settings};
+use crate::settings::{KernelTls, Settings};
 
 /// One setting of `S`.
 pub(super) struct Row<S = Settings> {
@@ -130,7 +129,7 @@ static TABLE: &[Row] = &[
     ),
     fixed(
         "node.region",
-        Slot::Word { allowed: NAME, set: set_region, get: |s| s.node.region.as_str().into() },
+        Slot::Word { allowed: NAME, set: words::set_region, get: |s| s.node.region.as_str().into() },
         "where the node stands; a fleet is of one region",
     ),
     fixed(
@@ -140,7 +139,7 @@ static TABLE: &[Row] = &[
     ),
     fixed(
         "cluster.name",
-        Slot::Word { allowed: NAME, set: set_cluster, get: |s| s.cluster.name.as_str().into() },
+        Slot::Word { allowed: NAME, set: words::set_cluster, get: |s| s.cluster.name.as_str().into() },
         "name of the fleet; nodes of another one are refused",
     ),
     fixed(
@@ -348,8 +347,8 @@ static TABLE: &[Row] = &[
         "tls.client_certificates",
         Slot::Word {
             allowed: "required or optional",
-            set: set_client_certificates,
-            get: client_certificates,
+            set: words::set_client_certificates,
+            get: words::client_certificates,
         },
         "whether a client without a certificate is refused, where tls.client_ca is set",
     ),
@@ -357,7 +356,7 @@ static TABLE: &[Row] = &[
         "tls.client_user",
         Slot::Word {
             allowed: "off, common_name, dns, email or uri",
-            set: set_client_user,
+            set: words::set_client_user,
             get: |s| s.tls.client_user.word().into(),
         },
         "name in a verified client certificate that is the user of a client without a token",
@@ -371,19 +370,19 @@ static TABLE: &[Row] = &[
         "tls.kernel",
         Slot::Word {
             allowed: "auto or off",
-            set: set_kernel_tls,
+            set: words::set_kernel_tls,
             get: |s| KernelTls::WORDS[s.tls.kernel as usize].1.into(),
         },
         "whether the node looks for TLS in the kernel at start; it says what it found, and makes records itself in any case",
     ),
     live(
         "log.level",
-        Slot::Word { allowed: "error, warn, info, debug or trace", set: set_level, get: level },
+        Slot::Word { allowed: "error, warn, info, debug or trace", set: words::set_level, get: words::level },
         "least important level that is logged",
     ),
     fixed(
         "log.format",
-        Slot::Word { allowed: "text or json", set: set_format, get: format },
+        Slot::Word { allowed: "text or json", set: words::set_format, get: words::format },
         "form of a log line on stderr",
     ),
     live(
@@ -410,8 +409,8 @@ static TABLE: &[Row] = &[
         "net.congestion",
         Slot::Word {
             allowed: "auto, system, or a name from net.ipv4.tcp_allowed_congestion_control",
-            set: set_congestion,
-            get: congestion,
+            set: words::set_congestion,
+            get: words::congestion,
         },
         "TCP congestion control of client connections",
     ),
@@ -421,93 +420,3 @@ static TABLE: &[Row] = &[
         "connections of a listener that may wait to be accepted; the kernel takes no more than net.core.somaxconn",
     ),
 ];
-
-fn set_region(settings: &mut Settings, word: &str) -> bool {
-    Region::new(word).map(|region| settings.node.region = region).is_ok()
-}
-
-fn set_cluster(settings: &mut Settings, word: &str) -> bool {
-    ClusterName::new(word).map(|name| settings.cluster.name = name).is_ok()
-}
-
-fn set_level(settings: &mut Settings, word: &str) -> bool {
-    settings.log.level = match word {
-        "error" => LogLevel::Error,
-        "warn" => LogLevel::Warn,
-        "info" => LogLevel::Info,
-        "debug" => LogLevel::Debug,
-        "trace" => LogLevel::Trace,
-        _ => return false,
-    };
-    true
-}
-
-fn level(settings: &Settings) -> String {
-    match settings.log.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    }
-    .into()
-}
-
-fn set_format(settings: &mut Settings, word: &str) -> bool {
-    settings.log.format = match word {
-        "text" => LogFormat::Text,
-        "json" => LogFormat::Json,
-        _ => return false,
-    };
-    true
-}
-
-fn format(settings: &Settings) -> String {
-    match settings.log.format {
-        LogFormat::Text => "text",
-        LogFormat::Json => "json",
-    }
-    .into()
-}
-
-fn set_client_certificates(settings: &mut Settings, word: &str) -> bool {
-    let known = ClientCertificates::WORDS.iter().find(|(_, known)| *known == word);
-    known.map(|(demanded, _)| settings.tls.client_certificates = *demanded).is_some()
-}
-
-fn client_certificates(settings: &Settings) -> String {
-    ClientCertificates::WORDS[settings.tls.client_certificates as usize].1.into()
-}
-
-fn set_client_user(settings: &mut Settings, word: &str) -> bool {
-    let known = ClientUser::WORDS.iter().find(|(_, known)| *known == word);
-    known.map(|(rule, _)| settings.tls.client_user = *rule).is_some()
-}
-
-fn set_kernel_tls(settings: &mut Settings, word: &str) -> bool {
-    let known = KernelTls::WORDS.iter().find(|(_, known)| *known == word);
-    known.map(|(choice, _)| settings.tls.kernel = *choice).is_some()
-}
-
-/// The kernel's names have at most 15 bytes (TCP_CA_NAME_MAX with its zero).
-fn set_congestion(settings: &mut Settings, word: &str) -> bool {
-    settings.net.congestion = match word {
-        "auto" => Congestion::Auto,
-        "system" => Congestion::System,
-        name if (1..=15).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b)) =>
-        {
-            Congestion::Named(name.into())
-        }
-        _ => return false,
-    };
-    true
-}
-
-fn congestion(settings: &Settings) -> String {
-    match &settings.net.congestion {
-        Congestion::Auto => "auto".into(),
-        Congestion::System => "system".into(),
-        Congestion::Named(name) => name.clone(),
-    }
-}

@@ -11,11 +11,13 @@
 //! ```
 
 mod dialling;
+mod ends;
 mod events;
 mod greeting;
 mod hearing;
 mod inbound;
 mod link;
+mod parts;
 mod queue;
 mod table;
 mod tally;
@@ -29,10 +31,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use roadstead_control::{ClusterKeys, Incarnation, NodeId, NodeName, Roster};
+use roadstead_control::{Incarnation, NodeId, Roster};
 use roadstead_io::Payload;
 
 pub use events::{Loss, PeersEvent, Refusal, Side};
+pub use parts::PeersParts;
 pub use tally::PeersTally;
 
 use crate::buffers::reclaim;
@@ -42,34 +45,11 @@ use crate::limits::{
     PEER_QUEUE_BYTES_MAX, PEER_SPARE_BATCHES, TICK_MS,
 };
 use dialling::{Dialling, Ended};
-use events::{Concern, Events, Refused};
+use events::{Events, Refused};
 use greeting::{Agreed, Greeter, Target};
 use link::{Due, Link, Stage};
 use queue::Queued;
 use table::Links;
-
-/// What a shard's links are made of.
-#[derive(Debug)]
-pub struct PeersParts {
-    /// The cluster's name.
-    pub cluster: Arc<str>,
-    /// This node.
-    pub own: NodeName,
-    /// This life of it, until a roster shows a later one.
-    pub incarnation: Incarnation,
-    /// This shard.
-    pub shard: u16,
-    /// Shards of this node.
-    pub shards: u16,
-    /// The cluster's secrets.
-    pub keys: Arc<ClusterKeys>,
-    /// Links to each node that this one dials; at most one for each shard are made.
-    pub links_per_peer: u8,
-    /// Bytes that may wait on one link.
-    pub link_queue_bytes: usize,
-    /// Random, and secret: nonces and jitter follow from it.
-    pub seed: u64,
-}
 
 /// A connection that is wanted; answered by [`Peers::dialled`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -298,17 +278,6 @@ impl Peers {
         self.links.speak(key);
     }
 
-    /// The socket in `slot` has ended or failed; the room forgets it, and asks nobody to close it.
-    pub fn end(&mut self, slot: u32, now_ms: u64) {
-        self.now_ms = now_ms;
-        let Some(link) = self.links.end(slot) else { return };
-        match &link.stage {
-            Stage::Up(_) => self.mourn(link, Loss::Ended),
-            Stage::Refused => {}
-            _ => self.unreachable(&link),
-        }
-    }
-
     /// The socket in `slot` is full; nothing is sent on it until it has drained.
     pub fn block(&mut self, slot: u32) {
         if let Some(key) = self.links.key(slot) {
@@ -490,64 +459,6 @@ impl Peers {
             ..PeersTally::default()
         };
         std::mem::replace(&mut self.tally, gauges)
-    }
-
-    // Ends.
-
-    /// A link that is up goes down.
-    fn lose(&mut self, key: usize, why: Loss) {
-        let link = self.links.close(key);
-        self.mourn(link, why);
-    }
-
-    /// Tells of a link that was up and is out of the table.
-    fn mourn(&mut self, link: Link, why: Loss) {
-        let Stage::Up(agreed) = &link.stage else { return };
-        self.changes.push_back(self.change(agreed, None));
-        self.tally.lost[why as usize] += 1;
-        if why.is_told() {
-            let event = || PeersEvent::Lost { peer: agreed.peer.clone(), address: link.address, why };
-            self.events.push(Concern::Peer(agreed.node), self.now_ms, event);
-        }
-        if let Some(target) = &link.target
-            && why != Loss::Superseded
-        {
-            let ms = self.now_ms.saturating_sub(link.since_ms);
-            self.dialling.ended(target, Ended::Lived { ms }, self.now_ms);
-        }
-    }
-
-    /// Tells of a dialled link, out of the table, that found nobody or was left without a word.
-    fn unreachable(&mut self, link: &Link) {
-        let Some(target) = &link.target else { return };
-        self.tally.unreachable += 1;
-        let event = || PeersEvent::Unreachable { peer: target.name.clone(), address: link.address };
-        self.events.push(Concern::Peer(target.name.id()), self.now_ms, event);
-        self.dialling.ended(target, Ended::Failed, self.now_ms);
-    }
-
-    /// Ends the links of the lives that `ends` names, whatever they have come to.
-    fn end_links(&mut self, why: Loss, ends: impl Fn(NodeId, Incarnation) -> bool) {
-        for key in self.links.keys() {
-            let link = &self.links[key];
-            let life = match (link.session(), &link.target) {
-                (Some(session), _) => (session.node, session.incarnation),
-                (None, Some(target)) => (target.name.id(), target.incarnation),
-                (None, None) => continue,
-            };
-            if !ends(life.0, life.1) {
-                continue;
-            }
-            if link.session().is_some() {
-                self.lose(key, why);
-                continue;
-            }
-            let link = self.links.close(key);
-            // A refused link was told of already, and may have been dialled again.
-            if let (Some(target), false) = (&link.target, matches!(link.stage, Stage::Refused)) {
-                self.dialling.ended(target, Ended::Failed, self.now_ms);
-            }
-        }
     }
 
     fn change(&self, agreed: &Agreed, carrier: Option<u16>) -> LinkChange {

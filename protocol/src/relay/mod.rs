@@ -27,16 +27,16 @@
 //! changes needs a new number. Of the greetings, which come before there is one, bytes behind the known fields are ignored.
 
 mod greeting;
+mod located;
 mod malformed;
 mod message;
 mod stream;
 mod wire;
 
 pub use greeting::{Greeting, RefuseCode};
+pub use located::{LocatedEntries, LocatedEntry};
 pub use malformed::{Malformed, Oversized};
-pub use message::{
-    LocatedEntries, LocatedEntry, Outcome, Position, Relay, RelayedPublication, RevokedSubject,
-};
+pub use message::{Outcome, Position, Relay, RelayedPublication, RevokedSubject};
 pub use stream::{Claim, Found, Reading, Stored, StoredPublications};
 
 use crate::limits::RELAY_FRAME_BYTES_MAX;

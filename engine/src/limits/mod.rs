@@ -2,6 +2,16 @@
 //!
 //! What an operator may change is in the settings; what stands here is part of the design.
 
+mod api;
+mod log;
+mod peers;
+mod streams;
+
+pub use api::*;
+pub use log::*;
+pub use peers::*;
+pub use streams::*;
+
 /// Shards of one node. A channel's interested shards are one 64-bit set; more shards are refused at start.
 pub const SHARDS_MAX: u16 = 64;
 
@@ -84,62 +94,6 @@ pub const SEND_BYTES: usize = 64 * 1024;
 /// Publications that may wait for a channel's running walk. A further one is refused at its source (111) or, past
 /// the hub, counted as a gap.
 pub const CHANNEL_QUEUE: usize = 4096;
-
-/// Publications that one history may keep. More want a data base.
-pub const HISTORY_SIZE_MAX: u32 = 1 << 20;
-
-/// Longest time that anything of a history is kept: a year.
-pub const HISTORY_TTL_MS_MAX: u64 = 365 * 24 * 3_600_000;
-
-/// What a kept publication is reckoned to take beside its bytes: its record, its shares of allocations, its place in the ring.
-pub const STORED_OVERHEAD_BYTES: usize = 192;
-
-/// What a stream is reckoned to take beside its publications and its name: its record, and its place among the names.
-pub const STREAM_OVERHEAD_BYTES: usize = 160;
-
-/// In so long every stream is looked at once for what has had its time. What is over is never served, however long its memory waits
-/// for that.
-pub const SWEEP_MS: u64 = 60_000;
-
-/// Between two looks at some of them.
-pub const SWEEP_EVERY_MS: u64 = 100;
-
-/// Streams that one turn looks at: four million in [`SWEEP_MS`]; more take longer.
-pub const STREAMS_SWEPT_PER_TURN: u32 = 8 * 1024;
-
-/// Streams without publications that are passed over to find one that can give memory back. What is over the ceiling then waits for the
-/// next publication.
-pub const STREAMS_TRIED: usize = 64;
-
-/// Bytes of one recovery or page of history, beside one publication of any size. Who missed more cannot be recovered; a page is
-/// shorter. A connection's outbox holds as much by default.
-pub const READ_BYTES_MAX: usize = 1 << 20;
-
-/// Reads of streams that a shard has open at owners, its own hub included, and that it opens in one turn. Others wait for their turn, so that clients which come back
-/// all at once cannot fill the memory with what they missed.
-pub const READS_OPEN_MAX: usize = 64;
-
-/// Reads that may wait. A further one is refused (111).
-pub const READS_WAITING_MAX: usize = 256 * 1024;
-
-/// Views that came while a review was under way and that streams are held against. If there are more, no stream's owner is certain,
-/// and all begin anew.
-pub const VIEWS_PASSED_MAX: usize = 8;
-
-/// Channels that one turn asks further up whether something was missed.
-pub const CHECKS_PER_TURN: u32 = 256;
-
-/// Channels that one turn looks at for it.
-pub const CHECK_LOOKS_PER_TURN: u32 = 8 * 1024;
-
-/// Between two looks at some of them.
-pub const CHECK_EVERY_MS: u64 = 50;
-
-const _: () = assert!(READS_WAITING_MAX < 1 << 20, "a read has 20 bits for its place");
-const _: () = assert!(
-    (READ_BYTES_MAX as u64) < roadstead_protocol::RELAY_FRAME_BYTES_MAX as u64 / 2,
-    "an answer fits into one frame, with a publication of any size"
-);
 
 /// Rings that an outbox pool keeps for reuse; the rest of a storm goes back to the allocator. A turn that speaks twice
 /// to many sockets takes a ring for each of them, for the length of the turn only.
@@ -251,66 +205,6 @@ pub const TLS_EXPIRY_NEAR_S: i64 = 14 * 24 * 60 * 60;
 /// the one that has been idle longest.
 pub const ADMIN_CONNECTIONS_MAX: usize = 32;
 
-/// Keys of the server API: one for each back end, and as many for the days in which they change.
-pub const API_KEYS_MAX: usize = 64;
-
-/// Connections of the address that serves the server API alone. Back ends keep a few each; beyond, as on an admin listener.
-pub const API_CONNECTIONS_MAX: usize = 256;
-
-/// Body of a request to the server API, bytes. A larger one gets 413.
-pub const API_BODY_BYTES_MAX: usize = 4 << 20;
-
-/// Bodies that are read, or being carried out, at once, bytes. Beyond, a request gets 503.
-pub const API_BODIES_BYTES_MAX: usize = 64 << 20;
-
-/// How long the body of a request may take to come. Who is later gets 408.
-pub const API_BODY_MS: u64 = 10_000;
-
-/// Commands, and channels of broadcasts, of one request. What an answer holds for each is many times their bytes. Beyond: error 106.
-pub const API_COMMANDS_MAX: usize = 32_768;
-
-/// Asks of the server API that one shard has in hand. A further one waits its turn, so this is also what a back end has in flight: enough to
-/// keep a shard busy over the way to another node, few enough that clients hardly wait behind them.
-pub const API_ASKS_MAX: usize = 1_024;
-
-/// Asks that a shard takes in one turn; between them clients are heard.
-pub const API_ASKS_PER_TURN: usize = 256;
-
-/// How long an ask may wait for its turn; then error 111.
-pub const API_ADMISSION_MS: u64 = 1_000;
-
-/// How long a shard may take to answer: longer than an owner elsewhere may ([`OWNER_WAIT_MS`]). Then error 100.
-pub const API_ANSWER_MS: u64 = 3_500;
-
-/// Idempotency keys that a node remembers. With more than these in five minutes, the oldest are forgotten early.
-pub const API_IDEMPOTENCY_KEYS_MAX: usize = 65_536;
-
-/// Length of an idempotency key, bytes. A longer one is a bad request.
-pub const API_IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
-
-/// How long an idempotency key is remembered.
-pub const API_IDEMPOTENCY_MS: u64 = 300_000;
-
-/// Errands of the server API that one shard has open, for the process or for another node; one more is refused (111).
-pub const ERRANDS_MAX: usize = 1_024;
-
-/// Connections that errands of the server API are done to in one turn.
-pub const ERRANDS_PER_TURN: usize = 256;
-
-/// Channels that are looked at in one turn for a list of channels: tens of microseconds.
-pub const ERRAND_CHANNELS_LOOKED_PER_TURN: u32 = 4_096;
-
-/// Channels of one shard in a list, and the bytes of their names. Who has more narrows the pattern (106): on its way from another node a
-/// list waits in the queue of a link, beside what must not be lost.
-pub const ERRAND_CHANNELS_MAX: usize = 4_096;
-/// See [`ERRAND_CHANNELS_MAX`].
-pub const ERRAND_CHANNELS_BYTES_MAX: usize = 64 * 1024;
-
-const _: () = assert!(ERRANDS_MAX < 1 << 24, "a request has 24 bits for its place");
-const _: () = assert!(API_ANSWER_MS > OWNER_WAIT_MS);
-const _: () =
-    assert!(API_BODY_BYTES_MAX <= API_BODIES_BYTES_MAX && API_BODIES_BYTES_MAX <= u32::MAX as usize);
-
 /// How long an admin connection may take for the whole head of a request, and be idle before it. Who asks asks at once, and a
 /// probe or a page comes with a new connection otherwise; who is late is closed.
 pub const ADMIN_HEAD_MS: u64 = 5_000;
@@ -352,62 +246,6 @@ pub const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// Idle time after which the kernel probes a silent peer. Clients of the client protocol are pinged long before; this
 /// finds dead peers of `/echo` at a cost that a million connections do not feel.
 pub const KEEPALIVE_S: u64 = 600;
-
-/// Segment of the log from which on another one is begun, bytes. Cleaning holds one in memory; a terabyte is some ten thousand open
-/// files.
-pub const LOG_SEGMENT_BYTES: u32 = 32 << 20;
-
-/// One record of the log, bytes, with its channel's name; a publication that needs a larger one is refused.
-pub const LOG_RECORD_BYTES_MAX: usize = 8 << 20;
-
-/// Records of one append, bytes, written in one group; more are refused.
-pub const LOG_GROUP_WRITE_BYTES_MAX: usize = 2 * LOG_RECORD_BYTES_MAX;
-
-/// Name of a channel in the log, bytes: its length has 16 bits.
-pub const LOG_CHANNEL_BYTES_MAX: usize = u16::MAX as usize;
-
-/// Appends that are written and synced together. While a group is on its way to the disk, the next one gathers.
-pub const LOG_GROUP_APPENDS_MAX: usize = 4 * 1024;
-
-/// Bytes of a group after which it takes no further append: what a disk writes in some milliseconds.
-pub const LOG_GROUP_BYTES: usize = 4 << 20;
-
-/// Jobs of a node that wait for its log, shared evenly by its shards: a few groups. A further one is refused for now (111).
-pub const LOG_QUEUE_JOBS_MAX: usize = 64 * 1024;
-
-/// Bytes of the same.
-pub const LOG_QUEUE_BYTES_MAX: usize = 64 << 20;
-
-/// What a job that waits, or a publication in one, is reckoned to need beside its bytes.
-pub const LOG_JOB_OVERHEAD_BYTES: usize = 128;
-
-/// Bytes of publications in one answer of the log; one of any size is in it.
-pub const LOG_READ_BYTES_MAX: usize = 1 << 20;
-
-/// Publications that a copy of a log reads at once.
-pub const LOG_READ_COUNT_MAX: usize = 4 * 1024;
-
-/// Publications that the log keeps: each has an entry of 32 bytes in memory, and up to as much again where rings have grown. Beyond, appends are refused for now.
-pub const LOG_ENTRIES_MAX: u64 = 16 << 20;
-
-/// Bytes that the log leaves free on its disk: cleaning needs room to make room, and others write there too. Below, appends are refused for
-/// now.
-pub const LOG_FREE_BYTES_MIN: u64 = 256 << 20;
-
-/// Channels that are looked at for what is too old in one step, one step every [`LOG_TEND_MS`]: a million are through in two minutes.
-pub const LOG_SWEPT_CHANNELS: usize = 1024;
-
-/// Between two steps of what the log has to do now and then.
-pub const LOG_TEND_MS: u64 = 100;
-
-/// Bytes of a segment that are cleaned between two groups.
-pub const LOG_CLEANED_BYTES: usize = 1 << 20;
-
-/// How long publications are kept whose channel's record, which says how long, is damaged: a week, in which an operator can look.
-pub const LOG_ORPHAN_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
-
-const _: () = assert!(LOG_GROUP_WRITE_BYTES_MAX + LOG_GROUP_BYTES < LOG_SEGMENT_BYTES as usize);
-const _: () = assert!((LOG_SEGMENT_BYTES as u64) * 4 <= LOG_FREE_BYTES_MIN);
 
 /// Longest token, bytes. One that names a hundred channels has a few thousand; each byte is hashed before anything is known of
 /// whoever sent it. A longer one is not read.
@@ -532,61 +370,3 @@ const _: () = assert!(WHEEL_SLOTS.is_power_of_two() && WHEEL_SLOTS.is_multiple_o
 const _: () = assert!(ROOM_PERCENT < FULL_PERCENT && FULL_PERCENT <= 100);
 const _: () = assert!(SEND_BYTES <= ARENA_BYTES);
 const _: () = assert!(IDLE_WAIT_MS < 10_000, "a sleeping shard must not look stalled");
-
-/// How long two nodes may take to greet each other, from dialling or accepting to a link that is up. Three messages need far
-/// less over any distance; who is slower is closed, and dialled again.
-pub const PEER_GREETING_MS: u64 = 5_000;
-
-/// Accepted sockets of a shard that have not proven the cluster's key. A fleet of 1,000 nodes that starts at once comes in
-/// waves of back-off; anybody else who dials costs at most these. A further one takes the place of the oldest, if that had
-/// its time, else it is closed.
-pub const PEER_GREETINGS_MAX: usize = 256;
-
-/// How long an unproven socket keeps its place against newcomers. A greeting takes two ways there and back.
-pub const PEER_GREETING_PLACE_MS: u64 = 1_000;
-
-/// How long a refused socket stays open, so that the refusal arrives before the reset that a close can cause.
-pub const PEER_REFUSED_MS: u64 = 1_000;
-
-/// Letters of a peer's or of our own words about a refusal that are said or logged.
-pub const PEER_WORDS_MAX: usize = 200;
-
-/// Silence of a peer after which it is asked whether it is there.
-pub const PEER_PING_MS: u64 = 2_000;
-
-/// Silence of a peer after which its link is dead: two questions went unanswered, and gossip, which is told at
-/// once, needs about as long to find a death by itself.
-pub const PEER_SILENCE_MS: u64 = 6_000;
-
-/// First and longest pause before a link is dialled again, before jitter. The first outlasts a restart of a listener, the
-/// longest is what a healed network may cost.
-pub const PEER_RETRY_MS: (u64, u64) = (100, 5_000);
-
-/// Longest pause after a refusal for a View that differs: Views of one fleet agree within a second or two.
-pub const PEER_RETRY_VIEW_MS_MAX: u64 = 1_000;
-
-/// For so long Views may differ without a word: a newcomer has none before its window, and others see it first.
-pub const PEER_VIEWS_MEET_MS: u64 = 15_000;
-
-/// A session that lived this long shows that the next pause may be the first again.
-pub const PEER_SETTLED_MS: u64 = 10_000;
-
-/// Largest queue of a link, bytes: twice it and one frame must be sent as one payload, whose length has 32 bits.
-pub const PEER_QUEUE_BYTES_MAX: usize = 1 << 30;
-
-/// Buffers of sent payloads that the links of a shard keep for reuse.
-pub const PEER_SPARE_BATCHES: usize = 16;
-
-/// What a publication's frame is reckoned to need beside the bytes it carries: 40 at most in version 1 of the relay.
-pub const PEER_FRAME_OVERHEAD_BYTES: usize = 64;
-
-/// Things about peers that wait to be logged; more are only counted.
-pub const PEER_EVENTS_MAX: usize = 64;
-
-/// One thing about a peer, or about an address that is none, is logged in this time; more are only counted.
-pub const PEER_EVENT_INTERVAL_MS: u64 = 10_000;
-
-const _: () = assert!(PEER_VIEWS_MEET_MS as u128 > roadstead_control::limits::STABILITY_WINDOW.as_millis());
-const _: () = assert!(PEER_PING_MS * 3 <= PEER_SILENCE_MS && PEER_REFUSED_MS < PEER_GREETING_MS);
-const _: () =
-    assert!(2 * PEER_QUEUE_BYTES_MAX + roadstead_protocol::RELAY_FRAME_BYTES_MAX + 1024 <= u32::MAX as usize);
