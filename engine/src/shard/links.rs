@@ -154,7 +154,7 @@ impl<I: Io> Shard<I> {
 
     /// Reads no link while mail is kept for a full mailbox.
     fn hold_links(&mut self) {
-        let holds = self.peers.is_some() && self.has_kept_mail();
+        let holds = self.has_kept_mail();
         let Some(peers) = &self.peers else { return };
         if holds == self.holds_links {
             return;
