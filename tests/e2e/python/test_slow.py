@@ -19,11 +19,11 @@ handshake_timeout_s = 1
 message_timeout_s = 1
 stale_close_s = 5
 close_timeout_s = 1
-ping_s = 2
-pong_timeout_s = 1
+ping_s = 3
+pong_timeout_s = 2
 """
-# A byte comes so often that each would be in time if it began a new second.
-PAUSE = 0.1
+# A byte comes so often that each would be in time if it began a new second, and a pong among others well within its time.
+PAUSE = 0.05
 # Until then who is not waited for must be gone; far more than any limit here, and far less than the bytes would take.
 GONE_SECONDS = 15
 ENDLESS = 1_000
