@@ -239,12 +239,19 @@ impl SegmentFile for SimFile {
     fn write_at(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut platter = lock(&self.platter);
         let (failed, room) = (platter.fails(), platter.capacity.saturating_sub(platter.used()));
-        let fits = bytes.len().min(room);
+        let Content { seen, lost, .. } = &mut platter.contents[self.content];
+        let at = at as usize;
+        let over = seen.len().checked_sub(at).expect("files have no holes");
+        let fits = bytes.len().min(over + room);
         // A write that fails has written some of it.
         let written = if failed { fits / 2 } else { fits };
-        let seen = &mut platter.contents[self.content].seen;
-        assert_eq!(at as usize, seen.len(), "files only grow at their end");
-        seen.extend(&bytes[..written]);
+        let over = over.min(written);
+        seen[at..at + over].copy_from_slice(&bytes[..over]);
+        seen.extend(&bytes[over..written]);
+        // What is written once more is no longer taken for clean.
+        if at <= lost.start {
+            lost.start = lost.start.max(at + written).min(lost.end);
+        }
         match (failed, fits < bytes.len()) {
             (true, _) => Err(broken()),
             (false, true) => Err(io::ErrorKind::StorageFull.into()),

@@ -98,6 +98,7 @@ impl<D: Disk> Store<D> {
         };
         store.tally.damaged = store.ledger.damage.len() as u64;
         store.unseal();
+        store.renew()?;
         store.repair()?;
         store.ledger.disk.sync_names()?;
         store.ledger.retire_all(unix_ms);
@@ -118,6 +119,19 @@ impl<D: Disk> Store<D> {
             segment.length -= Record::END.bytes() as u32;
             segment.is_sealed = false;
         }
+    }
+
+    /// Writes the last segment once more. A sync may have failed before the process ended; the kernel takes what it could not write then
+    /// for written, shows it, and no later sync would bring it to the disk.
+    fn renew(&mut self) -> io::Result<()> {
+        let Some(mut last) = self.ledger.segments.last_entry() else { return Ok(()) };
+        let segment = last.get_mut();
+        let mut bytes = vec![0; segment.length as usize];
+        if segment.file.read_at(&mut bytes, 0).is_err() {
+            // Damage, which was found already; nothing is to be written over what cannot be read.
+            return Ok(());
+        }
+        segment.file.write_at(&bytes, 0)
     }
 
     /// Cuts off whatever lies behind the last group that was acknowledged.
